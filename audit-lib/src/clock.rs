@@ -1,0 +1,49 @@
+//! The clock as a parameter, so that every decision about time can be tested without waiting.
+//!
+//! Wall time in milliseconds since 1970 (UTC). Timers use the monotonic clock of the thread that waits, never this one.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A source of wall time.
+pub trait Clock: Send + Sync {
+    /// Milliseconds since 1970-01-01 UTC; negative before.
+    fn now_ms(&self) -> i64;
+}
+
+/// The machine's own clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now_ms(&self) -> i64 {
+        match SystemTime::now().duration_since(UNIX_EPOCH) {
+            Ok(since) => i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
+            Err(before) => -i64::try_from(before.duration().as_millis()).unwrap_or(i64::MAX),
+        }
+    }
+}
+
+/// A clock that stands still until it is told otherwise: for tests and simulations.
+#[derive(Debug, Default)]
+pub struct ManualClock(std::sync::atomic::AtomicI64);
+
+impl ManualClock {
+    /// A clock that shows `now_ms`.
+    pub fn new(now_ms: i64) -> Self {
+        Self(now_ms.into())
+    }
+    /// Sets the time shown, in milliseconds since 1970.
+    pub fn set(&self, now_ms: i64) {
+        self.0.store(now_ms, std::sync::atomic::Ordering::SeqCst);
+    }
+    /// Moves the time shown by `by_ms`.
+    pub fn advance(&self, by_ms: i64) {
+        self.0.fetch_add(by_ms, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now_ms(&self) -> i64 {
+        self.0.load(std::sync::atomic::Ordering::SeqCst)
+    }
+}

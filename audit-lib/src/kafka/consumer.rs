@@ -1,0 +1,74 @@
+//! A consumer that counts what was processed, before it is committed.
+//!
+//! The order is the promise: poll, process, [`seen`](AuditedConsumer::seen), commit. A message that is committed but
+//! not seen looks lost; one that is seen twice because the commit was lost is `re-read`, information only.
+//!
+//! Limits: with `enable.auto.commit=true` (librdkafka's default) offsets are committed when they are handed out, not
+//! when they are processed; it works, and a crash between the two is a loss that the audit will show.
+
+use std::ops::Deref;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::{BaseConsumer, ConsumerContext, DefaultConsumerContext};
+use rdkafka::error::KafkaResult;
+use rdkafka::message::{BorrowedMessage, Message as _};
+
+use super::error::KafkaStartError;
+use super::observe::observe_message;
+use crate::recorder::Recorder;
+
+/// rdkafka's [`BaseConsumer`], counting. Everything but `seen` is the consumer's own, by `Deref`.
+pub struct AuditedConsumer<C: ConsumerContext = DefaultConsumerContext> {
+    consumer: BaseConsumer<C>,
+    recorder: Recorder,
+}
+
+impl AuditedConsumer {
+    /// A consumer without callbacks of the host.
+    ///
+    /// # Errors
+    /// librdkafka refuses the configuration.
+    pub fn new(config: &ClientConfig, recorder: Recorder) -> Result<Self, KafkaStartError> {
+        Self::with_context(config, DefaultConsumerContext, recorder)
+    }
+}
+
+impl<C: ConsumerContext> AuditedConsumer<C> {
+    /// A consumer with the host's own context.
+    ///
+    /// # Errors
+    /// librdkafka refuses the configuration.
+    pub fn with_context(config: &ClientConfig, context: C, recorder: Recorder) -> Result<Self, KafkaStartError> {
+        if config.get("enable.auto.commit").is_none_or(|v| v == "true") {
+            tracing::warn!("enable.auto.commit is on: a crash between commit and processing loses messages");
+        }
+        let consumer = BaseConsumer::from_config_and_context(config, context)?;
+        Ok(Self { consumer, recorder })
+    }
+
+    /// The next message or error, after at most `timeout`. A message is counted by [`seen`](Self::seen), not here.
+    pub fn poll(&self, timeout: Duration) -> Option<KafkaResult<BorrowedMessage<'_>>> {
+        self.consumer.poll(timeout)
+    }
+
+    /// Counts a processed message and moves the partition's position past it. Call it before the commit.
+    pub fn seen(&self, message: &BorrowedMessage<'_>) {
+        self.recorder.seen(&observe_message(message));
+        self.recorder.position(message.topic(), message.partition(), message.offset().saturating_add(1));
+    }
+
+    /// The recorder that counts.
+    pub fn recorder(&self) -> &Recorder {
+        &self.recorder
+    }
+}
+
+impl<C: ConsumerContext> Deref for AuditedConsumer<C> {
+    type Target = BaseConsumer<C>;
+
+    fn deref(&self) -> &BaseConsumer<C> {
+        &self.consumer
+    }
+}

@@ -1,0 +1,173 @@
+//! Final states on their way: each message is repeated, under its UUID and with its bytes, until the sink has it.
+//!
+//! Invariants: a letter leaves only on the sink's ack (or, unlogged, with the recorder). What is in the log waits there:
+//! at most [`LOADED`] logged letters are held here. An unlogged letter's slots stay in the slot table, so their number
+//! is bounded by it. The farewell goes last.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chaperone_wal::Seq;
+use uuid::Uuid;
+
+use super::sink::{Sink, SinkError};
+use super::table::SlotAt;
+
+/// Logged letters held in memory.
+const LOADED: usize = 64;
+/// Letters with the sink at one time; well below its queue, which the snapshots share.
+const IN_FLIGHT: usize = 32;
+/// A sink that reports nothing for so long is asked again.
+const REPORT_TIMEOUT: Duration = Duration::from_mins(1);
+const BACKOFF_MIN: Duration = Duration::from_millis(100);
+const BACKOFF_MAX: Duration = Duration::from_secs(30);
+
+/// One encoded audit message.
+#[derive(Debug)]
+pub(super) struct Letter {
+    /// The message's own; nil for letters that are already logged.
+    pub(super) uuid: Uuid,
+    /// Text of the incarnation that it is of.
+    pub(super) key: String,
+    pub(super) payload: Arc<[u8]>,
+    /// Its place in the log.
+    pub(super) seq: Option<Seq>,
+    /// Slots that leave the table when the sink has it.
+    pub(super) frees: Vec<SlotAt>,
+    /// How many slot states are in it.
+    pub(super) records: u64,
+    /// Sent after all others.
+    pub(super) farewell: bool,
+    pub(super) sent: Option<Instant>,
+}
+
+impl Letter {
+    pub(super) fn new(key: String, payload: Arc<[u8]>) -> Self {
+        Self { uuid: Uuid::nil(), key, payload, seq: None, frees: Vec::new(), records: 0, farewell: false, sent: None }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    /// By token, which is their age.
+    letters: BTreeMap<u64, Letter>,
+    /// Logged letters that had no room here.
+    pub(super) behind: bool,
+    failures: u32,
+    wait_until: Option<Instant>,
+}
+
+impl Outbox {
+    pub(super) fn len(&self) -> usize {
+        self.letters.len()
+    }
+    pub(super) fn is_empty(&self) -> bool {
+        self.letters.is_empty() && !self.behind
+    }
+    /// Letters that are nowhere but here.
+    pub(super) fn unlogged(&self) -> u64 {
+        self.letters.values().filter(|l| l.seq.is_none()).count() as u64
+    }
+    /// Records that are nowhere but here.
+    pub(super) fn unlogged_records(&self) -> u64 {
+        self.letters.values().filter(|l| l.seq.is_none()).map(|l| l.records).sum()
+    }
+    pub(super) fn has_in_flight(&self) -> bool {
+        self.letters.values().any(|l| l.sent.is_some())
+    }
+    pub(super) fn is_in_flight(&self, token: u64) -> bool {
+        self.letters.get(&token).is_some_and(|l| l.sent.is_some())
+    }
+    pub(super) fn has_room(&self) -> bool {
+        self.letters.values().filter(|l| l.seq.is_some()).count() < LOADED
+    }
+    pub(super) fn holds(&self, seq: Seq) -> bool {
+        self.letters.values().any(|l| l.seq == Some(seq))
+    }
+
+    /// Takes a letter, unless it is logged and there are many: then it is fetched from the log in its turn.
+    pub(super) fn push(&mut self, token: u64, letter: Letter) -> bool {
+        if letter.seq.is_some() && (self.behind || !self.has_room()) {
+            self.behind = true;
+            return false;
+        }
+        self.letters.insert(token, letter);
+        true
+    }
+
+    /// When there is next something to do, if anything waits.
+    pub(super) fn due(&self) -> Option<Instant> {
+        if self.letters.values().all(|l| l.sent.is_some()) { None } else { self.wait_until }
+    }
+
+    /// Hands letters to the sink, oldest first, as far as it takes them.
+    pub(super) fn send_due(&mut self, sink: &mut dyn Sink, now: Instant) {
+        if self.wait_until.is_some_and(|until| now < until) {
+            return;
+        }
+        let alone = self.letters.len() == 1 && !self.behind;
+        let silent = |sent: Instant| now.saturating_duration_since(sent) > REPORT_TIMEOUT;
+        let mut in_flight = self.letters.values().filter(|l| l.sent.is_some_and(|s| !silent(s))).count();
+        let mut refused = None;
+        for (token, letter) in &mut self.letters {
+            if in_flight >= IN_FLIGHT {
+                break;
+            }
+            if letter.sent.is_some_and(|sent| !silent(sent)) || (letter.farewell && !alone) {
+                continue;
+            }
+            match sink.send(letter.key.as_bytes(), &letter.payload, *token) {
+                Ok(()) => letter.sent = Some(now),
+                Err(error) => {
+                    refused = Some(error);
+                    break;
+                }
+            }
+            in_flight += 1;
+        }
+        if let Some(error) = refused {
+            self.back_off(&error, now);
+        }
+    }
+
+    pub(super) fn has(&self, token: u64) -> bool {
+        self.letters.contains_key(&token)
+    }
+
+    /// Enters a delivery report; returns the letter if it is done with.
+    pub(super) fn report(&mut self, token: u64, result: &Result<(), SinkError>, now: Instant) -> Option<Letter> {
+        let letter = self.letters.get_mut(&token)?;
+        match result {
+            Ok(()) => {
+                self.failures = 0;
+                self.wait_until = None;
+                self.letters.remove(&token)
+            }
+            Err(error) => {
+                letter.sent = None;
+                self.back_off(error, now);
+                None
+            }
+        }
+    }
+
+    /// The next attempt is now.
+    pub(super) fn hurry(&mut self) {
+        self.wait_until = None;
+        self.failures = 0;
+    }
+
+    fn back_off(&mut self, error: &SinkError, now: Instant) {
+        // Failures of letters that were sent together are one.
+        if self.wait_until.is_some_and(|until| now < until) {
+            return;
+        }
+        if self.failures == 0 {
+            tracing::warn!(%error, "audit records wait for the sink");
+        }
+        let wait = BACKOFF_MIN.saturating_mul(1 << self.failures.min(16)).min(BACKOFF_MAX);
+        self.failures = self.failures.saturating_add(1);
+        self.wait_until = Some(now + wait);
+    }
+}

@@ -1,0 +1,90 @@
+//! What a dead incarnation left in the log, made ready to be sent again.
+//!
+//! Records go out as they are, under their UUIDs. The checkpoint becomes the dead incarnation's last word: its open
+//! slots are final, flagged `crash`, and the incarnation's end is told. The same checkpoint always becomes the same
+//! messages, so recovering twice (a crash while recovering) changes nothing.
+//!
+//! Limit: with heap slots the checkpoint may be up to its interval older than the process's death; counts since then
+//! are lost unless a heartbeat brought them, and the flag says so. A slot that only a heartbeat showed gets no final
+//! state: the incarnation's end is its end.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chaperone_wal::{Entry, Kind};
+use serde::Deserialize;
+use uuid::Uuid;
+use xxhash_rust::xxh3::xxh3_128_with_seed;
+
+use super::message::split;
+use crate::state::flag;
+use crate::wire::{AuditMessage, End};
+
+/// The Kafka key of an encoded message: its incarnation as text. `None` for bytes that are no audit message.
+pub(super) fn key_of(payload: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Keyed {
+        incarnation: Uuid,
+    }
+    serde_json::from_slice::<Keyed>(payload).ok().map(|k| k.incarnation.to_string())
+}
+
+/// The last words of incarnations whose checkpoint is still there, and how many checkpoints cannot be read.
+pub(super) fn last_words(entries: &[Entry]) -> (Vec<AuditMessage>, u64) {
+    let mut finished: BTreeMap<Uuid, BTreeSet<u64>> = BTreeMap::new();
+    for message in entries.iter().filter(|e| e.kind == Kind::Record).filter_map(decode) {
+        finished.entry(message.incarnation).or_default().extend(message.slots.iter().map(|s| s.id));
+    }
+    let mut words = Vec::new();
+    let mut unreadable = 0;
+    for entry in entries.iter().filter(|e| e.kind == Kind::Checkpoint) {
+        match decode(entry) {
+            Some(mut checkpoint) => {
+                // Closed after the checkpoint and logged, but the crash came before the next checkpoint.
+                if let Some(ids) = finished.get(&checkpoint.incarnation) {
+                    checkpoint.slots.retain(|s| !ids.contains(&s.id));
+                }
+                words.extend(crashed(checkpoint));
+            }
+            None => unreadable += 1,
+        }
+    }
+    (words, unreadable)
+}
+
+fn decode(entry: &Entry) -> Option<AuditMessage> {
+    AuditMessage::decode(&entry.payload).inspect_err(|error| tracing::warn!(%error, "unreadable entry in the log")).ok()
+}
+
+fn crashed(mut checkpoint: AuditMessage) -> Vec<AuditMessage> {
+    for slot in checkpoint.slots.iter_mut().filter(|s| !s.state.is_final) {
+        slot.state.is_final = true;
+        slot.state.flags.insert(flag::CRASH.to_owned());
+    }
+    let mut parts = split(std::mem::take(&mut checkpoint.slots));
+    if parts.is_empty() {
+        parts.push(Vec::new());
+    }
+    let count = parts.len();
+    let part = |(i, slots)| AuditMessage {
+        uuid: if i == 0 { checkpoint.uuid } else { derived(checkpoint.uuid, i as u64) },
+        slots,
+        end: (i + 1 == count).then_some(End::Crash),
+        ..checkpoint.clone()
+    };
+    parts.into_iter().enumerate().map(part).collect()
+}
+
+/// A `UUIDv7` of the same instant that is always the same for the same part.
+fn derived(uuid: Uuid, part: u64) -> Uuid {
+    let bytes = uuid.as_bytes();
+    let mut ms = [0; 8];
+    for (to, from) in ms.iter_mut().skip(2).zip(bytes) {
+        *to = *from;
+    }
+    let hash = xxh3_128_with_seed(bytes, part).to_le_bytes();
+    let mut random = [0; 10];
+    for (to, from) in random.iter_mut().zip(hash) {
+        *to = from;
+    }
+    uuid::Builder::from_unix_timestamp_millis(u64::from_be_bytes(ms), &random).into_uuid()
+}

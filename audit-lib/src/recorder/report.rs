@@ -1,0 +1,378 @@
+//! The reporter: one thread that turns slots into audit messages and sees them through.
+//!
+//! A *beat* (every heartbeat) looks at all slots at once. Slots that this look closed are appended to the log, leave the
+//! table and go to the [`Outbox`]; then the open ones that changed are sent as a *snapshot*, in parts. Its last message
+//! carries the watermark and the sums, and is sent only when the parts before it, and the finals of the same look, are
+//! stored. A snapshot that fails is forgotten: its slots are still dirty, and the next one supersedes it.
+//!
+//! Invariants: a final is sent only after it is logged *and* a checkpoint without it is logged, so that recovery never
+//! brings an older state of a slot whose final was stored. One snapshot at a time. `step` never waits for the sink.
+//!
+//! Limits: with the sink away, memory holds the open slots, 64 logged letters and what the log itself keeps (at
+//! most its size limit); past that limit, finals stay in the slot table, and past `max_slots` the overflow slot counts.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::SyncSender;
+use std::time::{Duration, Instant};
+
+use super::Closed;
+use super::journal::Journal;
+use super::message::{Head, POSITION_BYTES, split};
+use super::outbox::{Letter, Outbox};
+use super::positions::Positions;
+use super::recover;
+use super::sink::{Sink, SinkError};
+use super::table::{Capture, Captured, Look, SlotAt, Table};
+use crate::state::flag;
+use crate::wire::{AuditMessage, Dropped, Position, SlotRecord};
+
+/// A snapshot that has not been reported on for so long is given up.
+const SNAPSHOT_TIMEOUT: Duration = Duration::from_mins(1);
+/// How often the sink is looked at while it has something of ours, and while it has not.
+pub(super) const POLL_BUSY: Duration = Duration::from_millis(10);
+const POLL_IDLE: Duration = Duration::from_millis(250);
+
+/// What the host's threads and the reporter share.
+pub(super) struct Shared {
+    pub(super) table: Arc<Table>,
+    pub(super) positions: Positions,
+    pub(super) counters: Counters,
+}
+
+/// What the reporter tells about itself.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) stored: AtomicU64,
+    pub(super) failures: AtomicU64,
+    pub(super) snapshots: AtomicU64,
+    pub(super) unlogged: AtomicU64,
+    pub(super) records: AtomicU64,
+    pub(super) waiting: AtomicU64,
+    pub(super) panics: AtomicU64,
+    pub(super) reporting: AtomicBool,
+}
+
+/// Orders for the reporter.
+pub(super) enum Command {
+    Close {
+        deadline: Instant,
+        reply: SyncSender<Closed>,
+    },
+    /// Stop like a process that is killed.
+    #[cfg(any(test, feature = "testing"))]
+    Abandon {
+        reply: SyncSender<()>,
+    },
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Timing {
+    pub(super) grace_ms: i64,
+    pub(super) heartbeat: Duration,
+    pub(super) checkpoint: Duration,
+}
+
+pub(super) struct Reporter {
+    pub(super) shared: Arc<Shared>,
+    pub(super) head: Head,
+    pub(super) timing: Timing,
+    pub(super) sink: Box<dyn Sink>,
+    pub(super) journal: Journal,
+    pub(super) outbox: Outbox,
+    pub(super) snapshot: Option<Snapshot>,
+    /// Slots numbered so far.
+    pub(super) ids: u64,
+    pub(super) seq: u64,
+    token: u64,
+    pub(super) beat_at: Instant,
+    pub(super) checkpoint_at: Instant,
+}
+
+/// One look's open states on their way.
+pub(super) struct Snapshot {
+    began: Instant,
+    /// Parts with the sink, and the states in them.
+    parts: BTreeMap<u64, Vec<(SlotAt, u64)>>,
+    /// Finals of the same look with the outbox.
+    finals: BTreeSet<u64>,
+    last: Last,
+    failed: bool,
+}
+
+enum Last {
+    Waiting(Box<AuditMessage>, Vec<(SlotAt, u64)>),
+    Sent { token: u64, positions: Vec<Position> },
+}
+
+impl Reporter {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        head: Head,
+        timing: Timing,
+        sink: Box<dyn Sink>,
+        journal: Journal,
+        now: Instant,
+    ) -> Self {
+        Self {
+            shared,
+            head,
+            timing,
+            sink,
+            journal,
+            outbox: Outbox::default(),
+            snapshot: None,
+            ids: 0,
+            seq: 0,
+            token: 0,
+            beat_at: now,
+            checkpoint_at: now + timing.checkpoint,
+        }
+    }
+
+    /// Does what is due.
+    pub(super) fn step(&mut self, now: Instant) {
+        self.collect(Duration::ZERO, now);
+        if now >= self.beat_at {
+            self.beat_at = now + self.timing.heartbeat;
+            self.beat(now);
+        }
+        if now >= self.checkpoint_at {
+            self.write_checkpoint(now);
+        }
+        self.post(now);
+        self.collect(Duration::ZERO, now);
+        self.finish_snapshot();
+        self.collect(Duration::ZERO, now);
+        self.shared.counters.waiting.store(self.outbox.len() as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn idle(&self) -> Duration {
+        if self.snapshot.is_some() || self.outbox.has_in_flight() {
+            return POLL_BUSY;
+        }
+        let next = self.outbox.due().map_or(self.beat_at, |due| due.min(self.beat_at));
+        next.saturating_duration_since(Instant::now()).clamp(Duration::from_millis(1), POLL_IDLE)
+    }
+
+    /// Looks at the slots and sends what there is to say.
+    fn beat(&mut self, now: Instant) {
+        if self.snapshot.as_ref().is_some_and(|s| now.saturating_duration_since(s.began) < SNAPSHOT_TIMEOUT) {
+            return;
+        }
+        let positions = self.shared.positions.changed(POSITION_BYTES);
+        let capture = self.shared.table.capture(Look::Beat { grace_ms: self.timing.grace_ms }, &mut self.ids);
+        let Capture { watermark_ms, dirty, finals, sum, .. } = capture;
+        let letters = self.final_letters(finals);
+        let closed_any = !letters.is_empty();
+        let mut finals = self.log_letters(letters);
+        if closed_any {
+            self.write_checkpoint(now);
+        }
+        self.post(now);
+        // A final that waits for its next attempt, or in the log, does not hold up the heartbeat: until it is stored,
+        // the sums tell the collector that the watermark is not proven.
+        finals.retain(|token| self.outbox.is_in_flight(*token));
+        let mut parts = split(dirty);
+        let tail = parts.pop().unwrap_or_default();
+        let mut snapshot = Snapshot {
+            began: now,
+            parts: BTreeMap::new(),
+            finals,
+            last: Last::Sent { token: u64::MAX, positions: Vec::new() },
+            failed: false,
+        };
+        for part in parts {
+            let (states, records) = self.unpack(part);
+            let message = self.message(records);
+            match self.send(&message) {
+                Some(token) => drop(snapshot.parts.insert(token, states)),
+                None => snapshot.failed = true,
+            }
+        }
+        let (states, records) = self.unpack(tail);
+        let mut last = self.message(records);
+        last.watermark_ms = Some(watermark_ms);
+        last.sum = Some(sum);
+        last.positions = positions;
+        snapshot.last = Last::Waiting(Box::new(last), states);
+        self.snapshot = Some(snapshot);
+    }
+
+    /// Sends a snapshot's last message once all before it is stored, or gives the snapshot up.
+    fn finish_snapshot(&mut self) {
+        let Some(mut snapshot) = self.snapshot.take() else { return };
+        if !snapshot.parts.is_empty() || !snapshot.finals.is_empty() || matches!(snapshot.last, Last::Sent { .. }) {
+            self.snapshot = Some(snapshot);
+            return;
+        }
+        let Last::Waiting(message, states) = snapshot.last else { return };
+        if snapshot.failed {
+            return;
+        }
+        let Some(token) = self.send(&message) else { return };
+        snapshot.parts.insert(token, states);
+        snapshot.last = Last::Sent { token, positions: message.positions };
+        self.snapshot = Some(snapshot);
+    }
+
+    /// Enters delivery reports.
+    pub(super) fn collect(&mut self, timeout: Duration, now: Instant) {
+        for (token, result) in self.sink.poll(timeout) {
+            let counters = &self.shared.counters;
+            let counter = if result.is_ok() { &counters.stored } else { &counters.failures };
+            counter.fetch_add(1, Ordering::Relaxed);
+            if !self.outbox.has(token) {
+                self.report_part(token, &result);
+                continue;
+            }
+            if let Some(snapshot) = &mut self.snapshot {
+                snapshot.failed |= snapshot.finals.remove(&token) && result.is_err();
+            }
+            if let Some(letter) = self.outbox.report(token, &result, now) {
+                letter.seq.into_iter().for_each(|seq| self.journal.done(seq));
+                self.shared.table.free(&letter.frees);
+            }
+        }
+    }
+
+    fn report_part(&mut self, token: u64, result: &Result<(), SinkError>) {
+        let Some(snapshot) = &mut self.snapshot else { return };
+        let Some(states) = snapshot.parts.remove(&token) else { return };
+        if result.is_ok() {
+            self.shared.table.settle(&states);
+            // The sink works: what waits for a second attempt need not wait longer.
+            self.outbox.hurry();
+        }
+        snapshot.failed |= result.is_err();
+        if let Last::Sent { token: last, positions } = &snapshot.last
+            && *last == token
+        {
+            if result.is_ok() {
+                self.shared.positions.settle(positions);
+                self.shared.counters.snapshots.fetch_add(1, Ordering::Relaxed);
+            }
+            self.snapshot = None;
+        }
+    }
+
+    /// Hands due letters to the sink, after fetching more from the log if there is room.
+    pub(super) fn post(&mut self, now: Instant) {
+        self.fetch();
+        self.outbox.send_due(&mut *self.sink, now);
+    }
+
+    /// Fetches letters from the log, oldest first.
+    pub(super) fn fetch(&mut self) {
+        if !self.outbox.behind || !self.outbox.has_room() {
+            return;
+        }
+        self.outbox.behind = false;
+        let pending: Vec<_> = self.journal.pending().filter(|e| !self.outbox.holds(e.seq)).collect();
+        for entry in pending {
+            let Some(key) = recover::key_of(&entry.payload) else {
+                // Not ours, or damaged past its checksum: it can never be sent.
+                self.shared.counters.records.fetch_add(1, Ordering::Relaxed);
+                self.journal.done(entry.seq);
+                continue;
+            };
+            let token = self.next_token();
+            if !self.outbox.push(token, Letter { seq: Some(entry.seq), ..Letter::new(key, entry.payload) }) {
+                break;
+            }
+        }
+    }
+
+    /// Final states as letters, not logged yet.
+    pub(super) fn final_letters(&mut self, finals: Vec<Captured>) -> Vec<Letter> {
+        let mut letters = Vec::new();
+        for part in split(finals) {
+            let (states, records) = self.unpack(part);
+            let message = self.message(records);
+            letters.extend(self.letter(&message, states.into_iter().map(|s| s.0).collect()));
+        }
+        letters
+    }
+
+    pub(super) fn letter(&self, message: &AuditMessage, frees: Vec<SlotAt>) -> Option<Letter> {
+        let records = message.slots.len() as u64;
+        let Ok(payload) = message.encode() else {
+            self.shared.counters.records.fetch_add(records, Ordering::Relaxed);
+            return None;
+        };
+        Some(Letter {
+            uuid: message.uuid,
+            frees,
+            records,
+            ..Letter::new(message.incarnation.to_string(), payload.into())
+        })
+    }
+
+    /// Logs letters with one device flush and puts them into the outbox; returns the tokens of those that are there.
+    pub(super) fn log_letters(&mut self, letters: Vec<Letter>) -> BTreeSet<u64> {
+        let entries: Vec<_> = letters.iter().map(|l| (l.uuid, &*l.payload)).collect();
+        let seqs = self.journal.append(&entries);
+        if seqs.is_none() && !self.journal.is_none() {
+            let records = letters.iter().map(|l| l.records).sum();
+            self.shared.counters.unlogged.fetch_add(records, Ordering::Relaxed);
+        }
+        let mut seqs = seqs.into_iter().flatten();
+        let mut tokens = BTreeSet::new();
+        for mut letter in letters {
+            letter.seq = seqs.next();
+            if letter.seq.is_some() {
+                self.shared.table.free(&std::mem::take(&mut letter.frees));
+            }
+            let token = self.next_token();
+            if self.outbox.push(token, letter) {
+                tokens.insert(token);
+            }
+        }
+        tokens
+    }
+
+    /// Takes states apart into what to settle and what to send.
+    fn unpack(&self, part: Vec<Captured>) -> (Vec<(SlotAt, u64)>, Vec<SlotRecord>) {
+        let no_wal = self.journal.is_none();
+        let mark = |mut record: SlotRecord| {
+            if no_wal {
+                record.state.flags.insert(flag::NO_WAL.to_owned());
+            }
+            record
+        };
+        part.into_iter().map(|c| ((c.at, c.changes), mark(c.record))).unzip()
+    }
+
+    /// The next message of the sequence.
+    pub(super) fn message(&mut self, slots: Vec<SlotRecord>) -> AuditMessage {
+        let mut message = self.head.message(self.seq, self.shared.table.now_ms(), slots);
+        self.seq += 1;
+        message.dropped = self.shared.dropped();
+        message
+    }
+
+    /// Sends a message that is not repeated; its token, if the sink took it.
+    fn send(&mut self, message: &AuditMessage) -> Option<u64> {
+        let payload = message.encode().ok()?;
+        let token = self.next_token();
+        self.sink.send(message.incarnation.to_string().as_bytes(), &payload, token).ok()?;
+        Some(token)
+    }
+
+    fn next_token(&mut self) -> u64 {
+        self.token += 1;
+        self.token
+    }
+}
+
+impl Shared {
+    /// What was dropped so far, by cause.
+    pub(super) fn dropped(&self) -> Dropped {
+        Dropped {
+            overflow: self.table.overflowed(),
+            unlogged: self.counters.unlogged.load(Ordering::Relaxed),
+            records: self.counters.records.load(Ordering::Relaxed),
+        }
+    }
+}

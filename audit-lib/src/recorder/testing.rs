@@ -1,0 +1,55 @@
+//! A recorder without a thread, so that tests decide when the reporter works, and simulated crashes.
+
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use super::report::{Command, Reporter};
+use super::{Closed, Config, Recorder, Sink, StartError};
+use crate::clock::Clock;
+
+/// The reporter of a [`Recorder::stepped`], worked by hand. Dropping it is a crash: nothing more is written or sent.
+pub struct Stepper {
+    reporter: Reporter,
+    now: Instant,
+}
+
+impl Stepper {
+    /// Lets one heartbeat pass and does what is due.
+    pub fn beat(&mut self) {
+        let heartbeat = self.reporter.timing.heartbeat;
+        self.pass(heartbeat);
+    }
+
+    /// Lets monotonic time pass, which the recorder's own clock does not show, and does what is due.
+    pub fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.reporter.step(self.now);
+    }
+
+    /// As [`Recorder::close`].
+    pub fn close(mut self, deadline: Duration) -> Closed {
+        self.reporter.close(Instant::now() + deadline)
+    }
+}
+
+impl Recorder {
+    /// A recorder whose reporter works only when its [`Stepper`] is told to.
+    ///
+    /// # Errors
+    /// As [`Recorder::start`].
+    pub fn stepped(config: Config, sink: Box<dyn Sink>, clock: Arc<dyn Clock>) -> Result<(Self, Stepper), StartError> {
+        let (recorder, reporter, _) = Self::build(config, sink, clock)?;
+        let now = Instant::now();
+        Ok((recorder, Stepper { reporter, now }))
+    }
+
+    /// Ends the reporter like a process that is killed: no final states, no goodbye, the log is left as it is.
+    pub fn abandon(&self) {
+        let (reply, answer) = mpsc::sync_channel(1);
+        if self.handle.commands.send(Command::Abandon { reply }).is_ok() {
+            answer.recv_timeout(Duration::from_secs(10)).ok();
+        }
+        *self.handle.closed.lock() = Some(Closed::default());
+    }
+}

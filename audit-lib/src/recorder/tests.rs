@@ -1,0 +1,117 @@
+//! The recorder against a clock, a sink and a log that the test commands. No sleeps: where a thread is involved, a
+//! condition is polled with a deadline.
+
+mod conservation;
+mod crash;
+mod thread;
+mod windows;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use uuid::Uuid;
+
+use super::{Behaviour, Closed, Config, MemorySink, Recorder, StartError, Stepper, Ticket};
+use crate::clock::ManualClock;
+use crate::message::{Message, NoHeaders};
+use crate::rule::Rule;
+use crate::state::SlotState;
+use crate::wire::{AuditMessage, SlotRecord, Sum};
+
+/// A multiple of every width.
+const T0: i64 = 1_790_000_400_000;
+const SEED: u64 = 7;
+
+fn config() -> Config {
+    Config { seed: SEED, ..Config::new("producer", "test") }
+}
+
+fn message<'a>(topic: &'a str, value: &'a [u8], event_ms: i64) -> Message<'a> {
+    Message { topic, key: None, value: Some(value), headers: &NoHeaders, timestamp_ms: Some(event_ms) }
+}
+
+/// A recorder, its hand-worked reporter, its clock and its sink.
+struct Bench {
+    recorder: Recorder,
+    stepper: Stepper,
+    clock: Arc<ManualClock>,
+    sink: MemorySink,
+}
+
+impl Bench {
+    fn new(config: Config) -> Self {
+        Self::with(config, MemorySink::new())
+    }
+    fn with(config: Config, sink: MemorySink) -> Self {
+        let clock = Arc::new(ManualClock::new(T0));
+        let (recorder, stepper) =
+            Recorder::stepped(config, Box::new(sink.clone()), Arc::clone(&clock) as _).expect("started");
+        Self { recorder, stepper, clock, sink }
+    }
+    /// The wall clock and the reporter go on.
+    fn pass(&mut self, ms: i64) {
+        self.clock.advance(ms);
+        self.stepper.beat();
+    }
+}
+
+/// What a collector makes of the messages.
+#[derive(Default)]
+struct Collector {
+    slots: BTreeMap<(Uuid, u64), SlotRecord>,
+    divergent: u64,
+}
+
+impl Collector {
+    fn of(messages: &[AuditMessage]) -> Self {
+        let mut c = Self::default();
+        for m in messages {
+            c.apply(m);
+        }
+        c
+    }
+    fn apply(&mut self, message: &AuditMessage) {
+        for slot in &message.slots {
+            match self.slots.get_mut(&(message.incarnation, slot.id)) {
+                Some(known) => {
+                    assert_eq!((&known.topic, known.window_ms, known.class), (&slot.topic, slot.window_ms, slot.class));
+                    self.divergent += u64::from(known.state.divergent(&slot.state));
+                    known.state.join(&slot.state);
+                }
+                None => drop(self.slots.insert((message.incarnation, slot.id), slot.clone())),
+            }
+        }
+    }
+    fn sum(&self, incarnation: Uuid) -> Sum {
+        let mut sum = Sum::default();
+        for (key, slot) in self.slots.iter().filter(|((i, _), _)| *i == incarnation) {
+            sum.slots = sum.slots.max(key.1 + 1);
+            sum.n += slot.state.n;
+            sum.acked += slot.state.acked;
+            sum.failed += slot.state.failed;
+            sum.f_in = sum.f_in.plus(slot.state.f_in());
+        }
+        sum
+    }
+    fn states(&self) -> impl Iterator<Item = &SlotState> {
+        self.slots.values().map(|s| &s.state)
+    }
+    fn n(&self) -> u64 {
+        self.states().map(|s| s.n).sum()
+    }
+}
+
+/// The hash that a message adds to a fingerprint.
+fn hash_of(m: &Message<'_>) -> crate::Fingerprint {
+    Rule::new(SEED).observe(m, T0).id.hash(SEED)
+}
+
+/// The one place that waits.
+fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
+}
