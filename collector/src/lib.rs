@@ -1,0 +1,23 @@
+//! Truth at rest: merges what reporters and taps counted and judges every hop.
+//!
+//! `batch` (what intake hands over) → `store` (one transaction) → `settle`, `passage`, `verdict` (pure) → rows that page, API and SQL read.
+//! No Kafka, no HTTP. Invariants: applying anything twice, late or out of order changes nothing (I1, I4, I5); a settled
+//! verdict satisfies all three conditions of "settled" (I6).
+
+pub mod batch;
+pub mod caveat;
+pub mod interval;
+pub mod passage;
+pub mod pipeline;
+pub mod query;
+pub mod settle;
+pub mod sqlite;
+pub mod store;
+pub mod verdict;
+
+pub use batch::{Applied, AuditPartition, Batch, Content, Item, Refused};
+pub use caveat::{Caveat, CaveatKind, Doubt};
+pub use pipeline::{Hop, Pipeline, Pipelines, Stage, StageKind, TopicPattern};
+pub use sqlite::SqliteStore;
+pub use store::{Claim, ClaimRequest, Store, StoreError};
+pub use verdict::{Evidence, Judgement, Passage, Progress, Verdict, judge};

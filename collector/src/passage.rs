@@ -1,0 +1,174 @@
+//! Whether a hop has passed a window: what is absent downstream is then lost, else delayed, else nobody can tell. Pure.
+//!
+//! | hop | evidence |
+//! |---|---|
+//! | client → Kafka | the tap's watermark, which settling asks for anyway: passed |
+//! | client → client | a downstream reporter, live or cleanly ended, with a watermark ≥ T |
+//! | Kafka → client | the consumer's position against the window's largest offset, on every partition that holds it |
+//! | Kafka → Kafka | the partition's event-time frontier against the end of the window |
+
+use crate::verdict::Passage;
+
+/// Client → client: `watermarks` of downstream reporters that live or ended cleanly.
+pub fn by_watermark(watermarks: impl IntoIterator<Item = Option<i64>>, settles_at_ms: i64) -> Passage {
+    let passed = watermarks.into_iter().flatten().any(|w| w >= settles_at_ms);
+    if passed { Passage::Passed } else { Passage::None }
+}
+
+/// One partition that holds messages of the window upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// Largest offset of the window.
+    pub max_offset: i64,
+    /// One past the last offset that the consumer processed, if known.
+    pub position: Option<i64>,
+}
+
+/// Kafka → client.
+pub fn by_position(held: &[Held]) -> Passage {
+    if held.iter().any(|h| h.position.is_some_and(|p| p <= h.max_offset)) {
+        return Passage::NotPassed;
+    }
+    // With nothing known of where the window lies, nothing is proven.
+    if !held.is_empty() && held.iter().all(|h| h.position.is_some()) { Passage::Passed } else { Passage::None }
+}
+
+/// One downstream partition that the window's messages would arrive in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Frontier {
+    /// The 5th percentile of the event times last read there.
+    pub downstream_ms: Option<i64>,
+    /// Upstream's: of the same partition where both have equally many, else the furthest.
+    pub upstream_ms: Option<i64>,
+}
+
+/// Kafka → Kafka without positions.
+pub fn by_frontier(end_ms: i64, relevant: &[Frontier]) -> Passage {
+    let beyond = |frontier: Option<i64>| frontier.is_some_and(|f| f >= end_ms);
+    if relevant.is_empty() {
+        return Passage::None;
+    }
+    let mut behind = relevant.iter().filter(|f| !beyond(f.downstream_ms)).peekable();
+    if behind.peek().is_none() {
+        return Passage::Passed;
+    }
+    // Upstream went on and downstream did not follow: it has not passed. Where upstream itself stands still, a frontier
+    // that does not move says nothing.
+    if behind.any(|f| beyond(f.upstream_ms)) { Passage::NotPassed } else { Passage::None }
+}
+
+/// A partition of a broker stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Partition {
+    /// Its number.
+    pub number: i32,
+    /// Its event-time frontier.
+    pub frontier_ms: Option<i64>,
+    /// Whether a message was ever counted in it.
+    pub traffic: bool,
+}
+
+/// The partitions that decide a Kafka → Kafka hop. `counts`: partitions upstream and downstream, where known; `held`:
+/// the upstream partitions that hold messages of the window.
+pub fn relevant(
+    counts: (Option<i32>, Option<i32>),
+    held: &[i32],
+    upstream: &[Partition],
+    downstream: &[Partition],
+) -> Vec<Frontier> {
+    let frontier = |of: &[Partition], q: i32| of.iter().find(|p| p.number == q).and_then(|p| p.frontier_ms);
+    if let (Some(up), Some(down)) = counts
+        && up == down
+    {
+        let of = |q: &i32| Frontier { downstream_ms: frontier(downstream, *q), upstream_ms: frontier(upstream, *q) };
+        return held.iter().map(of).collect();
+    }
+    let furthest = upstream.iter().filter_map(|p| p.frontier_ms).max();
+    let with_traffic = downstream.iter().filter(|p| p.traffic);
+    with_traffic.map(|p| Frontier { downstream_ms: p.frontier_ms, upstream_ms: furthest }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_downstream_watermark_at_t_passes_and_nothing_else_does() {
+        for (marks, passage) in [
+            (vec![], Passage::None),
+            (vec![None], Passage::None),
+            (vec![Some(9)], Passage::None),
+            (vec![Some(9), None, Some(10)], Passage::Passed),
+            (vec![Some(11)], Passage::Passed),
+        ] {
+            assert_eq!(by_watermark(marks.clone(), 10), passage, "{marks:?}");
+        }
+    }
+
+    /// All combinations of up to three partitions: unknown, at the offset (not past it), past it.
+    #[test]
+    fn positions_pass_iff_all_are_known_and_past() {
+        let kinds = [None, Some(5), Some(6)];
+        let mut seen = 0;
+        for len in 0..=3u32 {
+            for code in 0..3usize.pow(len) {
+                let held: Vec<Held> =
+                    (0..len).map(|i| Held { max_offset: 5, position: kinds[code / 3usize.pow(i) % 3] }).collect();
+                let expected = if held.iter().any(|h| h.position == Some(5)) {
+                    Passage::NotPassed
+                } else if held.is_empty() || held.iter().any(|h| h.position.is_none()) {
+                    Passage::None
+                } else {
+                    Passage::Passed
+                };
+                assert_eq!(by_position(&held), expected, "{held:?}");
+                seen += 1;
+            }
+        }
+        assert_eq!(seen, 1 + 3 + 9 + 27);
+    }
+
+    /// All combinations of two partitions with each frontier unknown, before, or at the end of the window.
+    #[test]
+    fn frontiers_pass_iff_all_are_past_and_do_not_pass_iff_upstream_went_on() {
+        let kinds = [None, Some(9), Some(10)];
+        let mut counted = [0; 3];
+        for code in 0..81usize {
+            let f = |i: usize| kinds[code / 3usize.pow(u32::try_from(i).expect("small")) % 3];
+            let all = [
+                Frontier { downstream_ms: f(0), upstream_ms: f(1) },
+                Frontier { downstream_ms: f(2), upstream_ms: f(3) },
+            ];
+            let past = |f: Option<i64>| f == Some(10);
+            let expected = if all.iter().all(|f| past(f.downstream_ms)) {
+                Passage::Passed
+            } else if all.iter().any(|f| !past(f.downstream_ms) && past(f.upstream_ms)) {
+                Passage::NotPassed
+            } else {
+                Passage::None
+            };
+            assert_eq!(by_frontier(10, &all), expected, "{all:?}");
+            counted[match expected {
+                Passage::Passed => 0,
+                Passage::NotPassed => 1,
+                Passage::None => 2,
+            }] += 1;
+        }
+        assert_eq!(counted, [9, 32, 40]);
+        assert_eq!(by_frontier(10, &[]), Passage::None);
+    }
+
+    #[test]
+    fn equal_counts_compare_partition_by_partition_others_all_with_traffic() {
+        let p = |number, frontier_ms, traffic| Partition { number, frontier_ms, traffic };
+        let up = [p(0, Some(5), true), p(1, Some(20), true)];
+        let down = [p(0, Some(6), true), p(1, None, false)];
+        let both = |downstream_ms, upstream_ms| Frontier { downstream_ms, upstream_ms };
+        assert_eq!(relevant((Some(2), Some(2)), &[0], &up, &down), [both(Some(6), Some(5))]);
+        assert_eq!(relevant((Some(2), Some(2)), &[1], &up, &down), [both(None, Some(20))]);
+        for counts in [(Some(2), Some(3)), (None, Some(2)), (Some(2), None), (None, None)] {
+            assert_eq!(relevant(counts, &[1], &up, &down), [both(Some(6), Some(20))]);
+        }
+        assert_eq!(relevant((Some(2), Some(2)), &[], &up, &down), []);
+    }
+}

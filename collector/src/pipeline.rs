@@ -1,0 +1,119 @@
+//! Pipelines: which stages a set of topics runs through, and what may be expected of each.
+//!
+//! Invariant: a hop is two neighbours of one pipeline; a topic belongs to the first pipeline whose pattern matches it.
+
+use std::time::Duration;
+
+use regex::Regex;
+use serde::Serialize;
+
+/// Where a stage's counts come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StageKind {
+    /// A process that links the library.
+    Client,
+    /// A Kafka cluster that a tap reads.
+    Kafka,
+}
+
+/// One stage of a pipeline.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Stage {
+    /// Its name, as reported.
+    pub name: String,
+    /// Where its counts come from.
+    pub kind: StageKind,
+    /// Every message of the topic passes an audited process here; without it nothing downstream is ever `ok` by it.
+    pub complete: bool,
+    /// It may read a message twice, which is information and not a fault.
+    pub at_least_once: bool,
+}
+
+/// Stages in order, for the topics that match.
+#[derive(Debug, Clone)]
+pub struct Pipeline {
+    /// Its name.
+    pub name: String,
+    /// The cluster that its topics are known by in URLs: that of its first Kafka stage, `-` if it has none.
+    pub cluster: String,
+    /// Topics: exact names, or regular expressions that begin with `^` (they match the whole name).
+    pub topics: Vec<TopicPattern>,
+    /// Stages, upstream first; at least two.
+    pub stages: Vec<Stage>,
+    /// How long after a window's end, and after its last arrival upstream, its verdict waits at least.
+    pub grace: Duration,
+    /// A reporter that sent nothing for this long is no longer waited for.
+    pub silent_after: Duration,
+}
+
+/// A topic name or a pattern.
+#[derive(Debug, Clone)]
+pub enum TopicPattern {
+    /// Exactly this topic.
+    Name(String),
+    /// Every topic that this matches as a whole.
+    Regex(Regex),
+}
+
+impl TopicPattern {
+    /// Reads a pattern: a leading `^` makes it a regular expression.
+    ///
+    /// # Errors
+    /// When the regular expression cannot be read; the message shows where.
+    pub fn parse(text: &str) -> Result<Self, regex::Error> {
+        if text.starts_with('^') {
+            let whole = format!("^(?:{})$", text.trim_start_matches('^').trim_end_matches('$'));
+            return Regex::new(&whole).map(Self::Regex);
+        }
+        Ok(Self::Name(text.to_owned()))
+    }
+    /// Whether it names `topic`.
+    pub fn matches(&self, topic: &str) -> bool {
+        match self {
+            Self::Name(name) => name == topic,
+            Self::Regex(r) => r.is_match(topic),
+        }
+    }
+}
+
+/// Two neighbours of a pipeline.
+#[derive(Debug, Clone, Copy)]
+pub struct Hop<'a> {
+    /// Upstream.
+    pub from: &'a Stage,
+    /// Downstream.
+    pub to: &'a Stage,
+}
+
+impl Pipeline {
+    /// The hops, upstream first.
+    pub fn hops(&self) -> impl Iterator<Item = Hop<'_>> {
+        self.stages.iter().zip(self.stages.iter().skip(1)).map(|(from, to)| Hop { from, to })
+    }
+}
+
+/// All pipelines, in order of precedence.
+#[derive(Debug, Clone, Default)]
+pub struct Pipelines(pub Vec<Pipeline>);
+
+impl Pipelines {
+    /// The pipeline that `topic` runs through.
+    pub fn of(&self, topic: &str) -> Option<&Pipeline> {
+        self.0.iter().find(|p| p.topics.iter().any(|t| t.matches(topic)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_regex_matches_the_whole_name_and_a_name_only_itself() {
+        let p = TopicPattern::parse("^orders-.*").expect("regex");
+        assert!(p.matches("orders-eu") && !p.matches("my-orders-eu"));
+        let p = TopicPattern::parse("^a|b").expect("regex");
+        assert!(p.matches("a") && p.matches("b") && !p.matches("ab"));
+        assert!(!TopicPattern::parse("orders.eu").expect("name").matches("ordersXeu"));
+    }
+}

@@ -1,0 +1,182 @@
+//! What readers ask and get: named rows, the same for page, API, CSV and SQL.
+
+use chaperone_audit::{Fingerprint, Histogram};
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::caveat::Caveat;
+use crate::verdict::Verdict;
+
+/// A range of event time, optionally of one topic.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct WindowQuery {
+    /// Only this topic.
+    pub topic: Option<String>,
+    /// First window start, ms, inclusive.
+    pub from_ms: i64,
+    /// End, ms, exclusive.
+    pub to_ms: i64,
+    /// At most this many rows (the reader's cap applies as well).
+    pub limit: Option<u32>,
+}
+
+/// One hop in one window: the rows of `GET /api/v1/windows`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct HopWindow {
+    /// Topic.
+    pub topic: String,
+    /// Upstream stage.
+    pub from_stage: String,
+    /// Downstream stage.
+    pub to_stage: String,
+    /// Window start, ms.
+    pub window_ms: i64,
+    /// Window width, ms.
+    pub width_ms: i64,
+    /// Verdict.
+    pub verdict: Verdict,
+    /// At least so many missing.
+    pub missing_min: u64,
+    /// At least so many surplus.
+    pub surplus_min: u64,
+    /// Absent, not known to be lost.
+    pub delayed: u64,
+    /// What limits it.
+    pub caveats: Vec<Caveat>,
+    /// The rule that matched, in one sentence.
+    pub why: String,
+    /// When it was first settled, ms.
+    #[serde(skip)]
+    pub settled_ms: Option<i64>,
+    /// How often it changed after that.
+    #[serde(skip)]
+    pub amendments: u32,
+}
+
+/// One stage in one window.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StageWindow {
+    /// Topic.
+    pub topic: String,
+    /// Stage.
+    pub stage: String,
+    /// Window start, ms.
+    pub window_ms: i64,
+    /// Width, ms.
+    pub width_ms: i64,
+    /// Attempted or seen.
+    pub n: u64,
+    /// Acked.
+    pub acked: u64,
+    /// Failed.
+    pub failed: u64,
+    /// Key and value bytes.
+    pub bytes: u64,
+    /// Σ of ids in.
+    pub f_in: Fingerprint,
+    /// Delay from event time.
+    pub hist: Histogram,
+    /// Last arrival, ms.
+    pub last_ms: i64,
+}
+
+/// One topic at a glance.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TopicSummary {
+    /// Topic.
+    pub topic: String,
+    /// Its pipeline's stages in order, as judged.
+    pub stages: Vec<String>,
+    /// Worst verdict in the range.
+    pub worst: Verdict,
+    /// Σ missing in the range.
+    pub missing_min: u64,
+    /// Σ surplus in the range.
+    pub surplus_min: u64,
+    /// Σ delayed in the range.
+    pub delayed: u64,
+    /// Every window before this one is settled, ms; absent before the first.
+    pub complete_through_ms: Option<i64>,
+}
+
+/// A reporter or a tap.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ReporterState {
+    /// Incarnation.
+    pub incarnation: Uuid,
+    /// Stage.
+    pub stage: String,
+    /// Host.
+    pub host: String,
+    /// Application.
+    pub application: String,
+    /// Library name and version.
+    pub library: String,
+    /// `live`, `goodbye`, `ended` (it died and what was left was recovered) or `gone`.
+    pub state: String,
+    /// Effective watermark, ms.
+    pub watermark_ms: Option<i64>,
+    /// Last heard, ms (append time).
+    pub last_ms: i64,
+}
+
+/// Where a tap stands in a partition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PartitionState {
+    /// Topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: i32,
+    /// Log.
+    pub log: u32,
+    /// Claim.
+    pub epoch: u64,
+    /// Next offset to count.
+    pub next: i64,
+    /// Watermark of the partition, ms.
+    pub watermark_ms: Option<i64>,
+}
+
+/// A refused record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Quarantined {
+    /// Cluster.
+    pub cluster: String,
+    /// Audit topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: i32,
+    /// Offset.
+    pub offset: i64,
+    /// When it was received, ms.
+    pub received_ms: i64,
+    /// Length in bytes.
+    pub length: u64,
+    /// SHA-256, hex.
+    pub sha256: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// The store's health.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Default)]
+pub struct Status {
+    /// Store revision.
+    pub revision: u64,
+    /// Records read from audit topics (I5).
+    pub read: u64,
+    /// Of those applied.
+    pub applied: u64,
+    /// Of those without news.
+    pub noop: u64,
+    /// Of those fenced.
+    pub fenced: u64,
+    /// Of those that left a hole.
+    pub hole: u64,
+    /// Of those quarantined.
+    pub quarantined: u64,
+    /// Windows not settled.
+    pub pending: u64,
+    /// Everything before this broker time has been applied on every audit partition, ms.
+    pub applied_through_ms: Option<i64>,
+}

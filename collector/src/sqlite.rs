@@ -1,0 +1,198 @@
+//! The store in SQLite: one thread that writes, a few connections that read.
+//!
+//! `apply` (a batch → slots, taps, totals, reporters) → `pending` → `judge` (`facts` + totals → `gather` → the pure
+//! functions [`settle`](crate::settle), [`passage`](crate::passage), [`verdict`](crate::verdict)) → `hop_window` →
+//! `reader`. The schema is in `schema/`, longer statements in `sql/`; docs/FORMATS-store.md describes both.
+//!
+//! Invariants: every write is one `BEGIN IMMEDIATE` transaction; a database that refuses leaves everything as it was.
+//! Limits: one file, one machine; a second process may claim partitions in the same file, but only one may judge.
+
+mod apply;
+mod db;
+mod facts;
+mod file;
+mod gather;
+mod ids;
+mod judge;
+mod life;
+mod pool;
+mod reader;
+mod reopen;
+mod reporters;
+mod slots;
+mod taps;
+mod totals;
+mod writer;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::batch::{Applied, AuditPartition, Batch};
+use crate::pipeline::Pipelines;
+use crate::query::{
+    HopWindow, PartitionState, Quarantined, ReporterState, StageWindow, Status, TopicSummary, WindowQuery,
+};
+use crate::store::{Answer, Claim, ClaimRequest, Store, StoreError};
+use file::Place;
+
+/// A reporter is silent after this where no pipeline says otherwise.
+const SILENT_AFTER_MS: i64 = 30_000;
+
+/// What may be set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// A slot's state is dropped this long after it became final here; its id is kept. Longer than any report of it can
+    /// be under way.
+    pub seal_after_ms: i64,
+    /// Windows judged per call.
+    pub judge_at_most: u32,
+    /// What is committed survives power loss. Off only where the database can be made again: a process's death loses
+    /// nothing either way.
+    pub durable: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { seal_after_ms: 900_000, judge_at_most: 5_000, durable: true }
+    }
+}
+
+/// The store in SQLite.
+#[derive(Debug)]
+pub struct SqliteStore {
+    // Readers first: an in-memory database lives until its last connection closes, a file is checkpointed by it.
+    readers: pool::Pool,
+    writer: writer::Writer,
+    options: Options,
+    /// By stage, as the pipelines of the last judgement said.
+    silent_after_ms: Arc<Mutex<HashMap<String, i64>>>,
+}
+
+impl SqliteStore {
+    /// Opens the database at `path`; makes it (readable by its owner only) and its schema if need be.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`] when the file cannot be made, is no database, or is of a later schema.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        Self::open_with(path, Options::default())
+    }
+
+    /// Likewise, with options.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with(path: impl AsRef<Path>, options: Options) -> Result<Self, StoreError> {
+        Self::start(&Place::File(path.as_ref().to_string_lossy().into_owned()), options)
+    }
+
+    /// A store in memory, gone when it is dropped.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`] when memory or threads run out.
+    pub fn in_memory() -> Result<Self, StoreError> {
+        Self::in_memory_with(Options::default())
+    }
+
+    /// Likewise, with options.
+    ///
+    /// # Errors
+    /// As [`in_memory`](Self::in_memory).
+    pub fn in_memory_with(options: Options) -> Result<Self, StoreError> {
+        Self::start(&Place::Memory(format!("chaperone-{}", Uuid::now_v7())), options)
+    }
+
+    fn start(place: &Place, options: Options) -> Result<Self, StoreError> {
+        let failed = |fault| StoreError::Database {
+            path: place.path().to_owned(),
+            action: "open the database",
+            source: Box::new(fault),
+        };
+        let writer = writer::Writer::start(place, options.durable).map_err(failed)?;
+        let readers = pool::Pool::open(place).map_err(failed)?;
+        Ok(Self { readers, writer, options, silent_after_ms: Arc::default() })
+    }
+
+    /// Notes how long each stage's reporters may be silent, for [`Store::reporters`].
+    fn note_silence(&self, pipelines: &Pipelines) {
+        let mut known = self.silent_after_ms.lock();
+        known.clear();
+        for pipeline in &pipelines.0 {
+            let ms = gather::millis(pipeline.silent_after);
+            for stage in &pipeline.stages {
+                known.entry(stage.name.clone()).and_modify(|k| *k = ms.min(*k)).or_insert(ms);
+            }
+        }
+    }
+}
+
+impl Store for SqliteStore {
+    fn apply(&self, batch: Batch) -> Answer<'_, Applied> {
+        let options = self.options;
+        self.writer.run("apply a batch", move |db| apply::apply(db, &batch, &options))
+    }
+
+    fn audit_next<'a>(&'a self, cluster: &'a str, topic: &'a str) -> Answer<'a, Vec<(i32, i64)>> {
+        let (cluster, topic) = (cluster.to_owned(), topic.to_owned());
+        self.readers.run("read audit positions", move |conn| reader::audit_next(conn, &cluster, &topic))
+    }
+
+    fn audit_through(&self, through: Vec<(AuditPartition, i64)>) -> Answer<'_, ()> {
+        self.writer.run("note audit progress", move |db| apply::through(db, &through))
+    }
+
+    fn claim(&self, request: ClaimRequest) -> Answer<'_, Claim> {
+        self.writer.run("claim a partition", move |db| taps::claim(db, &request))
+    }
+
+    fn partitions<'a>(&'a self, stage: &'a str) -> Answer<'a, Vec<PartitionState>> {
+        let stage = stage.to_owned();
+        self.readers.run("read partitions", move |conn| reader::partitions(conn, &stage))
+    }
+
+    fn judge<'a>(&'a self, now_ms: i64, pipelines: &'a Pipelines) -> Answer<'a, u64> {
+        self.note_silence(pipelines);
+        let (pipelines, options) = (pipelines.clone(), self.options);
+        self.writer.run("judge windows", move |db| judge::judge(db, now_ms, &pipelines, &options))
+    }
+
+    fn windows(&self, query: WindowQuery) -> Answer<'_, Vec<HopWindow>> {
+        self.readers.run("read verdicts", move |conn| reader::windows(conn, &query))
+    }
+
+    fn stage_windows(&self, query: WindowQuery) -> Answer<'_, Vec<StageWindow>> {
+        self.readers.run("read totals", move |conn| reader::stage_windows(conn, &query))
+    }
+
+    fn topics(&self, query: WindowQuery) -> Answer<'_, Vec<TopicSummary>> {
+        self.readers.run("read topics", move |conn| reader::topics(conn, &query))
+    }
+
+    fn reporters(&self, now_ms: i64) -> Answer<'_, Vec<ReporterState>> {
+        let silent = Arc::clone(&self.silent_after_ms);
+        self.readers.run("read reporters", move |conn| {
+            let silent = silent.lock().clone();
+            reader::reporters(conn, now_ms, &silent)
+        })
+    }
+
+    fn quarantined(&self, limit: u32) -> Answer<'_, Vec<Quarantined>> {
+        self.readers.run("read quarantine", move |conn| reader::quarantined(conn, limit))
+    }
+
+    fn status(&self) -> Answer<'_, Status> {
+        self.readers.run("read status", reader::status)
+    }
+
+    fn revisions(&self) -> watch::Receiver<u64> {
+        self.writer.revisions()
+    }
+}
+
+#[cfg(test)]
+#[path = "sqlite/faults_tests.rs"]
+mod faults_tests;

@@ -1,0 +1,324 @@
+//! One batch, one transaction: everything that its records say, and where to read next.
+//!
+//! Invariants: an offset below `next` was counted when it was first read and is skipped; read = applied + no-op +
+//! fenced + hole + quarantined (I5); applying anything twice, late or out of order changes no total (I1, I4). Rows are
+//! loaded once a batch, changed in memory and written once, in key order.
+
+use std::collections::HashMap;
+
+use chaperone_audit::wire::{AuditMessage, Position, SlotRecord};
+use chaperone_audit::{SlotState, state::flag};
+use rusqlite::{OptionalExtension, params};
+use uuid::Uuid;
+
+use super::Options;
+use super::db::{Db, Done, count, int};
+use super::reopen;
+use super::reporters::Reporter;
+use super::slots::{self, Joined};
+use super::taps::{self, Taps};
+use super::totals::{Key, Share, Totals};
+use crate::batch::{Applied, AuditPartition, Batch, Content, Item, Refused};
+use crate::interval::Outcome;
+
+/// Rows of finals sealed per batch.
+const SEALED_PER_BATCH: u32 = 512;
+/// The word of earlier drafts for [`flag::NO_WAL`].
+const NO_CRASH_RECOVERY: &str = "no_crash_recovery";
+
+/// What became of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Applied,
+    Noop,
+    Fenced,
+    Hole,
+    Quarantined,
+}
+
+/// What a record said, as far as it goes.
+#[derive(Debug, Clone, Copy, Default)]
+struct News {
+    changed: bool,
+    fenced: bool,
+    hole: bool,
+}
+
+impl News {
+    fn fate(self) -> Fate {
+        match self {
+            Self { changed: true, .. } => Fate::Applied,
+            Self { fenced: true, .. } => Fate::Fenced,
+            Self { hole: true, .. } => Fate::Hole,
+            _ => Fate::Noop,
+        }
+    }
+}
+
+/// An audit partition's row.
+#[derive(Debug, Default)]
+struct Source {
+    next: i64,
+    through_ms: Option<i64>,
+    /// Applied, noop, fenced, hole, quarantined.
+    counts: [u64; 5],
+    now: Applied,
+}
+
+impl Source {
+    fn load(db: &Db<'_>, p: &AuditPartition) -> Done<Self> {
+        let mut statement = db.conn.prepare_cached(include_str!("sql/source_select.sql"))?;
+        let found = statement
+            .query_row(params![p.cluster, p.topic, p.partition], |r| {
+                let mut counts = [0; 5];
+                for (i, c) in counts.iter_mut().enumerate() {
+                    *c = count(r.get(i + 2)?);
+                }
+                Ok(Self { next: r.get(0)?, through_ms: r.get(1)?, counts, now: Applied::default() })
+            })
+            .optional()?;
+        Ok(found.unwrap_or_default())
+    }
+
+    fn note(&mut self, fate: Fate, item: &Item) {
+        let [applied, noop, fenced, hole, quarantined] = &mut self.counts;
+        let (ever, now) = match fate {
+            Fate::Applied => (applied, &mut self.now.applied),
+            Fate::Noop => (noop, &mut self.now.noop),
+            Fate::Fenced => (fenced, &mut self.now.fenced),
+            Fate::Hole => (hole, &mut self.now.hole),
+            Fate::Quarantined => (quarantined, &mut self.now.quarantined),
+        };
+        *ever += 1;
+        *now += 1;
+        // What was appended before this record lies below it.
+        self.through_ms = self.through_ms.max(Some(item.append_ms));
+        self.next = item.offset.saturating_add(1);
+    }
+
+    fn save(&self, db: &Db<'_>, p: &AuditPartition) -> Done<()> {
+        let [applied, noop, fenced, hole, quarantined] = self.counts.map(int);
+        let read: i64 = self.counts.iter().copied().map(int).sum();
+        db.conn.prepare_cached(include_str!("sql/source_replace.sql"))?.execute(params![
+            p.cluster,
+            p.topic,
+            p.partition,
+            self.next,
+            self.through_ms,
+            read,
+            applied,
+            noop,
+            fenced,
+            hole,
+            quarantined,
+        ])?;
+        Ok(())
+    }
+}
+
+/// Applies a batch.
+pub(super) fn apply(db: &mut Db<'_>, batch: &Batch, options: &Options) -> Done<Applied> {
+    let mut source = Source::load(db, &batch.source)?;
+    if batch.next <= source.next {
+        return Ok(Applied { revision: db.revision()?, ..Applied::default() });
+    }
+    let now_ms = batch.items.iter().map(|i| i.received_ms).max();
+    if let Some(now_ms) = now_ms {
+        slots::seal(db, now_ms.saturating_sub(options.seal_after_ms), SEALED_PER_BATCH)?;
+    }
+    let mut run = Run::default();
+    let first = source.next;
+    for item in batch.items.iter().filter(|i| (first..batch.next).contains(&i.offset)) {
+        if item.offset < source.next {
+            continue;
+        }
+        let fate = match &item.content {
+            Content::Refused(refused) => quarantine(db, &batch.source, item, refused)?,
+            Content::Message(message) => run.message(db, message, item.append_ms)?,
+        };
+        source.note(fate, item);
+    }
+    run.save(db, now_ms.unwrap_or_default())?;
+    source.next = batch.next;
+    source.save(db, &batch.source)?;
+    Ok(Applied { revision: db.revision()?, ..source.now })
+}
+
+fn quarantine(db: &mut Db<'_>, p: &AuditPartition, item: &Item, refused: &Refused) -> Done<Fate> {
+    db.conn.prepare_cached(include_str!("sql/quarantine_insert.sql"))?.execute(params![
+        p.cluster,
+        p.topic,
+        p.partition,
+        item.offset,
+        item.received_ms,
+        int(refused.length),
+        refused.sha256,
+        refused.reason,
+    ])?;
+    db.keep_newest("DELETE FROM quarantine WHERE id <= ?1")?;
+    db.bump()?;
+    Ok(Fate::Quarantined)
+}
+
+/// What a batch works on.
+#[derive(Debug, Default)]
+struct Run {
+    reporters: HashMap<(Uuid, i64), Reporter>,
+    taps: Taps,
+    totals: Totals,
+}
+
+impl Run {
+    fn message(&mut self, db: &mut Db<'_>, m: &AuditMessage, append_ms: i64) -> Done<Fate> {
+        let stage = db.name(&m.stage)?;
+        let key = (m.incarnation, stage);
+        let mut news = News::default();
+        let mut reporter = if let Some(reporter) = self.reporters.remove(&key) {
+            reporter
+        } else {
+            let (reporter, new) = Reporter::load(db, stage, m, append_ms)?;
+            if new {
+                news.changed = true;
+                first_of_stage(db, stage, reporter.id)?;
+            }
+            reporter
+        };
+        news.changed |= reporter.hear(m, append_ms)?;
+        for record in &m.slots {
+            news.changed |= self.slot(db, &mut reporter, m, record, append_ms)?;
+        }
+        for interval in &m.intervals {
+            let skew = reporter.skew;
+            match self.taps.interval(db, (stage, &skew), interval, append_ms, &mut self.totals)? {
+                Outcome::Add => news.changed = true,
+                Outcome::Duplicate => {}
+                Outcome::Fenced => news.fenced = true,
+                Outcome::Hole => news.hole = true,
+            }
+        }
+        for mark in &m.marks {
+            news.changed |= self.taps.mark(db, (stage, &reporter.skew), mark, append_ms)?;
+        }
+        for topic in &m.topics {
+            news.changed |= taps::topic(db, (stage, &reporter.skew), topic, append_ms)?;
+        }
+        let (positions, promised) = reporter.promise(m, append_ms);
+        news.changed |= promised;
+        for (position, at_ms) in &positions {
+            news.changed |= consumer_position(db, stage, position, *at_ms)?;
+        }
+        self.reporters.insert(key, reporter);
+        Ok(news.fate())
+    }
+
+    fn slot(
+        &mut self,
+        db: &mut Db<'_>,
+        reporter: &mut Reporter,
+        m: &AuditMessage,
+        record: &SlotRecord,
+        append_ms: i64,
+    ) -> Done<bool> {
+        let (old, new, diverged) = match reporter.book.join(db, reporter.id, record)? {
+            Joined::Nothing => return Ok(false),
+            Joined::Refused => {
+                let text = format!("slot {} was not applied: too many gaps in the reporter's slot ids", record.id);
+                db.event(append_ms, "gaps", Some(m.incarnation.as_bytes()), &text)?;
+                return Ok(false);
+            }
+            Joined::Impostor => {
+                let text = format!("slot {} was reported for two different windows; the later is ignored", record.id);
+                db.event(append_ms, "divergent", Some(m.incarnation.as_bytes()), &text)?;
+                return Ok(false);
+            }
+            Joined::Changed { old, new, diverged } => (old, new, diverged),
+        };
+        let topic = db.name(&record.topic)?;
+        let key =
+            Key { topic, window: record.window_ms, width: record.width_ms, stage: reporter.stage, class: record.class };
+        if diverged {
+            let text = format!("slot {} ({}, window {})", record.id, record.topic, record.window_ms.0);
+            db.event(append_ms, "divergent", Some(m.incarnation.as_bytes()), &text)?;
+            stage_flag(db, &key, "divergent", record.window_ms.end_ms(record.width_ms))?;
+        }
+        let last_ms = new.last_ms.map(|ms| reporter.skew.broker_ms(ms, append_ms));
+        note_flags(db, reporter, &key, &new, last_ms)?;
+        reporter.add(&old, &new);
+        self.totals.moved(key, record.rule, &Share::of_slot(&old), &Share::of_slot(&new), last_ms);
+        Ok(true)
+    }
+
+    fn save(&mut self, db: &mut Db<'_>, now_ms: i64) -> Done<()> {
+        for reporter in self.reporters.values_mut() {
+            reporter.save(db, now_ms)?;
+        }
+        self.taps.save(db)?;
+        for (topic, window, width) in self.totals.write(db)? {
+            reopen::touch(db, topic, window.0, width.ms())?;
+            db.bump()?;
+        }
+        Ok(())
+    }
+}
+
+/// Notes what a slot's flags say about its reporter and its stage.
+fn note_flags(db: &Db<'_>, reporter: &mut Reporter, key: &Key, s: &SlotState, last_ms: Option<i64>) -> Done<()> {
+    if [flag::NO_WAL, flag::CRASH, NO_CRASH_RECOVERY].iter().any(|f| s.flags.contains(*f)) {
+        reporter.note_heap();
+    }
+    if s.flags.contains(flag::OVERFLOW) {
+        // Its windows are those of arrival, and the last of them takes what comes after it.
+        let to_ms = key.window.end_ms(key.width).max(last_ms.unwrap_or(i64::MIN));
+        stage_flag(db, key, "overflow", to_ms)?;
+    }
+    Ok(())
+}
+
+fn stage_flag(db: &Db<'_>, key: &Key, kind: &str, to_ms: i64) -> Done<()> {
+    let changed = db.conn.prepare_cached(include_str!("sql/stage_flag_upsert.sql"))?.execute(params![
+        key.stage,
+        kind,
+        key.topic,
+        key.window.0,
+        to_ms
+    ])?;
+    if changed > 0 {
+        reopen::span(db, key.stage, key.window.0, to_ms)?;
+    }
+    Ok(())
+}
+
+/// If nothing was known of a stage before this reporter, what waited for it can be judged.
+fn first_of_stage(db: &Db<'_>, stage: i64, reporter: i64) -> Done<()> {
+    let mut statement = db.conn.prepare_cached("SELECT 1 FROM reporter WHERE stage = ?1 AND id <> ?2 LIMIT 1")?;
+    if statement.exists(params![stage, reporter])? {
+        return Ok(());
+    }
+    reopen::first_report(db, stage)
+}
+
+/// Moves a consumer's position; `true` if it moved.
+fn consumer_position(db: &mut Db<'_>, stage: i64, p: &Position, at_ms: i64) -> Done<bool> {
+    let topic = db.name(&p.topic)?;
+    let changed = db.conn.prepare_cached(include_str!("sql/position_upsert.sql"))?.execute(params![
+        stage,
+        topic,
+        p.partition,
+        p.position,
+        at_ms
+    ])?;
+    Ok(changed > 0)
+}
+
+/// Everything appended to these partitions before the given broker time has been applied.
+pub(super) fn through(db: &Db<'_>, through: &[(AuditPartition, i64)]) -> Done<()> {
+    for (p, ms) in through {
+        db.conn.prepare_cached(include_str!("sql/source_through.sql"))?.execute(params![
+            p.cluster,
+            p.topic,
+            p.partition,
+            ms
+        ])?;
+    }
+    Ok(())
+}

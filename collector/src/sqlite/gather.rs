@@ -1,0 +1,334 @@
+//! Evidence: what is known of one hop in one window, read from the totals and the facts.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use rusqlite::params;
+
+use super::db::{Db, Done, count};
+use super::facts::{Doubtful, Facts, StageFacts, TapFacts};
+use super::life::Life;
+use super::reporters::end_of;
+use super::totals::StageSum;
+use crate::caveat::{Caveat, CaveatKind, Doubt};
+use crate::passage::{self, Held, by_frontier, by_position, by_watermark};
+use crate::pipeline::{Pipeline, Stage, StageKind};
+use crate::settle::{Mark, Settling, settle, settle_passed, settles_at};
+use crate::verdict::{Evidence, Passage, Progress, Verdict, judge};
+
+/// A window of event time at the width that a hop compares at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Span {
+    pub(super) start_ms: i64,
+    pub(super) width_ms: i64,
+}
+
+impl Span {
+    pub(super) fn end_ms(self) -> i64 {
+        self.start_ms.saturating_add(self.width_ms)
+    }
+    fn touches(self, from_ms: i64, to_ms: i64) -> bool {
+        self.start_ms <= to_ms && self.end_ms() > from_ms
+    }
+}
+
+/// A stage as one side of a hop.
+enum Side {
+    /// Nothing ever came from it.
+    Unknown,
+    Client(i64, Rc<StageFacts>),
+    Kafka(i64, Rc<TapFacts>),
+}
+
+impl Side {
+    fn load(db: &Db<'_>, facts: &mut Facts, stage: &Stage, pipeline: &Pipeline, topic: i64) -> Done<Self> {
+        let Some(id) = facts.id(db, &stage.name)? else { return Ok(Self::Unknown) };
+        Ok(match stage.kind {
+            StageKind::Client => Self::Client(id, facts.stage(db, id, &stage.name, millis(pipeline.silent_after))?),
+            StageKind::Kafka => Self::Kafka(id, facts.tap(db, id, &stage.name, topic)?),
+        })
+    }
+    fn ever(&self) -> bool {
+        match self {
+            Self::Unknown => false,
+            Self::Client(_, f) => f.ever,
+            Self::Kafka(_, f) => f.ever,
+        }
+    }
+    fn marks(&self) -> &[Mark] {
+        match self {
+            Self::Unknown => &[],
+            Self::Client(_, f) => &f.live,
+            Self::Kafka(_, f) => std::slice::from_ref(&f.mark),
+        }
+    }
+    fn audited_since_ms(&self) -> Option<i64> {
+        match self {
+            Self::Unknown => None,
+            Self::Client(_, f) => f.audited_since_ms,
+            Self::Kafka(_, f) => f.audited_since_ms,
+        }
+    }
+}
+
+/// Milliseconds of a duration.
+pub(super) fn millis(d: std::time::Duration) -> i64 {
+    i64::try_from(d.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// One hop in one window, to be judged.
+pub(super) struct Case<'a> {
+    pub(super) pipeline: &'a Pipeline,
+    pub(super) from: &'a Stage,
+    pub(super) to: &'a Stage,
+    pub(super) topic: i64,
+    pub(super) span: Span,
+    /// When a consumer's position was first seen past it, if it was.
+    pub(super) passed_ms: Option<i64>,
+}
+
+/// Evidence, and when the window may settle at the earliest.
+pub(super) struct Gathered {
+    pub(super) evidence: Evidence,
+    pub(super) settles_at_ms: i64,
+    /// See [`Case::passed_ms`].
+    pub(super) passed_ms: Option<i64>,
+}
+
+/// Reads everything that the verdict depends on.
+pub(super) fn gather(db: &Db<'_>, facts: &mut Facts, case: &Case<'_>, sums: &HashMap<i64, StageSum>) -> Done<Gathered> {
+    let up = Side::load(db, facts, case.from, case.pipeline, case.topic)?;
+    let down = Side::load(db, facts, case.to, case.pipeline, case.topic)?;
+    let none = StageSum::default();
+    let sum = |side: &Side| match side {
+        Side::Unknown => None,
+        Side::Client(id, _) | Side::Kafka(id, _) => sums.get(id),
+    };
+    let (u, d) = (sum(&up).unwrap_or(&none), sum(&down).unwrap_or(&none));
+    let grace_ms = millis(case.pipeline.grace);
+    let settles_at_ms = settles_at(case.span.end_ms(), u.last_ms, grace_ms);
+    let mut evidence = counts(u, d, case);
+    evidence.upstream_reports = up.ever();
+    evidence.downstream = evidence.downstream.filter(|_| down.ever());
+    if facts.now_ms < case.span.end_ms() {
+        evidence.progress = Progress::Open;
+        return Ok(Gathered { evidence, settles_at_ms, passed_ms: None });
+    }
+    let open_up = OpenSlots::load(db, facts, case, &up)?;
+    let open_down = OpenSlots::load(db, facts, case, &down)?;
+    evidence.in_flight = open_up.in_flight;
+    evidence.progress = settle(&Settling {
+        now_ms: facts.now_ms,
+        end_ms: case.span.end_ms(),
+        last_arrival_ms: u.last_ms,
+        grace_ms,
+        audit: &facts.audit,
+        upstream: up.marks(),
+        downstream: down.marks(),
+        in_flight: open_up.in_flight,
+    });
+    let mut passed_ms = None;
+    // Passage matters only where something is absent.
+    if evidence.progress == Progress::Settled && evidence.downstream.is_some_and(|n| n < evidence.acked) {
+        let (passage, at_ms) = passage(db, case, &up, &down, settles_at_ms)?;
+        evidence.passage = passage;
+        // What it was first seen to have passed stands, unless a message arrived later than that.
+        passed_ms = at_ms.map(|at| case.passed_ms.filter(|p| Some(*p) >= u.last_ms).unwrap_or(at));
+        if let Some(at_ms) = passed_ms {
+            evidence.progress = settle_passed(at_ms, down.marks());
+        }
+    }
+    // A message counted downstream was upstream before: nothing is too many, and no ids differ, before the upstream
+    // stage has reported through the last arrival downstream. What is absent is so all the more.
+    if evidence.progress == Progress::Settled && evidence.downstream.is_some_and(|n| n >= evidence.acked) {
+        let proven = judge(&evidence).verdict == Verdict::Ok;
+        if let (false, Some(last_ms)) = (proven, d.last_ms) {
+            evidence.progress = settle_passed(last_ms.saturating_add(grace_ms), up.marks());
+        }
+    }
+    if evidence.progress == Progress::Settled {
+        let mut caveats = Caveats(Vec::new());
+        caveats.rules(u, d);
+        caveats.side(db, case, (&up, Doubt::Upstream), open_up.abandoned, None)?;
+        caveats.side(db, case, (&down, Doubt::Downstream), open_down.abandoned, passed_ms)?;
+        caveats.held(&down, facts.now_ms, settles_at_ms, grace_ms);
+        evidence.caveats = caveats.0;
+    }
+    Ok(Gathered { evidence, settles_at_ms, passed_ms })
+}
+
+fn counts(u: &StageSum, d: &StageSum, case: &Case<'_>) -> Evidence {
+    Evidence {
+        attempted: u.n,
+        acked: u.acked,
+        failed: u.failed,
+        in_flight: 0,
+        // What it failed to pass on is not there.
+        downstream: Some(d.n.saturating_sub(d.failed)),
+        upstream_reports: true,
+        f_in: u.f_in,
+        f_acked: u.f_acked,
+        f_failed: u.f_failed,
+        f_down: d.f_in.minus(d.f_failed),
+        progress: Progress::Settled,
+        passage: Passage::None,
+        caveats: Vec::new(),
+        complete: case.from.complete || case.from.kind == StageKind::Kafka,
+        at_least_once: case.to.at_least_once,
+    }
+}
+
+/// Slots of a window that are not final.
+#[derive(Default)]
+struct OpenSlots {
+    /// Messages without a delivery report whose reporter lives.
+    in_flight: u64,
+    /// A reporter that will not finish its slots has some here.
+    abandoned: bool,
+}
+
+impl OpenSlots {
+    fn load(db: &Db<'_>, facts: &Facts, case: &Case<'_>, side: &Side) -> Done<Self> {
+        let Side::Client(stage, known) = side else { return Ok(Self::default()) };
+        let mut open = Self::default();
+        let mut statement = db.conn.prepare_cached(include_str!("sql/open_windows.sql"))?;
+        let mut rows = statement.query(params![case.topic, case.span.start_ms, case.span.end_ms(), stage])?;
+        while let Some(r) = rows.next()? {
+            let reporter: i64 = r.get(0)?;
+            if known.live_ids.contains(&reporter) {
+                open.in_flight = open.in_flight.saturating_add(count(r.get(1)?));
+                continue;
+            }
+            let ended = r.get::<_, Option<String>>(2)?.as_deref().and_then(end_of);
+            let life = Life::of(ended, r.get(3)?, facts.now_ms, millis(case.pipeline.silent_after));
+            open.abandoned |= life != Life::Goodbye;
+        }
+        Ok(open)
+    }
+}
+
+/// Caveats, each once.
+struct Caveats(Vec<Caveat>);
+
+impl Caveats {
+    fn add(&mut self, kind: CaveatKind, side: Doubt) {
+        let caveat = Caveat::new(kind, side);
+        if !self.0.contains(&caveat) {
+            self.0.push(caveat);
+        }
+    }
+
+    fn rules(&mut self, u: &StageSum, d: &StageSum) {
+        let mut all = u.rules.into_iter().chain(d.rules).flat_map(|(low, high)| [low, high]);
+        if let Some(first) = all.next()
+            && all.any(|rule| rule != first)
+        {
+            self.add(CaveatKind::RulesDiffer, Doubt::Both);
+        }
+    }
+
+    /// `passed_ms`: until when messages of the window were processed, where that is later than the window's own time.
+    fn side(
+        &mut self,
+        db: &Db<'_>,
+        case: &Case<'_>,
+        (side, doubt): (&Side, Doubt),
+        abandoned: bool,
+        passed_ms: Option<i64>,
+    ) -> Done<()> {
+        let span = case.span;
+        if side.audited_since_ms().is_some_and(|since| span.start_ms < since) {
+            self.add(CaveatKind::NotAuditedYet, doubt);
+        }
+        match side {
+            Side::Unknown => return Ok(()),
+            Side::Client(_, f) => {
+                let grace_ms = millis(case.pipeline.grace);
+                let touched = |d: &&Doubtful| {
+                    let from_ms = d.from_ms.saturating_sub(grace_ms);
+                    span.touches(from_ms, d.to_ms) || span.start_ms <= d.to_ms && Some(from_ms) <= passed_ms
+                };
+                for d in f.doubtful.iter().filter(touched) {
+                    self.add(d.kind, doubt);
+                    if d.heap {
+                        self.add(CaveatKind::NoCrashRecovery, doubt);
+                    }
+                }
+                if abandoned {
+                    self.add(CaveatKind::ReporterGone, doubt);
+                }
+            }
+            Side::Kafka(_, f) => {
+                if f.unaudited.iter().any(|(from, to)| span.touches(*from, *to)) {
+                    self.add(CaveatKind::Unaudited, doubt);
+                }
+            }
+        }
+        self.flags(db, case, side, doubt)
+    }
+
+    fn flags(&mut self, db: &Db<'_>, case: &Case<'_>, side: &Side, doubt: Doubt) -> Done<()> {
+        let (Side::Client(stage, _) | Side::Kafka(stage, _)) = side else { return Ok(()) };
+        let mut statement = db.conn.prepare_cached(include_str!("sql/stage_flags.sql"))?;
+        let place = params![stage, case.topic, case.span.start_ms, case.span.end_ms()];
+        let mut rows = statement.query(place)?;
+        while let Some(r) = rows.next()? {
+            let kind: String = r.get(0)?;
+            self.add(if kind == "overflow" { CaveatKind::Overflow } else { CaveatKind::Divergent }, doubt);
+        }
+        Ok(())
+    }
+
+    /// What was appended after a transaction was left open cannot be read.
+    fn held(&mut self, down: &Side, now_ms: i64, settles_at_ms: i64, grace_ms: i64) {
+        let Side::Kafka(_, f) = down else { return };
+        if f.held_since_ms.is_some_and(|since| since.saturating_add(grace_ms) < now_ms && settles_at_ms >= since) {
+            self.add(CaveatKind::OpenTransaction, Doubt::Downstream);
+        }
+    }
+}
+
+/// Whether the hop has passed the window; with positions, also when that was known at the latest.
+fn passage(db: &Db<'_>, case: &Case<'_>, up: &Side, down: &Side, settles_at_ms: i64) -> Done<(Passage, Option<i64>)> {
+    let passage = match (up, down) {
+        (Side::Unknown, _) | (_, Side::Unknown) => Passage::None,
+        (Side::Client(..), Side::Kafka(..)) => Passage::Passed,
+        (Side::Client(..), Side::Client(_, f)) => by_watermark(f.watermarks.iter().copied(), settles_at_ms),
+        (Side::Kafka(from, _), Side::Client(to, _)) => {
+            let (held, at_ms) = held(db, case, *from, *to)?;
+            let passage = by_position(&held);
+            return Ok((passage, at_ms.filter(|_| passage == Passage::Passed)));
+        }
+        (Side::Kafka(from, f), Side::Kafka(_, t)) => {
+            let holding: Vec<i32> = holding(db, case, *from)?.into_iter().map(|(q, _)| q).collect();
+            let relevant = passage::relevant((f.count, t.count), &holding, &f.partitions, &t.partitions);
+            by_frontier(case.span.end_ms(), &relevant)
+        }
+    };
+    Ok((passage, None))
+}
+
+/// Partitions that hold messages of the window at a broker stage, with the largest offset.
+fn holding(db: &Db<'_>, case: &Case<'_>, stage: i64) -> Done<Vec<(i32, i64)>> {
+    let mut statement = db.conn.prepare_cached(include_str!("sql/holding.sql"))?;
+    let place = params![case.topic, case.span.start_ms, case.span.end_ms(), stage];
+    let rows = statement.query_map(place, |r| Ok((r.get(0)?, r.get(1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Those partitions with the consumer's positions, and the latest time of the positions.
+fn held(db: &Db<'_>, case: &Case<'_>, from: i64, to: i64) -> Done<(Vec<Held>, Option<i64>)> {
+    let mut statement = db.conn.prepare_cached(include_str!("sql/position_select.sql"))?;
+    let mut all = Vec::new();
+    let mut latest = None;
+    for (partition, max_offset) in holding(db, case, from)? {
+        let mut rows = statement.query(params![to, case.topic, partition])?;
+        let mut position = None;
+        if let Some(r) = rows.next()? {
+            position = Some(r.get(0)?);
+            latest = latest.max(Some(r.get(1)?));
+        }
+        all.push(Held { max_offset, position });
+    }
+    Ok((all, latest))
+}

@@ -1,0 +1,404 @@
+//! Judges the windows that are due: open, settling, changed, or to be looked at again.
+//!
+//! A window leaves the queue when the verdict of every hop rests on evidence that only a new record can change; that
+//! record puts it back. What silence or delay decided is looked at again, each time after a tenth of its age.
+//! Invariants: a verdict is written as settled only if settling said so (I6); once it was, every change of it is an
+//! amendment with its time and cause. At most [`Options::judge_at_most`](super::Options) windows a call, those that
+//! have waited longest first.
+
+use std::collections::{BTreeMap, HashMap};
+
+use rusqlite::{OptionalExtension, params};
+
+use super::Options;
+use super::db::{Db, Done, Fault, count, int};
+use super::facts::Facts;
+use super::gather::{Case, Gathered, Span, gather};
+use super::slots;
+use super::totals::{StageSum, stage_sums};
+use crate::caveat::CaveatKind;
+use crate::pipeline::{Hop, Pipeline, Pipelines};
+use crate::verdict::{Evidence, Judgement, Progress, Verdict, judge as decide};
+
+/// The widest window: see [`chaperone_audit::Width::ALL`].
+const WIDEST_MS: i64 = 600_000;
+/// Settling windows are looked at again after this at least, and this at most.
+const SETTLING_MS: (i64, i64) = (500, 5_000);
+/// Windows decided by delay or silence likewise.
+const DOUBTFUL_MS: (i64, i64) = (1_000, 600_000);
+/// Older than this, a window that silence made uncertain is left alone until a record comes.
+const GIVEN_UP_MS: i64 = 86_400_000;
+/// Rows of finals sealed per call.
+const SEALED_PER_CALL: u32 = 512;
+
+/// When a hop's window must be looked at again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Again {
+    /// When a record changes it.
+    Never,
+    /// At this time.
+    At { due_ms: i64, unsettled: bool },
+}
+
+/// What came of one hop in one window.
+#[derive(Debug, Clone, Copy)]
+struct Ruling {
+    again: Again,
+    ok: bool,
+}
+
+/// Judges what is due; returns how many verdicts changed.
+pub(super) fn judge(db: &mut Db<'_>, now_ms: i64, pipelines: &Pipelines, options: &Options) -> Done<u64> {
+    slots::seal(db, now_ms.saturating_sub(options.seal_after_ms), SEALED_PER_CALL)?;
+    let due = due(db, now_ms, options.judge_at_most)?;
+    let Some(first) = due.iter().map(|d| d.window_ms).min() else { return Ok(0) };
+    let facts = Facts::load(db, now_ms, first.saturating_sub(WIDEST_MS))?;
+    let mut court =
+        Court { facts, pipelines, topics: HashMap::new(), rulings: HashMap::new(), changed: 0, wrote: false };
+    for window in &due {
+        court.window(db, window)?;
+    }
+    if court.wrote {
+        db.bump()?;
+    }
+    Ok(court.changed)
+}
+
+/// A window in the queue.
+#[derive(Debug, Clone, Copy)]
+struct Due {
+    topic: i64,
+    window_ms: i64,
+    width_ms: i64,
+    touched: bool,
+}
+
+fn due(db: &Db<'_>, now_ms: i64, limit: u32) -> Done<Vec<Due>> {
+    let mut statement = db.conn.prepare_cached(include_str!("sql/pending_due.sql"))?;
+    let rows = statement.query_map(params![now_ms, limit], |r| {
+        Ok(Due { topic: r.get(0)?, window_ms: r.get(1)?, width_ms: r.get(2)?, touched: r.get(3)? })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// One session of the judge.
+struct Court<'a> {
+    facts: Facts,
+    pipelines: &'a Pipelines,
+    topics: HashMap<i64, Option<&'a Pipeline>>,
+    /// Hops judged in this session: a coarse window is in the queue once for each fine one in it.
+    rulings: HashMap<(i64, usize, Span), Option<Ruling>>,
+    changed: u64,
+    wrote: bool,
+}
+
+impl<'a> Court<'a> {
+    fn pipeline(&mut self, db: &Db<'_>, topic: i64) -> Done<Option<&'a Pipeline>> {
+        if let Some(known) = self.topics.get(&topic) {
+            return Ok(*known);
+        }
+        let found = self.pipelines.of(&db.text(topic)?);
+        self.topics.insert(topic, found);
+        Ok(found)
+    }
+
+    fn window(&mut self, db: &mut Db<'_>, w: &Due) -> Done<()> {
+        let mut again = Again::Never;
+        let mut all_ok = true;
+        if let Some(pipeline) = self.pipeline(db, w.topic)? {
+            let wider = wider(db, w)?;
+            let mut sums: BTreeMap<i64, HashMap<i64, StageSum>> = BTreeMap::new();
+            for (no, hop) in pipeline.hops().enumerate() {
+                let span = self.span(db, w, hop, &wider)?;
+                let key = (w.topic, no, span);
+                let ruling = if let Some(known) = self.rulings.get(&key) {
+                    *known
+                } else {
+                    if let std::collections::btree_map::Entry::Vacant(slot) = sums.entry(span.width_ms) {
+                        slot.insert(stage_sums(db, w.topic, span.start_ms, span.end_ms())?);
+                    }
+                    let none = HashMap::new();
+                    let sums = sums.get(&span.width_ms).unwrap_or(&none);
+                    let ruling = self.hop(db, (pipeline, hop, no), (w.topic, span), sums, w.touched)?;
+                    self.rulings.insert(key, ruling);
+                    ruling
+                };
+                if let Some(ruling) = ruling {
+                    again = sooner(again, ruling.again);
+                    all_ok &= ruling.ok;
+                }
+            }
+        }
+        leave(db, w, again, all_ok)
+    }
+
+    /// The window at the width that both stages of the hop can be compared at.
+    fn span(&mut self, db: &Db<'_>, w: &Due, hop: Hop<'_>, wider: &[(i64, i64)]) -> Done<Span> {
+        let mut width_ms = w.width_ms;
+        if !wider.is_empty() {
+            let stages = [self.facts.id(db, &hop.from.name)?, self.facts.id(db, &hop.to.name)?];
+            let of_hop = wider.iter().filter(|(stage, _)| stages.contains(&Some(*stage)));
+            width_ms = of_hop.map(|(_, width)| *width).fold(width_ms, i64::max);
+        }
+        Ok(Span { start_ms: w.window_ms.div_euclid(width_ms) * width_ms, width_ms })
+    }
+
+    fn hop(
+        &mut self,
+        db: &mut Db<'_>,
+        (pipeline, hop, no): (&Pipeline, Hop<'_>, usize),
+        (topic, span): (i64, Span),
+        sums: &HashMap<i64, StageSum>,
+        touched: bool,
+    ) -> Done<Option<Ruling>> {
+        let counted = |id: Option<i64>| id.is_some_and(|id| sums.contains_key(&id));
+        let (from, to) = (self.facts.id(db, &hop.from.name)?, self.facts.id(db, &hop.to.name)?);
+        if !counted(from) && !counted(to) {
+            return Ok(None);
+        }
+        let row = Row { topic, span, from: db.name(&hop.from.name)?, to: db.name(&hop.to.name)? };
+        let old = Standing::load(db, &row)?;
+        let passed_ms = old.as_ref().and_then(|o| o.passed_ms);
+        let case = Case { pipeline, from: hop.from, to: hop.to, topic, span, passed_ms };
+        let gathered = gather(db, &mut self.facts, &case, sums)?;
+        let (evidence, settles_at_ms) = (&gathered.evidence, gathered.settles_at_ms);
+        let judgement = decide(evidence);
+        let now_ms = self.facts.now_ms;
+        let (wrote, changed) = record(db, &row, old.as_ref(), no, (&gathered, &judgement), (now_ms, touched))?;
+        self.wrote |= wrote;
+        self.changed += u64::from(changed);
+        let again = again(now_ms, settles_at_ms, span.end_ms(), evidence, judgement.verdict);
+        Ok(Some(Ruling { again, ok: judgement.verdict == Verdict::Ok }))
+    }
+}
+
+/// Stages that count this window's time in wider windows.
+fn wider(db: &Db<'_>, w: &Due) -> Done<Vec<(i64, i64)>> {
+    if w.width_ms >= WIDEST_MS {
+        return Ok(Vec::new());
+    }
+    let floor = |width: i64| w.window_ms.div_euclid(width) * width;
+    let mut statement = db.conn.prepare_cached(include_str!("sql/wider.sql"))?;
+    let rows = statement
+        .query_map(params![w.topic, floor(60_000), floor(WIDEST_MS), w.width_ms], |r| Ok((r.get(0)?, r.get(1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn sooner(a: Again, b: Again) -> Again {
+    match (a, b) {
+        (Again::At { due_ms, unsettled }, Again::At { due_ms: other_ms, unsettled: other }) => {
+            Again::At { due_ms: due_ms.min(other_ms), unsettled: unsettled || other }
+        }
+        (Again::Never, other) | (other, Again::Never) => other,
+    }
+}
+
+fn again(now_ms: i64, settles_at_ms: i64, end_ms: i64, e: &Evidence, verdict: Verdict) -> Again {
+    let age = now_ms.saturating_sub(settles_at_ms);
+    let wait = |(least, most): (i64, i64), part: i64| now_ms.saturating_add((age / part).clamp(least, most));
+    let at = |due_ms, unsettled| Again::At { due_ms, unsettled };
+    match verdict {
+        Verdict::Open => at(end_ms, true),
+        Verdict::Settling if age < 0 => at(settles_at_ms, true),
+        Verdict::Settling => at(wait(SETTLING_MS, 20), true),
+        Verdict::Delayed | Verdict::Overdue => at(wait(DOUBTFUL_MS, 10), false),
+        Verdict::Uncertain if age < GIVEN_UP_MS && may_pass(e) => at(wait(DOUBTFUL_MS, 10), false),
+        // The stage's first report puts `no report` back; a record of the window all the others.
+        _ => Again::Never,
+    }
+}
+
+/// Whether a doubt may go away by itself: someone returns, a transaction ends, a gap gets its bounds.
+fn may_pass(e: &Evidence) -> bool {
+    e.caveats.iter().any(|c| {
+        matches!(
+            c.kind,
+            CaveatKind::ReporterGone | CaveatKind::MachineLost | CaveatKind::OpenTransaction | CaveatKind::Unaudited
+        )
+    })
+}
+
+fn leave(db: &Db<'_>, w: &Due, again: Again, all_ok: bool) -> Done<()> {
+    match again {
+        Again::At { due_ms, unsettled } => {
+            db.conn.prepare_cached(include_str!("sql/pending_again.sql"))?.execute(params![
+                w.topic,
+                w.window_ms,
+                w.width_ms,
+                due_ms,
+                unsettled
+            ])?;
+        }
+        Again::Never => {
+            db.conn
+                .prepare_cached("DELETE FROM pending WHERE topic = ?1 AND window_ms = ?2 AND width_ms = ?3")?
+                .execute(params![w.topic, w.window_ms, w.width_ms])?;
+            if all_ok {
+                // Proven: which offsets held the window does not matter any more.
+                db.conn
+                    .prepare_cached("DELETE FROM tap_window WHERE topic = ?1 AND window_ms = ?2 AND width_ms = ?3")?
+                    .execute(params![w.topic, w.window_ms, w.width_ms])?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Which row of `hop_window`.
+struct Row {
+    topic: i64,
+    span: Span,
+    from: i64,
+    to: i64,
+}
+
+/// What stands there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Standing {
+    hop: i64,
+    width_ms: i64,
+    verdict: String,
+    missing: u64,
+    surplus: u64,
+    delayed: u64,
+    caveats: String,
+    why: String,
+    settled_ms: Option<i64>,
+    /// The last settled verdict with its bounds.
+    settled: Option<(String, u64, u64)>,
+    passed_ms: Option<i64>,
+    amendments: u32,
+}
+
+impl Standing {
+    fn load(db: &Db<'_>, row: &Row) -> Done<Option<Self>> {
+        let mut statement = db.conn.prepare_cached(include_str!("sql/hop_window_select.sql"))?;
+        let found = statement.query_row(params![row.topic, row.span.start_ms, row.from, row.to], |r| {
+            let settled: Option<String> = r.get(9)?;
+            let bounds = (count(r.get(10)?), count(r.get(11)?));
+            Ok(Self {
+                hop: r.get(0)?,
+                width_ms: r.get(1)?,
+                verdict: r.get(2)?,
+                missing: count(r.get(3)?),
+                surplus: count(r.get(4)?),
+                delayed: count(r.get(5)?),
+                caveats: r.get(6)?,
+                why: r.get(7)?,
+                settled_ms: r.get(8)?,
+                settled: settled.map(|verdict| (verdict, bounds.0, bounds.1)),
+                passed_ms: r.get(12)?,
+                amendments: r.get(13)?,
+            })
+        });
+        Ok(found.optional()?)
+    }
+
+    fn save(&self, db: &Db<'_>, row: &Row) -> Done<()> {
+        let (verdict, missing, surplus) = match &self.settled {
+            Some((verdict, missing, surplus)) => (Some(verdict), *missing, *surplus),
+            None => (None, 0, 0),
+        };
+        db.conn.prepare_cached(include_str!("sql/hop_window_replace.sql"))?.execute(params![
+            row.topic,
+            row.span.start_ms,
+            row.from,
+            row.to,
+            self.hop,
+            self.width_ms,
+            self.verdict,
+            int(self.missing),
+            int(self.surplus),
+            int(self.delayed),
+            self.caveats,
+            self.why,
+            self.settled_ms,
+            verdict,
+            int(missing),
+            int(surplus),
+            self.passed_ms,
+            self.amendments,
+        ])?;
+        Ok(())
+    }
+}
+
+/// Writes a verdict if it differs from what stands; returns whether it was written, and whether the verdict changed.
+fn record(
+    db: &Db<'_>,
+    row: &Row,
+    old: Option<&Standing>,
+    hop: usize,
+    (gathered, j): (&Gathered, &Judgement),
+    (now_ms, touched): (i64, bool),
+) -> Done<(bool, bool)> {
+    let e = &gathered.evidence;
+    let mut new = Standing {
+        hop: i64::try_from(hop).unwrap_or(i64::MAX),
+        width_ms: row.span.width_ms,
+        verdict: j.verdict.as_str().to_owned(),
+        missing: j.missing_min,
+        surplus: j.surplus_min,
+        delayed: j.delayed,
+        caveats: serde_json::to_string(&e.caveats).map_err(Fault::stored("caveats"))?,
+        why: j.why.clone(),
+        settled_ms: old.and_then(|o| o.settled_ms),
+        settled: old.and_then(|o| o.settled.clone()),
+        passed_ms: gathered.passed_ms,
+        amendments: old.map_or(0, |o| o.amendments),
+    };
+    if e.progress == Progress::Settled && j.verdict != Verdict::NoReport {
+        debug_assert!(!j.verdict.is_pending() && e.in_flight == 0, "I6");
+        let settled = (new.verdict.clone(), new.missing, new.surplus);
+        if let Some(before) = new.settled.replace(settled.clone())
+            && before != settled
+        {
+            new.amendments += 1;
+            let cause = if touched { "a late record" } else { "new evidence" };
+            amend(db, row, &before, &settled, now_ms, &format!("{cause}: {}", j.why))?;
+        }
+        new.settled_ms = new.settled_ms.or(Some(now_ms));
+    }
+    if old == Some(&new) {
+        return Ok((false, false));
+    }
+    if row.span.width_ms > chaperone_audit::Width::TEN_SECONDS.ms() {
+        // Finer verdicts of the same time, from before one of the stages was counted at this width.
+        db.conn.prepare_cached(include_str!("sql/hop_window_finer.sql"))?.execute(params![
+            row.topic,
+            row.span.start_ms,
+            row.span.end_ms(),
+            row.from,
+            row.to,
+            row.span.width_ms
+        ])?;
+    }
+    new.save(db, row)?;
+    let verdict = |s: &Standing| (s.verdict.clone(), s.missing, s.surplus, s.delayed);
+    Ok((true, old.map(verdict) != Some(verdict(&new))))
+}
+
+fn amend(
+    db: &Db<'_>,
+    row: &Row,
+    old: &(String, u64, u64),
+    new: &(String, u64, u64),
+    now_ms: i64,
+    cause: &str,
+) -> Done<()> {
+    db.conn.prepare_cached(include_str!("sql/amendment_insert.sql"))?.execute(params![
+        row.topic,
+        row.span.start_ms,
+        row.from,
+        row.to,
+        now_ms,
+        old.0,
+        new.0,
+        int(old.1),
+        int(new.1),
+        int(old.2),
+        int(new.2),
+        cause,
+    ])?;
+    Ok(())
+}

@@ -1,0 +1,265 @@
+//! What readers get. Capped rows, newest first; no statement here can write.
+
+use std::collections::{BTreeMap, HashMap};
+
+use chaperone_audit::Histogram;
+use rusqlite::{Connection, Row, params};
+use uuid::Uuid;
+
+use super::db::{Done, Fault, count, find_name, fingerprint};
+use super::life::Life;
+use super::reporters::end_of;
+use crate::query::{
+    HopWindow, PartitionState, Quarantined, ReporterState, StageWindow, Status, TopicSummary, WindowQuery,
+};
+use crate::verdict::Verdict;
+
+/// Rows per answer.
+const ROWS: u32 = 10_000;
+
+/// A query's bounds as parameters; `None` if it names a topic that does not exist.
+fn bounds(conn: &Connection, q: &WindowQuery) -> Done<Option<(Option<i64>, u32)>> {
+    let limit = q.limit.unwrap_or(ROWS).min(ROWS);
+    match &q.topic {
+        None => Ok(Some((None, limit))),
+        Some(topic) => Ok(find_name(conn, topic)?.map(|id| (Some(id), limit))),
+    }
+}
+
+fn verdict_of(word: &str) -> Done<Verdict> {
+    Verdict::parse(word).ok_or_else(|| Fault::stored("verdict")(format!("'{word}' is none")))
+}
+
+/// Verdicts: by window, newest first, then topic, then hop.
+pub(super) fn windows(conn: &Connection, q: &WindowQuery) -> Done<Vec<HopWindow>> {
+    let Some((topic, limit)) = bounds(conn, q)? else { return Ok(Vec::new()) };
+    let sql = match topic {
+        Some(_) => include_str!("sql/windows_of_topic.sql"),
+        None => include_str!("sql/windows.sql"),
+    };
+    let mut statement = conn.prepare_cached(sql)?;
+    let mut rows = match topic {
+        Some(topic) => statement.query(params![q.from_ms, q.to_ms, limit, topic])?,
+        None => statement.query(params![q.from_ms, q.to_ms, limit])?,
+    };
+    let mut found = Vec::new();
+    while let Some(r) = rows.next()? {
+        found.push(hop_window(r)?);
+    }
+    Ok(found)
+}
+
+fn hop_window(r: &Row<'_>) -> Done<HopWindow> {
+    Ok(HopWindow {
+        topic: r.get(0)?,
+        from_stage: r.get(1)?,
+        to_stage: r.get(2)?,
+        window_ms: r.get(3)?,
+        width_ms: r.get(4)?,
+        verdict: verdict_of(&r.get::<_, String>(5)?)?,
+        missing_min: count(r.get(6)?),
+        surplus_min: count(r.get(7)?),
+        delayed: count(r.get(8)?),
+        caveats: serde_json::from_str(&r.get::<_, String>(9)?).map_err(Fault::stored("caveats"))?,
+        why: r.get(10)?,
+        settled_ms: r.get(11)?,
+        amendments: r.get(12)?,
+    })
+}
+
+/// Totals by stage and window: classes with a time, summed.
+pub(super) fn stage_windows(conn: &Connection, q: &WindowQuery) -> Done<Vec<StageWindow>> {
+    let Some((topic, limit)) = bounds(conn, q)? else { return Ok(Vec::new()) };
+    let sql = match topic {
+        Some(_) => include_str!("sql/stage_windows_of_topic.sql"),
+        None => include_str!("sql/stage_windows.sql"),
+    };
+    let mut statement = conn.prepare_cached(sql)?;
+    // Two classes become one row.
+    let mut rows = match topic {
+        Some(topic) => statement.query(params![q.from_ms, q.to_ms, i64::from(limit) * 2, topic])?,
+        None => statement.query(params![q.from_ms, q.to_ms, i64::from(limit) * 2])?,
+    };
+    let mut found: Vec<StageWindow> = Vec::new();
+    while let Some(r) = rows.next()? {
+        let one = stage_window(r)?;
+        let full = found.len() >= limit as usize;
+        match found.last_mut().filter(|last| same_place(last, &one)) {
+            Some(last) => add(last, &one),
+            None if full => break,
+            None => found.push(one),
+        }
+    }
+    Ok(found)
+}
+
+fn same_place(a: &StageWindow, b: &StageWindow) -> bool {
+    (a.window_ms, a.width_ms, &a.topic, &a.stage) == (b.window_ms, b.width_ms, &b.topic, &b.stage)
+}
+
+fn add(to: &mut StageWindow, w: &StageWindow) {
+    to.n = to.n.saturating_add(w.n);
+    to.acked = to.acked.saturating_add(w.acked);
+    to.failed = to.failed.saturating_add(w.failed);
+    to.bytes = to.bytes.saturating_add(w.bytes);
+    to.f_in = to.f_in.plus(w.f_in);
+    to.hist.add(&w.hist);
+    to.last_ms = to.last_ms.max(w.last_ms);
+}
+
+fn stage_window(r: &Row<'_>) -> Done<StageWindow> {
+    Ok(StageWindow {
+        topic: r.get(0)?,
+        stage: r.get(1)?,
+        window_ms: r.get(2)?,
+        width_ms: r.get(3)?,
+        n: count(r.get(4)?),
+        acked: count(r.get(5)?),
+        failed: count(r.get(6)?),
+        bytes: count(r.get(7)?),
+        f_in: fingerprint(r.get(8)?),
+        hist: Histogram::decode(&r.get::<_, String>(9)?).map_err(Fault::stored("histogram"))?,
+        last_ms: r.get::<_, Option<i64>>(10)?.unwrap_or_default(),
+    })
+}
+
+/// Stages of a topic's hops, by place in the pipeline.
+type Hops = BTreeMap<i64, (String, String)>;
+
+/// Topics with their worst verdict in the range, by name.
+pub(super) fn topics(conn: &Connection, q: &WindowQuery) -> Done<Vec<TopicSummary>> {
+    let Some((topic, limit)) = bounds(conn, q)? else { return Ok(Vec::new()) };
+    let mut by_topic: BTreeMap<String, (i64, TopicSummary, Hops)> = BTreeMap::new();
+    let sql = match topic {
+        Some(_) => include_str!("sql/topics_of_topic.sql"),
+        None => include_str!("sql/topics.sql"),
+    };
+    let mut statement = conn.prepare_cached(sql)?;
+    let mut rows = match topic {
+        Some(topic) => statement.query(params![q.from_ms, q.to_ms, topic])?,
+        None => statement.query(params![q.from_ms, q.to_ms])?,
+    };
+    while let Some(r) = rows.next()? {
+        let verdict = verdict_of(&r.get::<_, String>(5)?)?;
+        let name: String = r.get(1)?;
+        let fresh = || TopicSummary {
+            topic: name.clone(),
+            stages: Vec::new(),
+            worst: verdict,
+            missing_min: 0,
+            surplus_min: 0,
+            delayed: 0,
+            complete_through_ms: None,
+        };
+        let id: i64 = r.get(0)?;
+        let (_, summary, hops) = by_topic.entry(name.clone()).or_insert_with(|| (id, fresh(), Hops::new()));
+        if verdict.severity() > summary.worst.severity() {
+            summary.worst = verdict;
+        }
+        summary.missing_min = summary.missing_min.saturating_add(count(r.get(6)?));
+        summary.surplus_min = summary.surplus_min.saturating_add(count(r.get(7)?));
+        summary.delayed = summary.delayed.saturating_add(count(r.get(8)?));
+        hops.insert(r.get(4)?, (r.get(2)?, r.get(3)?));
+    }
+    let mut found = Vec::new();
+    for (id, mut summary, hops) in by_topic.into_values().take(limit as usize) {
+        for (from, to) in hops.into_values() {
+            if !summary.stages.contains(&from) {
+                summary.stages.push(from);
+            }
+            summary.stages.push(to);
+        }
+        summary.complete_through_ms = complete_through(conn, id)?;
+        found.push(summary);
+    }
+    Ok(found)
+}
+
+/// Every window of the topic before this time is settled.
+fn complete_through(conn: &Connection, topic: i64) -> Done<Option<i64>> {
+    let mut statement = conn.prepare_cached(include_str!("sql/complete_through.sql"))?;
+    Ok(statement.query_row([topic], |r| r.get(0))?)
+}
+
+/// Reporters and taps: the 10,000 last heard, newest first.
+pub(super) fn reporters(conn: &Connection, now_ms: i64, silent: &HashMap<String, i64>) -> Done<Vec<ReporterState>> {
+    let mut statement = conn.prepare_cached(include_str!("sql/reporters.sql"))?;
+    let rows = statement.query_map([ROWS], |r| {
+        let stage: String = r.get(1)?;
+        let last_ms: i64 = r.get(6)?;
+        let ended = r.get::<_, Option<String>>(7)?.as_deref().and_then(end_of);
+        let silent_after_ms = silent.get(&stage).copied().unwrap_or(super::SILENT_AFTER_MS);
+        Ok(ReporterState {
+            incarnation: Uuid::from_bytes(r.get(0)?),
+            stage,
+            host: r.get(2)?,
+            application: r.get(3)?,
+            library: r.get(4)?,
+            state: Life::of(ended, last_ms, now_ms, silent_after_ms).as_str().to_owned(),
+            watermark_ms: r.get(5)?,
+            last_ms,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Where the partitions of a stage stand.
+pub(super) fn partitions(conn: &Connection, stage: &str) -> Done<Vec<PartitionState>> {
+    let mut statement = conn.prepare_cached(include_str!("sql/partitions.sql"))?;
+    let rows = statement.query_map([stage], |r| {
+        Ok(PartitionState {
+            topic: r.get(0)?,
+            partition: r.get(1)?,
+            log: r.get(2)?,
+            epoch: r.get::<_, i64>(3)?.cast_unsigned(),
+            next: r.get(4)?,
+            watermark_ms: r.get(5)?,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Where to read each partition of an audit topic from.
+pub(super) fn audit_next(conn: &Connection, cluster: &str, topic: &str) -> Done<Vec<(i32, i64)>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT partition, next FROM audit_partition WHERE cluster = ?1 AND topic = ?2 ORDER BY partition",
+    )?;
+    let rows = statement.query_map([cluster, topic], |r| Ok((r.get(0)?, r.get(1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Refused records, newest first.
+pub(super) fn quarantined(conn: &Connection, limit: u32) -> Done<Vec<Quarantined>> {
+    let mut statement = conn.prepare_cached(include_str!("sql/quarantined.sql"))?;
+    let rows = statement.query_map([limit.min(ROWS)], |r| {
+        Ok(Quarantined {
+            cluster: r.get(0)?,
+            topic: r.get(1)?,
+            partition: r.get(2)?,
+            offset: r.get(3)?,
+            received_ms: r.get(4)?,
+            length: count(r.get(5)?),
+            sha256: r.get(6)?,
+            reason: r.get(7)?,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Health.
+pub(super) fn status(conn: &Connection) -> Done<Status> {
+    let mut statement = conn.prepare_cached(include_str!("sql/status.sql"))?;
+    Ok(statement.query_row([], |r| {
+        Ok(Status {
+            revision: count(r.get(0)?),
+            read: count(r.get(1)?),
+            applied: count(r.get(2)?),
+            noop: count(r.get(3)?),
+            fenced: count(r.get(4)?),
+            hole: count(r.get(5)?),
+            quarantined: count(r.get(6)?),
+            pending: count(r.get(7)?),
+            applied_through_ms: r.get(8)?,
+        })
+    })?)
+}

@@ -1,0 +1,395 @@
+//! One reporter (an incarnation at a stage): who it is, how its clock runs, what it has said, how it ended.
+//!
+//! A watermark is accepted only while the sums that came with it equal the sums applied: then everything that arrived
+//! before it is here, whatever order the messages took. The newest one that does not fit yet is kept and tried again
+//! after each message. Consumer positions travel with the sums for the same reason (a position promises that what lies
+//! below it was counted), and so does an end.
+//!
+//! Broker time = reporter's clock + skew; skew = smallest (append − sent) of the last one to two hours.
+
+use chaperone_audit::wire::{AuditMessage, End, Position, Sum};
+use chaperone_audit::{Fingerprint, SlotState};
+use rusqlite::{OptionalExtension, Row, params};
+use serde::{Deserialize, Serialize};
+
+use super::db::{Db, Done, Fault, fingerprint};
+use super::ids::IdSet;
+use super::slots::Book;
+
+const HOUR_MS: i64 = 3_600_000;
+
+/// A watermark that waits for its sums.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Awaited {
+    watermark_ms: i64,
+    append_ms: i64,
+    sum: Sum,
+    positions: Vec<Position>,
+}
+
+/// An end that waits for its sums.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Farewell {
+    end: End,
+    sum: Sum,
+}
+
+/// The smallest (append − sent), by hour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Skew {
+    hour: i64,
+    least_ms: i64,
+    before_ms: Option<i64>,
+}
+
+impl Skew {
+    pub(super) fn new(sent_ms: i64, append_ms: i64) -> Self {
+        Self { hour: append_ms.div_euclid(HOUR_MS), least_ms: append_ms.saturating_sub(sent_ms), before_ms: None }
+    }
+    pub(super) fn hear(&mut self, sent_ms: i64, append_ms: i64) {
+        let new = Self::new(sent_ms, append_ms);
+        if new.hour == self.hour {
+            self.least_ms = self.least_ms.min(new.least_ms);
+        } else if new.hour > self.hour {
+            let before_ms = (new.hour == self.hour + 1).then_some(self.least_ms);
+            *self = Self { before_ms, ..new };
+        } else if new.hour == self.hour - 1 {
+            self.before_ms = Some(self.before_ms.map_or(new.least_ms, |b| b.min(new.least_ms)));
+        }
+    }
+    pub(super) fn ms(&self) -> i64 {
+        self.before_ms.map_or(self.least_ms, |b| b.min(self.least_ms))
+    }
+    /// A reading of the reporter's clock, told by a message appended at `append_ms`, in broker time: it cannot lie
+    /// after the append.
+    pub(super) fn broker_ms(&self, clock_ms: i64, append_ms: i64) -> i64 {
+        clock_ms.saturating_add(self.ms()).min(append_ms)
+    }
+}
+
+/// One reporter with its slots, as a batch works on it.
+#[derive(Debug)]
+pub(super) struct Reporter {
+    pub(super) id: i64,
+    pub(super) stage: i64,
+    pub(super) skew: Skew,
+    pub(super) book: Book,
+    library: String,
+    audited_since_ms: Option<i64>,
+    last_append_ms: i64,
+    last_sent_ms: i64,
+    last_seq: i64,
+    /// The newest accepted watermark by the reporter's own clock.
+    promised_ms: Option<i64>,
+    watermark_ms: Option<i64>,
+    sums: Sum,
+    awaited: Option<Awaited>,
+    farewell: Option<Farewell>,
+    ended: Option<End>,
+    heap: bool,
+    dropped: Option<String>,
+}
+
+fn json<T: Serialize>(v: &T) -> Done<String> {
+    serde_json::to_string(v).map_err(Fault::stored("reporter"))
+}
+
+fn end_word(end: End) -> &'static str {
+    match end {
+        End::Clean => "clean",
+        End::Crash => "crash",
+        End::Power => "power",
+    }
+}
+/// Reads a stored end.
+pub(super) fn end_of(word: &str) -> Option<End> {
+    [End::Clean, End::Crash, End::Power].into_iter().find(|e| end_word(*e) == word)
+}
+/// The graver of two ends stands.
+fn graver(a: Option<End>, b: End) -> End {
+    match (a, b) {
+        (Some(End::Power), _) | (_, End::Power) => End::Power,
+        (Some(End::Crash), _) | (_, End::Crash) => End::Crash,
+        _ => End::Clean,
+    }
+}
+
+impl Reporter {
+    /// The reporter of a message, and whether it is new.
+    pub(super) fn load(db: &Db<'_>, stage: i64, m: &AuditMessage, append_ms: i64) -> Done<(Self, bool)> {
+        let mut statement = db.conn.prepare_cached(include_str!("sql/reporter_select.sql"))?;
+        let found =
+            statement.query_row(params![m.incarnation.as_bytes(), stage], |r| Ok(Self::read(r, stage))).optional()?;
+        if let Some(found) = found {
+            let (mut reporter, known, sealed) = found?;
+            reporter.book = Book::load(db, reporter.id, known, sealed)?;
+            return Ok((reporter, false));
+        }
+        Ok((Self::create(db, stage, m, append_ms)?, true))
+    }
+
+    fn create(db: &Db<'_>, stage: i64, m: &AuditMessage, append_ms: i64) -> Done<Self> {
+        let skew = Skew::new(m.sent_ms, append_ms);
+        let mut statement = db.conn.prepare_cached(include_str!("sql/reporter_insert.sql"))?;
+        let id = statement.query_row(
+            params![
+                m.incarnation.as_bytes(),
+                stage,
+                m.reporter.host,
+                m.reporter.application,
+                m.reporter.library,
+                m.reporter.pid,
+                m.cluster,
+                m.datacenter,
+                m.audited_since_ms,
+                append_ms,
+                m.seq.cast_signed(),
+                skew.hour,
+                skew.least_ms,
+                Fingerprint::ZERO.to_bytes(),
+            ],
+            |r| r.get(0),
+        )?;
+        Ok(Self {
+            id,
+            stage,
+            skew,
+            book: Book::default(),
+            library: m.reporter.library.clone(),
+            audited_since_ms: m.audited_since_ms,
+            last_append_ms: append_ms,
+            last_sent_ms: i64::MIN,
+            last_seq: m.seq.cast_signed(),
+            promised_ms: None,
+            watermark_ms: None,
+            sums: Sum::default(),
+            awaited: None,
+            farewell: None,
+            ended: None,
+            heap: false,
+            dropped: None,
+        })
+    }
+
+    fn read(r: &Row<'_>, stage: i64) -> Done<(Self, IdSet, IdSet)> {
+        let text = |column: &str| -> Done<Option<String>> { Ok(r.get(column)?) };
+        let ids = |column: &str| -> Done<IdSet> {
+            serde_json::from_str(&r.get::<_, String>(column)?).map_err(Fault::stored("ids"))
+        };
+        let sum = |column: &str| -> Done<u64> { Ok(r.get::<_, i64>(column)?.cast_unsigned()) };
+        let (known, sealed) = (ids("known")?, ids("sealed")?);
+        let awaited = text("awaited")?.map(|t| serde_json::from_str(&t)).transpose();
+        let farewell = text("farewell")?.map(|t| serde_json::from_str(&t)).transpose();
+        let reporter = Self {
+            id: r.get("id")?,
+            stage,
+            skew: Skew { hour: r.get("skew_hour")?, least_ms: r.get("skew_ms")?, before_ms: r.get("skew_before_ms")? },
+            book: Book::default(),
+            library: r.get("library")?,
+            audited_since_ms: r.get("audited_since_ms")?,
+            last_append_ms: r.get("last_append_ms")?,
+            last_sent_ms: r.get("last_sent_ms")?,
+            last_seq: r.get("last_seq")?,
+            promised_ms: r.get("promised_ms")?,
+            watermark_ms: r.get("watermark_ms")?,
+            sums: Sum {
+                slots: known.len(),
+                n: sum("sum_n")?,
+                acked: sum("sum_acked")?,
+                failed: sum("sum_failed")?,
+                f_in: fingerprint(r.get("sum_f")?),
+            },
+            awaited: awaited.map_err(Fault::stored("awaited watermark"))?,
+            farewell: farewell.map_err(Fault::stored("farewell"))?,
+            ended: text("ended")?.as_deref().and_then(end_of),
+            heap: r.get("heap")?,
+            dropped: r.get("dropped")?,
+        };
+        Ok((reporter, known, sealed))
+    }
+
+    /// Notes that a message came, whatever it says; `true` if its head says something new.
+    pub(super) fn hear(&mut self, m: &AuditMessage, append_ms: i64) -> Done<bool> {
+        self.skew.hear(m.sent_ms, append_ms);
+        self.last_append_ms = self.last_append_ms.max(append_ms);
+        self.last_sent_ms = self.last_sent_ms.max(self.skew.broker_ms(m.sent_ms, append_ms));
+        let newest = m.seq.cast_signed() >= self.last_seq;
+        self.last_seq = self.last_seq.max(m.seq.cast_signed());
+        let mut news = false;
+        let since = match (self.audited_since_ms, m.audited_since_ms) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        news |= since != self.audited_since_ms;
+        self.audited_since_ms = since;
+        if newest && !m.dropped.is_empty() {
+            let dropped = Some(json(&m.dropped)?);
+            news |= dropped != self.dropped;
+            self.dropped = dropped;
+        }
+        if newest && self.library != m.reporter.library {
+            self.library.clone_from(&m.reporter.library);
+            news = true;
+        }
+        Ok(news)
+    }
+
+    /// Moves the sums with a slot.
+    pub(super) fn add(&mut self, old: &SlotState, new: &SlotState) {
+        let s = &mut self.sums;
+        s.n = s.n.wrapping_add(new.n).wrapping_sub(old.n);
+        s.acked = s.acked.wrapping_add(new.acked).wrapping_sub(old.acked);
+        s.failed = s.failed.wrapping_add(new.failed).wrapping_sub(old.failed);
+        s.f_in = s.f_in.plus(new.f_in()).minus(old.f_in());
+    }
+
+    /// Its counts live where the death of its process loses some.
+    pub(super) fn note_heap(&mut self) {
+        self.heap = true;
+    }
+
+    /// Takes a message's watermark, positions and end, as far as its sums allow; returns the positions that now hold,
+    /// with the broker time by which they were reached, and whether anything is new.
+    pub(super) fn promise(&mut self, m: &AuditMessage, append_ms: i64) -> (Vec<(Position, i64)>, bool) {
+        let before = self.promises();
+        let mut positions = Vec::new();
+        let mut reached = |at_ms| positions.extend(m.positions.iter().map(|p| (p.clone(), at_ms)));
+        match (m.watermark_ms, m.sum) {
+            // All that was counted before it is here already.
+            (Some(watermark_ms), _) if self.promised_ms.is_some_and(|p| watermark_ms <= p) => {
+                reached(self.skew.broker_ms(watermark_ms, append_ms));
+            }
+            (Some(watermark_ms), Some(sum)) => {
+                self.wait_for(Awaited { watermark_ms, append_ms, sum, positions: m.positions.clone() });
+            }
+            // Nobody who counts speaks here: nothing to wait for.
+            (_, None) => reached(append_ms),
+            (None, Some(_)) => {}
+        }
+        self.end(m);
+        positions.extend(self.settle());
+        (positions, self.promises() != before)
+    }
+
+    fn promises(&self) -> impl PartialEq + use<> {
+        (self.awaited.clone(), self.farewell.clone(), self.promised_ms, self.watermark_ms, self.ended)
+    }
+
+    fn wait_for(&mut self, mut new: Awaited) {
+        match &mut self.awaited {
+            Some(old) if old.watermark_ms >= new.watermark_ms => {}
+            waiting => {
+                // What an older position promises, newer sums contain.
+                for p in waiting.iter().flat_map(|old| &old.positions) {
+                    if !new.positions.iter().any(|q| (&q.topic, q.partition) == (&p.topic, p.partition)) {
+                        new.positions.push(p.clone());
+                    }
+                }
+                *waiting = Some(new);
+            }
+        }
+    }
+
+    fn end(&mut self, m: &AuditMessage) {
+        let Some(end) = m.end else { return };
+        let end = graver(self.ended, end);
+        match m.sum {
+            _ if self.ended == Some(end) => {}
+            Some(sum) => {
+                self.farewell = Some(Farewell { end: graver(self.farewell.as_ref().map(|f| f.end), end), sum });
+            }
+            // Recovered finals carry no sums: what the dead one had counted since is unknown in any case. A goodbye
+            // without sums is believed of those who count no slots (taps).
+            None if end != End::Clean || self.book.known.len() == 0 => self.ended = Some(end),
+            None => {}
+        }
+    }
+
+    /// Accepts what waits, if the sums allow it now; returns the positions that now hold.
+    fn settle(&mut self) -> Vec<(Position, i64)> {
+        let sums = self.sums();
+        let mut positions = Vec::new();
+        if let Some(awaited) = self.awaited.take_if(|a| Some(a.sum) == sums) {
+            self.promised_ms = self.promised_ms.max(Some(awaited.watermark_ms));
+            let now = self.skew.broker_ms(awaited.watermark_ms, awaited.append_ms);
+            self.watermark_ms = self.watermark_ms.max(Some(now));
+            positions = awaited.positions.into_iter().map(|p| (p, now)).collect();
+        }
+        if let Some(farewell) = self.farewell.take_if(|f| Some(f.sum) == sums) {
+            self.ended = Some(graver(self.ended, farewell.end));
+        }
+        positions
+    }
+
+    /// The sums over all slots, if there is no gap in their ids.
+    fn sums(&self) -> Option<Sum> {
+        let known = &self.book.known;
+        (known.len() == known.end()).then_some(Sum { slots: known.end(), ..self.sums })
+    }
+
+    /// Writes what changed.
+    pub(super) fn save(&mut self, db: &mut Db<'_>, now_ms: i64) -> Done<()> {
+        self.book.save(db, self.id, self.stage, now_ms)?;
+        let awaited = self.awaited.as_ref().map(json).transpose()?;
+        let farewell = self.farewell.as_ref().map(json).transpose()?;
+        db.conn.prepare_cached(include_str!("sql/reporter_update.sql"))?.execute(params![
+            self.id,
+            self.audited_since_ms,
+            self.last_append_ms,
+            self.last_sent_ms,
+            self.last_seq,
+            self.skew.hour,
+            self.skew.least_ms,
+            self.skew.before_ms,
+            self.promised_ms,
+            self.watermark_ms,
+            self.sums.n.cast_signed(),
+            self.sums.acked.cast_signed(),
+            self.sums.failed.cast_signed(),
+            self.sums.f_in.to_bytes(),
+            json(&self.book.known)?,
+            awaited,
+            farewell,
+            self.ended.map(end_word),
+            self.heap,
+            self.dropped,
+            self.library,
+        ])?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn skew_is_the_least_of_this_hour_and_the_last() {
+        let mut skew = Skew::new(1_000, 1_500);
+        skew.hear(2_000, 2_200);
+        skew.hear(3_000, 3_900);
+        assert_eq!(skew.ms(), 200);
+        skew.hear(HOUR_MS, HOUR_MS + 700);
+        assert_eq!(skew.ms(), 200, "the last hour still counts");
+        skew.hear(1, 101);
+        assert_eq!(skew.ms(), 100, "late news of the last hour too");
+        skew.hear(2 * HOUR_MS, 2 * HOUR_MS + 900);
+        assert_eq!(skew.ms(), 700);
+        skew.hear(9 * HOUR_MS, 9 * HOUR_MS - 50);
+        assert_eq!(skew.ms(), -50, "a clock ahead of the broker's");
+        assert_eq!(skew.broker_ms(1_000, 5_000), 950);
+        assert_eq!(skew.broker_ms(9_000, 5_000), 5_000, "never after the append");
+    }
+
+    #[test]
+    fn the_graver_end_stands_in_any_order() {
+        let all = [End::Clean, End::Crash, End::Power];
+        for a in all {
+            for b in all {
+                assert_eq!(graver(Some(a), b), graver(Some(b), a));
+            }
+            assert_eq!(graver(None, a), a);
+            assert_eq!(end_of(end_word(a)), Some(a));
+        }
+    }
+}

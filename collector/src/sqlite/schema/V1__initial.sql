@@ -1,0 +1,317 @@
+-- The store, version 1. docs/FORMATS-store.md describes it; the views at the end are the stable interface for people's
+-- own queries and alert rules. Times are milliseconds since 1970 (UTC) unless a name ends in _start or _at (seconds).
+-- Fingerprints are 16 bytes, high lane first. Classes are numbered: 0 stamped, 1 bare, 2 no_time, 3 malformed,
+-- 4 out_of_range; only the first two have an event time and are judged.
+
+CREATE TABLE meta (
+    one      INTEGER PRIMARY KEY CHECK (one = 1),
+    revision INTEGER NOT NULL
+) STRICT;
+INSERT INTO meta VALUES (1, 0);
+
+-- Topics and stages, by number everywhere else.
+CREATE TABLE name (
+    id   INTEGER PRIMARY KEY,
+    text TEXT NOT NULL UNIQUE
+) STRICT;
+
+-- Where each audit partition stands; read = applied + noop + fenced + hole + quarantined (I5).
+CREATE TABLE audit_partition (
+    cluster            TEXT    NOT NULL,
+    topic              TEXT    NOT NULL,
+    partition          INTEGER NOT NULL,
+    next               INTEGER NOT NULL,
+    applied_through_ms INTEGER,
+    read               INTEGER NOT NULL,
+    applied            INTEGER NOT NULL,
+    noop               INTEGER NOT NULL,
+    fenced             INTEGER NOT NULL,
+    hole               INTEGER NOT NULL,
+    quarantined        INTEGER NOT NULL,
+    PRIMARY KEY (cluster, topic, partition),
+    CHECK (read = applied + noop + fenced + hole + quarantined)
+) STRICT, WITHOUT ROWID;
+
+-- One life of one process at one stage. `known` and `sealed` are ranges of slot ids; `awaited` is the newest watermark
+-- whose sums the applied ones do not equal yet, `farewell` an end that waits likewise.
+CREATE TABLE reporter (
+    id               INTEGER PRIMARY KEY,
+    incarnation      BLOB    NOT NULL,
+    stage            INTEGER NOT NULL,
+    host             TEXT    NOT NULL,
+    application      TEXT    NOT NULL,
+    library          TEXT    NOT NULL,
+    pid              INTEGER NOT NULL,
+    cluster          TEXT    NOT NULL,
+    datacenter       TEXT    NOT NULL,
+    audited_since_ms INTEGER,
+    first_append_ms  INTEGER NOT NULL,
+    last_append_ms   INTEGER NOT NULL,
+    last_sent_ms     INTEGER NOT NULL,
+    last_seq         INTEGER NOT NULL,
+    skew_hour        INTEGER NOT NULL,
+    skew_ms          INTEGER NOT NULL,
+    skew_before_ms   INTEGER,
+    promised_ms      INTEGER,
+    watermark_ms     INTEGER,
+    sum_n            INTEGER NOT NULL,
+    sum_acked        INTEGER NOT NULL,
+    sum_failed       INTEGER NOT NULL,
+    sum_f            BLOB    NOT NULL,
+    known            TEXT    NOT NULL,
+    sealed           TEXT    NOT NULL,
+    awaited          TEXT,
+    farewell         TEXT,
+    ended            TEXT CHECK (ended IN ('clean', 'crash', 'power')),
+    heap             INTEGER NOT NULL,
+    dropped          TEXT,
+    UNIQUE (incarnation, stage)
+) STRICT;
+CREATE INDEX reporter_by_age   ON reporter (stage, last_append_ms);
+CREATE INDEX reporter_by_start ON reporter (stage, audited_since_ms);
+
+-- All open slots of a reporter in one row; what is final moves to `final_slots`, written once and dropped when sealed.
+CREATE TABLE open_slots (
+    reporter INTEGER PRIMARY KEY,
+    version  INTEGER NOT NULL,
+    body     BLOB    NOT NULL
+) STRICT;
+CREATE TABLE final_slots (
+    id       INTEGER PRIMARY KEY,
+    reporter INTEGER NOT NULL,
+    first_id INTEGER NOT NULL,
+    last_id  INTEGER NOT NULL,
+    ids      TEXT    NOT NULL,
+    final_ms INTEGER NOT NULL,
+    version  INTEGER NOT NULL,
+    body     BLOB    NOT NULL
+) STRICT;
+CREATE INDEX final_slots_by_id  ON final_slots (reporter, last_id);
+CREATE INDEX final_slots_by_age ON final_slots (final_ms);
+
+-- Windows in which a reporter has slots that are not final, and how many of their messages have no delivery report.
+CREATE TABLE open_window (
+    topic      INTEGER NOT NULL,
+    window_ms  INTEGER NOT NULL,
+    stage      INTEGER NOT NULL,
+    reporter   INTEGER NOT NULL,
+    width_ms   INTEGER NOT NULL,
+    slots      INTEGER NOT NULL,
+    unreported INTEGER NOT NULL,
+    PRIMARY KEY (topic, window_ms, stage, reporter, width_ms)
+) STRICT, WITHOUT ROWID;
+
+-- Totals: Σ of joined slots and applied intervals (I1, I4). `last_ms` is in broker time.
+CREATE TABLE stage_window (
+    topic     INTEGER NOT NULL,
+    window_ms INTEGER NOT NULL,
+    stage     INTEGER NOT NULL,
+    class     INTEGER NOT NULL,
+    width_ms  INTEGER NOT NULL,
+    rule_min  INTEGER NOT NULL,
+    rule_max  INTEGER NOT NULL,
+    n         INTEGER NOT NULL,
+    acked     INTEGER NOT NULL,
+    failed    INTEGER NOT NULL,
+    bytes     INTEGER NOT NULL,
+    f_in      BLOB    NOT NULL,
+    f_acked   BLOB    NOT NULL,
+    f_failed  BLOB    NOT NULL,
+    hist      TEXT    NOT NULL,
+    min_ms    INTEGER,
+    max_ms    INTEGER,
+    last_ms   INTEGER,
+    PRIMARY KEY (topic, window_ms, stage, class, width_ms)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX stage_window_by_time ON stage_window (window_ms);
+
+-- What casts doubt on a stage in a span of event time: kind `overflow` (any topic) or `divergent`.
+CREATE TABLE stage_flag (
+    stage   INTEGER NOT NULL,
+    kind    TEXT    NOT NULL,
+    topic   INTEGER NOT NULL,
+    from_ms INTEGER NOT NULL,
+    to_ms   INTEGER NOT NULL,
+    PRIMARY KEY (stage, kind, topic, from_ms)
+) STRICT, WITHOUT ROWID;
+
+-- The claim chain of a tapped partition, and how far the tap is.
+CREATE TABLE tap_partition (
+    stage            INTEGER NOT NULL,
+    topic            INTEGER NOT NULL,
+    partition        INTEGER NOT NULL,
+    log              INTEGER NOT NULL,
+    epoch            INTEGER NOT NULL,
+    next             INTEGER NOT NULL,
+    claim_from       INTEGER NOT NULL,
+    tap              BLOB    NOT NULL,
+    claimed_ms       INTEGER NOT NULL,
+    audited_since_ms INTEGER NOT NULL,
+    anchor           TEXT,
+    last_min_ms      INTEGER,
+    counted          INTEGER NOT NULL,
+    watermark_ms     INTEGER,
+    frontier_ms      INTEGER,
+    held_since_ms    INTEGER,
+    position         INTEGER,
+    PRIMARY KEY (stage, topic, partition)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE tap_topic (
+    stage      INTEGER NOT NULL,
+    topic      INTEGER NOT NULL,
+    partitions INTEGER NOT NULL,
+    asked_ms   INTEGER NOT NULL,
+    PRIMARY KEY (stage, topic)
+) STRICT, WITHOUT ROWID;
+
+-- Which partitions hold messages of a window, and up to which offset; dropped when every hop of the window is ok.
+CREATE TABLE tap_window (
+    topic      INTEGER NOT NULL,
+    window_ms  INTEGER NOT NULL,
+    stage      INTEGER NOT NULL,
+    partition  INTEGER NOT NULL,
+    width_ms   INTEGER NOT NULL,
+    log        INTEGER NOT NULL,
+    n          INTEGER NOT NULL,
+    min_offset INTEGER NOT NULL,
+    max_offset INTEGER NOT NULL,
+    PRIMARY KEY (topic, window_ms, stage, partition, width_ms)
+) STRICT, WITHOUT ROWID;
+
+-- Offsets that nobody counted, and the event times that they may have had; an absent end is not known yet.
+CREATE TABLE unaudited (
+    id            INTEGER PRIMARY KEY,
+    stage         INTEGER NOT NULL,
+    topic         INTEGER NOT NULL,
+    partition     INTEGER NOT NULL,
+    log           INTEGER NOT NULL,
+    from_offset   INTEGER NOT NULL,
+    to_offset     INTEGER,
+    at_ms         INTEGER NOT NULL,
+    from_event_ms INTEGER,
+    to_event_ms   INTEGER,
+    cause         TEXT    NOT NULL
+) STRICT;
+CREATE INDEX unaudited_by_topic ON unaudited (stage, topic, partition);
+
+-- How far a consumer has processed each partition, and by when (broker time) it had come that far.
+CREATE TABLE consumer_position (
+    stage     INTEGER NOT NULL,
+    topic     INTEGER NOT NULL,
+    partition INTEGER NOT NULL,
+    position  INTEGER NOT NULL,
+    at_ms     INTEGER NOT NULL,
+    PRIMARY KEY (stage, topic, partition)
+) STRICT, WITHOUT ROWID;
+
+-- Records that are not believed, and what was odd; the newest 10,000 of each are kept.
+CREATE TABLE quarantine (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    cluster     TEXT    NOT NULL,
+    topic       TEXT    NOT NULL,
+    partition   INTEGER NOT NULL,
+    "offset"    INTEGER NOT NULL,
+    received_ms INTEGER NOT NULL,
+    length      INTEGER NOT NULL,
+    sha256      TEXT    NOT NULL,
+    reason      TEXT    NOT NULL
+) STRICT;
+CREATE TABLE event (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    at_ms       INTEGER NOT NULL,
+    kind        TEXT    NOT NULL,
+    incarnation BLOB,
+    text        TEXT    NOT NULL
+) STRICT;
+
+-- The judge's queue: windows that are open, settling, changed, or to be looked at again.
+CREATE TABLE pending (
+    topic     INTEGER NOT NULL,
+    window_ms INTEGER NOT NULL,
+    width_ms  INTEGER NOT NULL,
+    due_ms    INTEGER NOT NULL,
+    touched   INTEGER NOT NULL,
+    unsettled INTEGER NOT NULL,
+    PRIMARY KEY (topic, window_ms, width_ms)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX pending_by_due ON pending (due_ms, window_ms);
+
+-- Verdicts. `settled_*` is the last settled one, which amendments are measured against; `passed_ms` is when consumers'
+-- positions were first seen past a window in which something is absent.
+CREATE TABLE hop_window (
+    topic             INTEGER NOT NULL,
+    window_ms         INTEGER NOT NULL,
+    from_stage        INTEGER NOT NULL,
+    to_stage          INTEGER NOT NULL,
+    hop               INTEGER NOT NULL,
+    width_ms          INTEGER NOT NULL,
+    verdict           TEXT    NOT NULL,
+    missing_min       INTEGER NOT NULL,
+    surplus_min       INTEGER NOT NULL,
+    delayed           INTEGER NOT NULL,
+    caveats           TEXT    NOT NULL,
+    why               TEXT    NOT NULL,
+    settled_ms        INTEGER,
+    settled_verdict   TEXT,
+    settled_missing   INTEGER NOT NULL,
+    settled_surplus   INTEGER NOT NULL,
+    passed_ms         INTEGER,
+    amendments        INTEGER NOT NULL,
+    PRIMARY KEY (topic, window_ms, from_stage, to_stage)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX hop_window_by_time ON hop_window (window_ms);
+CREATE INDEX hop_window_trouble ON hop_window (window_ms, verdict) WHERE verdict <> 'ok';
+
+CREATE TABLE amendment (
+    id          INTEGER PRIMARY KEY,
+    topic       INTEGER NOT NULL,
+    window_ms   INTEGER NOT NULL,
+    from_stage  INTEGER NOT NULL,
+    to_stage    INTEGER NOT NULL,
+    at_ms       INTEGER NOT NULL,
+    old_verdict TEXT    NOT NULL,
+    new_verdict TEXT    NOT NULL,
+    old_missing INTEGER NOT NULL,
+    new_missing INTEGER NOT NULL,
+    old_surplus INTEGER NOT NULL,
+    new_surplus INTEGER NOT NULL,
+    cause       TEXT    NOT NULL
+) STRICT;
+CREATE INDEX amendment_by_window ON amendment (topic, window_ms);
+
+-- ---- Stable views: columns are only ever added. ----
+
+CREATE VIEW v_hop_window AS
+SELECT t.text AS topic, f.text AS from_stage, d.text AS to_stage, h.window_ms / 1000 AS window_start, h.window_ms,
+       h.width_ms, h.verdict, h.missing_min, h.surplus_min, h.delayed, h.caveats, h.why,
+       h.settled_ms IS NOT NULL AND h.verdict NOT IN ('open', 'settling', 'no_report') AS settled,
+       h.settled_ms / 1000 AS settled_at, h.amendments
+FROM hop_window h
+JOIN name t ON t.id = h.topic
+JOIN name f ON f.id = h.from_stage
+JOIN name d ON d.id = h.to_stage;
+
+CREATE VIEW v_stage_window AS
+SELECT t.text AS topic, s.text AS stage, w.window_ms / 1000 AS window_start, w.window_ms, w.width_ms,
+       CASE w.class WHEN 0 THEN 'stamped' WHEN 1 THEN 'bare' WHEN 2 THEN 'no_time' WHEN 3 THEN 'malformed'
+                    ELSE 'out_of_range' END AS class,
+       w.n, w.acked, w.failed, w.bytes, lower(hex(w.f_in)) AS f_in, lower(hex(w.f_acked)) AS f_acked,
+       lower(hex(w.f_failed)) AS f_failed, w.min_ms, w.max_ms, w.last_ms
+FROM stage_window w
+JOIN name t ON t.id = w.topic
+JOIN name s ON s.id = w.stage;
+
+CREATE VIEW v_reporter AS
+SELECT lower(hex(r.incarnation)) AS incarnation, s.text AS stage, r.host, r.application, r.library, r.pid, r.datacenter,
+       r.audited_since_ms, r.watermark_ms, r.last_append_ms, r.ended, r.sum_n AS n, r.sum_acked AS acked,
+       r.sum_failed AS failed, r.dropped
+FROM reporter r
+JOIN name s ON s.id = r.stage;
+
+CREATE VIEW v_amendment AS
+SELECT a.id, t.text AS topic, f.text AS from_stage, d.text AS to_stage, a.window_ms / 1000 AS window_start, a.window_ms,
+       a.at_ms, a.old_verdict, a.new_verdict, a.old_missing, a.new_missing, a.old_surplus, a.new_surplus, a.cause
+FROM amendment a
+JOIN name t ON t.id = a.topic
+JOIN name f ON f.id = a.from_stage
+JOIN name d ON d.id = a.to_stage;

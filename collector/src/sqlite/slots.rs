@@ -1,0 +1,259 @@
+//! A reporter's slots at the collector: open ones in one row, finals written once beside it, sealed ones as ids only.
+//!
+//! `open` → (final) → `final_slots` → (15 minutes) → sealed. A record joins its slot wherever it is; one for a sealed
+//! slot says nothing new. Invariants: every id known is in exactly one of the three places; a slot's whole state is
+//! kept until it is sealed, so that duplicates and late, older reports merge by `Join` and change nothing.
+//!
+//! Limits: at most [`RUNS`] gaps in a reporter's ids; a record that would make more is not applied (its reporter
+//! announces it again, when the gaps have closed).
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use chaperone_audit::wire::SlotRecord;
+use chaperone_audit::{SlotState, state::flag};
+use rusqlite::{OptionalExtension, params};
+use serde::{Deserialize, Serialize};
+
+use super::db::{Db, Done, Fault, int};
+use super::ids::IdSet;
+
+/// Version of the stored form.
+const VERSION: i64 = 1;
+/// Runs of ids of one reporter at most.
+const RUNS: usize = 4096;
+
+/// A slot as it is stored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Slot {
+    #[serde(flatten)]
+    pub(super) record: SlotRecord,
+    /// A divergent state of it was told already.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) diverged: bool,
+}
+
+/// Finals of one batch.
+#[derive(Debug)]
+struct Segment {
+    id: i64,
+    slots: BTreeMap<u64, Slot>,
+    dirty: bool,
+}
+
+/// What became of a record.
+#[derive(Debug)]
+pub(super) enum Joined {
+    /// Nothing new.
+    Nothing,
+    /// Its slot changed.
+    Changed {
+        /// Before; default for a slot that is new.
+        old: Box<SlotState>,
+        /// After.
+        new: Box<SlotState>,
+        /// The two cannot both be of one honest slot, and this was not told before.
+        diverged: bool,
+    },
+    /// The id stands for another topic, window or class: the record is not believed.
+    Impostor,
+    /// Too many gaps in the ids.
+    Refused,
+}
+
+/// All slots of one reporter that a batch touches.
+#[derive(Debug, Default)]
+pub(super) struct Book {
+    pub(super) known: IdSet,
+    pub(super) sealed: IdSet,
+    open: BTreeMap<u64, Slot>,
+    segments: Vec<Segment>,
+    open_dirty: bool,
+    /// Windows whose open slots changed: (topic, window, width).
+    touched: BTreeSet<(String, i64, i64)>,
+}
+
+impl Book {
+    /// Loads the open slots of a reporter.
+    pub(super) fn load(db: &Db<'_>, reporter: i64, known: IdSet, sealed: IdSet) -> Done<Self> {
+        let mut statement = db.conn.prepare_cached("SELECT body FROM open_slots WHERE reporter = ?1")?;
+        let body: Option<Vec<u8>> = statement.query_row([reporter], |r| r.get(0)).optional()?;
+        let open = body.map(|b| decode(&b)).transpose()?.unwrap_or_default();
+        Ok(Self { known, sealed, open, ..Self::default() })
+    }
+
+    /// Merges a record.
+    pub(super) fn join(&mut self, db: &Db<'_>, reporter: i64, record: &SlotRecord) -> Done<Joined> {
+        let id = record.id;
+        if self.sealed.contains(id) {
+            return Ok(Joined::Nothing);
+        }
+        if !self.known.contains(id) {
+            return Ok(self.open_slot(record));
+        }
+        if !self.open.contains_key(&id) {
+            self.load_segment(db, reporter, id)?;
+        }
+        let (slot, dirty) = match self.open.get_mut(&id) {
+            Some(slot) => (slot, &mut self.open_dirty),
+            None => {
+                match self.segments.iter_mut().find_map(|s| s.slots.get_mut(&id).map(|slot| (slot, &mut s.dirty))) {
+                    Some(found) => found,
+                    None => return Err(Fault::stored("slot")(format!("slot {id} of reporter {reporter} is nowhere"))),
+                }
+            }
+        };
+        let joined = merge(slot, record);
+        if let Joined::Changed { .. } = &joined {
+            *dirty = true;
+            self.touched.insert((record.topic.clone(), record.window_ms.0, record.width_ms.ms()));
+        }
+        Ok(joined)
+    }
+
+    fn open_slot(&mut self, record: &SlotRecord) -> Joined {
+        let mut known = self.known.clone();
+        if !known.insert(record.id) || known.ranges() > RUNS {
+            return Joined::Refused;
+        }
+        self.known = known;
+        self.open.insert(record.id, Slot { record: record.clone(), diverged: false });
+        self.open_dirty = true;
+        self.touched.insert((record.topic.clone(), record.window_ms.0, record.width_ms.ms()));
+        Joined::Changed { old: Box::default(), new: Box::new(record.state.clone()), diverged: false }
+    }
+
+    fn load_segment(&mut self, db: &Db<'_>, reporter: i64, id: u64) -> Done<()> {
+        if self.segments.iter().any(|s| s.slots.contains_key(&id)) {
+            return Ok(());
+        }
+        let mut statement = db.conn.prepare_cached(
+            "SELECT id, body FROM final_slots WHERE reporter = ?1 AND last_id >= ?2 AND first_id <= ?2",
+        )?;
+        let mut rows = statement.query(params![reporter, int(id)])?;
+        while let Some(row) = rows.next()? {
+            let segment: i64 = row.get(0)?;
+            if self.segments.iter().all(|s| s.id != segment) {
+                let slots = decode(&row.get::<_, Vec<u8>>(1)?)?;
+                self.segments.push(Segment { id: segment, slots, dirty: false });
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what changed. Finals leave the open row; `now_ms` is when they became final here.
+    pub(super) fn save(&mut self, db: &mut Db<'_>, reporter: i64, stage: i64, now_ms: i64) -> Done<()> {
+        let finals: BTreeMap<_, _> = self.open.extract_if(.., |_, slot| slot.record.state.is_final).collect();
+        if !finals.is_empty() {
+            let mut ids = IdSet::default();
+            for id in finals.keys() {
+                ids.insert(*id);
+            }
+            let (first, last) = (finals.keys().next().copied(), finals.keys().next_back().copied());
+            db.conn.prepare_cached(include_str!("sql/final_slots_insert.sql"))?.execute(params![
+                reporter,
+                int(first.unwrap_or_default()),
+                int(last.unwrap_or_default()),
+                serde_json::to_string(&ids).map_err(Fault::stored("ids"))?,
+                now_ms,
+                VERSION,
+                encode(&finals)?,
+            ])?;
+        }
+        if self.open_dirty || !finals.is_empty() {
+            db.conn
+                .prepare_cached("INSERT OR REPLACE INTO open_slots (reporter, version, body) VALUES (?1, ?2, ?3)")?
+                .execute(params![reporter, VERSION, encode(&self.open)?])?;
+            self.open_dirty = false;
+        }
+        for segment in self.segments.iter_mut().filter(|s| s.dirty) {
+            db.conn
+                .prepare_cached("UPDATE final_slots SET version = ?2, body = ?3 WHERE id = ?1")?
+                .execute(params![segment.id, VERSION, encode(&segment.slots)?])?;
+            segment.dirty = false;
+        }
+        self.save_open_windows(db, reporter, stage)
+    }
+
+    /// Which windows have open slots, and what is in flight there.
+    fn save_open_windows(&mut self, db: &mut Db<'_>, reporter: i64, stage: i64) -> Done<()> {
+        let mut open: HashMap<(&str, i64, i64), (i64, u64)> = HashMap::new();
+        for slot in self.open.values() {
+            let r = &slot.record;
+            let entry = open.entry((&r.topic, r.window_ms.0, r.width_ms.ms())).or_default();
+            entry.0 += 1;
+            if !r.state.flags.contains(flag::SEEN) {
+                entry.1 = entry.1.saturating_add(r.state.unreported());
+            }
+        }
+        for (topic, window, width) in std::mem::take(&mut self.touched) {
+            let id = db.name(&topic)?;
+            match open.get(&(topic.as_str(), window, width)) {
+                Some((slots, unreported)) => db
+                    .conn
+                    .prepare_cached(include_str!("sql/open_window_replace.sql"))?
+                    .execute(params![id, window, stage, reporter, width, slots, int(*unreported)])?,
+                None => db
+                    .conn
+                    .prepare_cached(include_str!("sql/open_window_delete.sql"))?
+                    .execute(params![id, window, stage, reporter, width])?,
+            };
+        }
+        Ok(())
+    }
+}
+
+fn merge(slot: &mut Slot, record: &SlotRecord) -> Joined {
+    let held = &slot.record;
+    if (&held.topic, held.window_ms, held.width_ms, held.class)
+        != (&record.topic, record.window_ms, record.width_ms, record.class)
+    {
+        return Joined::Impostor;
+    }
+    let diverged = !slot.diverged && held.state.divergent(&record.state);
+    let old = Box::new(held.state.clone());
+    slot.record.state.join(&record.state);
+    slot.diverged |= diverged;
+    if *old == slot.record.state && !diverged {
+        return Joined::Nothing;
+    }
+    Joined::Changed { old, new: Box::new(slot.record.state.clone()), diverged }
+}
+
+fn encode(slots: &BTreeMap<u64, Slot>) -> Done<Vec<u8>> {
+    let all: Vec<&Slot> = slots.values().collect();
+    serde_json::to_vec(&all).map_err(Fault::stored("slots"))
+}
+
+fn decode(body: &[u8]) -> Done<BTreeMap<u64, Slot>> {
+    let all: Vec<Slot> = serde_json::from_slice(body).map_err(Fault::stored("slots"))?;
+    Ok(all.into_iter().map(|slot| (slot.record.id, slot)).collect())
+}
+
+/// Seals slots that became final before `before_ms`: their states go, their ids stay. At most `limit` rows.
+pub(super) fn seal(db: &Db<'_>, before_ms: i64, limit: u32) -> Done<()> {
+    let mut rows: BTreeMap<i64, (Vec<i64>, IdSet)> = BTreeMap::new();
+    {
+        let mut statement = db.conn.prepare_cached(
+            "SELECT id, reporter, ids FROM final_slots WHERE final_ms < ?1 ORDER BY final_ms LIMIT ?2",
+        )?;
+        let mut found = statement.query(params![before_ms, limit])?;
+        while let Some(row) = found.next()? {
+            let (segments, ids) = rows.entry(row.get(1)?).or_default();
+            segments.push(row.get(0)?);
+            ids.extend(&serde_json::from_str(&row.get::<_, String>(2)?).map_err(Fault::stored("ids"))?);
+        }
+    }
+    for (reporter, (segments, ids)) in rows {
+        let mut statement = db.conn.prepare_cached("SELECT sealed FROM reporter WHERE id = ?1")?;
+        let sealed: String = statement.query_row([reporter], |r| r.get(0))?;
+        let mut sealed: IdSet = serde_json::from_str(&sealed).map_err(Fault::stored("ids"))?;
+        sealed.extend(&ids);
+        db.conn
+            .prepare_cached("UPDATE reporter SET sealed = ?2 WHERE id = ?1")?
+            .execute(params![reporter, serde_json::to_string(&sealed).map_err(Fault::stored("ids"))?])?;
+        for segment in segments {
+            db.conn.prepare_cached("DELETE FROM final_slots WHERE id = ?1")?.execute([segment])?;
+        }
+    }
+    Ok(())
+}

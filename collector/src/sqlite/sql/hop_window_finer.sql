@@ -1,0 +1,2 @@
+DELETE FROM hop_window
+WHERE topic = ?1 AND window_ms >= ?2 AND window_ms < ?3 AND from_stage = ?4 AND to_stage = ?5 AND width_ms < ?6

@@ -1,0 +1,1 @@
+SELECT position, at_ms FROM consumer_position WHERE stage = ?1 AND topic = ?2 AND partition = ?3

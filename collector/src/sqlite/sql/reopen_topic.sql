@@ -1,0 +1,5 @@
+INSERT INTO pending (topic, window_ms, width_ms, due_ms, touched, unsettled)
+SELECT DISTINCT topic, window_ms, width_ms, 0, 0, 0
+FROM hop_window
+WHERE topic = ?2 AND window_ms + width_ms > ?3 AND (from_stage = ?1 OR to_stage = ?1)
+ON CONFLICT DO UPDATE SET due_ms = 0

@@ -1,0 +1,381 @@
+//! What taps say: intervals guarded by the claim chain, marks, partition counts; and the claims themselves.
+//!
+//! Invariant: an interval counts iff [`Chain::apply`] adds it and its log is the current one; what was counted is never
+//! counted again. A mark counts only when every interval up to its position has been applied.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use chaperone_audit::wire::{Anchor, Interval, IntervalKind, IntervalWindow, PartitionMark, TopicMark};
+use rusqlite::{OptionalExtension, params};
+
+use super::db::{Db, Done, Fault, int};
+use super::reopen;
+use super::reporters::Skew;
+use super::totals::{Key, Share, Totals};
+use crate::interval::{Chain, Outcome};
+use crate::store::{Claim, ClaimRequest};
+
+/// A tapped partition's row.
+#[derive(Debug, Clone)]
+struct Tapped {
+    stage: i64,
+    topic: i64,
+    partition: i32,
+    log: u32,
+    chain: Chain,
+    claim_from: i64,
+    tap: Vec<u8>,
+    claimed_ms: i64,
+    audited_since_ms: i64,
+    anchor: Option<Anchor>,
+    /// Smallest event time of the last counted interval.
+    last_min_ms: Option<i64>,
+    counted: u64,
+    watermark_ms: Option<i64>,
+    frontier_ms: Option<i64>,
+    held_since_ms: Option<i64>,
+    position: Option<i64>,
+    dirty: bool,
+}
+
+impl Tapped {
+    fn load(db: &Db<'_>, stage: i64, topic: i64, partition: i32) -> Done<Option<Self>> {
+        let mut statement = db.conn.prepare_cached(include_str!("sql/tap_select.sql"))?;
+        let row = statement
+            .query_row(params![stage, topic, partition], |r| {
+                let anchor: Option<String> = r.get("anchor")?;
+                let tapped = Self {
+                    stage,
+                    topic,
+                    partition,
+                    log: r.get("log")?,
+                    chain: Chain { epoch: r.get::<_, i64>("epoch")?.cast_unsigned(), next: r.get("next")? },
+                    claim_from: r.get("claim_from")?,
+                    tap: r.get("tap")?,
+                    claimed_ms: r.get("claimed_ms")?,
+                    audited_since_ms: r.get("audited_since_ms")?,
+                    anchor: None,
+                    last_min_ms: r.get("last_min_ms")?,
+                    counted: r.get::<_, i64>("counted")?.cast_unsigned(),
+                    watermark_ms: r.get("watermark_ms")?,
+                    frontier_ms: r.get("frontier_ms")?,
+                    held_since_ms: r.get("held_since_ms")?,
+                    position: r.get("position")?,
+                    dirty: false,
+                };
+                Ok((tapped, anchor))
+            })
+            .optional()?;
+        row.map(|(tapped, anchor)| {
+            let anchor = anchor.map(|t| serde_json::from_str(&t)).transpose().map_err(Fault::stored("anchor"))?;
+            Ok(Self { anchor, ..tapped })
+        })
+        .transpose()
+    }
+
+    fn save(&self, db: &Db<'_>) -> Done<()> {
+        let anchor = self.anchor.as_ref().map(serde_json::to_string).transpose().map_err(Fault::stored("anchor"))?;
+        db.conn.prepare_cached(include_str!("sql/tap_replace.sql"))?.execute(params![
+            self.stage,
+            self.topic,
+            self.partition,
+            self.log,
+            self.chain.epoch.cast_signed(),
+            self.chain.next,
+            self.claim_from,
+            self.tap,
+            self.claimed_ms,
+            self.audited_since_ms,
+            anchor,
+            self.last_min_ms,
+            int(self.counted),
+            self.watermark_ms,
+            self.frontier_ms,
+            self.held_since_ms,
+            self.position,
+        ])?;
+        Ok(())
+    }
+
+    /// The earliest event time that messages after the last counted one may have, as far as is known.
+    fn event_floor_ms(&self) -> Option<i64> {
+        let anchor = self.anchor.as_ref().map(|a| a.time_ms).filter(|ms| *ms >= 0);
+        [self.frontier_ms, anchor, self.last_min_ms].into_iter().flatten().min()
+    }
+}
+
+/// Offsets of one partition in one window.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    log: u32,
+    n: u64,
+    min_offset: i64,
+    max_offset: i64,
+}
+
+impl Span {
+    /// Both spans; of two logs the newer one.
+    fn union(self, o: Self) -> Self {
+        match self.log.cmp(&o.log) {
+            std::cmp::Ordering::Less => o,
+            std::cmp::Ordering::Greater => self,
+            std::cmp::Ordering::Equal => Self {
+                log: self.log,
+                n: self.n.saturating_add(o.n),
+                min_offset: self.min_offset.min(o.min_offset),
+                max_offset: self.max_offset.max(o.max_offset),
+            },
+        }
+    }
+}
+
+/// The tapped partitions that a batch touches.
+#[derive(Debug, Default)]
+pub(super) struct Taps {
+    rows: HashMap<(i64, i64, i32), Option<Tapped>>,
+    spans: HashMap<(Key, i32), Span>,
+}
+
+impl Taps {
+    fn row(&mut self, db: &Db<'_>, stage: i64, topic: i64, partition: i32) -> Done<Option<&mut Tapped>> {
+        Ok(match self.rows.entry((stage, topic, partition)) {
+            Entry::Occupied(known) => known.into_mut().as_mut(),
+            Entry::Vacant(unknown) => unknown.insert(Tapped::load(db, stage, topic, partition)?).as_mut(),
+        })
+    }
+
+    /// Decides about an interval and, if it counts, adds it.
+    pub(super) fn interval(
+        &mut self,
+        db: &mut Db<'_>,
+        (stage, skew): (i64, &Skew),
+        i: &Interval,
+        append_ms: i64,
+        totals: &mut Totals,
+    ) -> Done<Outcome> {
+        let topic = db.name(&i.topic)?;
+        // A partition that nobody claimed here: its records belong to claims of another store.
+        let Some(row) = self.row(db, stage, topic, i.partition)? else { return Ok(Outcome::Fenced) };
+        if i.log != row.log {
+            return Ok(Outcome::Fenced);
+        }
+        let outcome = row.chain.apply(i.epoch, i.from, i.to);
+        if outcome != Outcome::Add {
+            return Ok(outcome);
+        }
+        row.dirty = true;
+        let floor = row.event_floor_ms();
+        if i.kind == IntervalKind::Unaudited {
+            let cause = "offsets were gone before they could be read";
+            let range = Range { log: i.log, from: i.from, to: Some(i.to), at_ms: append_ms, floor, cause };
+            unaudited(db, stage, topic, i.partition, &range)?;
+            return Ok(outcome);
+        }
+        let timed = || i.windows.iter().filter(|w| w.class.has_time() && w.n > 0);
+        if let Some(last) = timed().map(|w| w.max_ms).max() {
+            row.last_min_ms = timed().map(|w| w.min_ms).min();
+            close_unaudited(db, stage, topic, i.partition, last)?;
+        }
+        row.counted = row.counted.saturating_add(i.windows.iter().map(|w| w.n).sum());
+        if i.anchor.is_some() {
+            row.anchor.clone_from(&i.anchor);
+        }
+        for w in &i.windows {
+            let key = Key { topic, window: w.window_ms, width: w.width_ms, stage, class: w.class };
+            let last_ms = skew.broker_ms(w.last_ms, append_ms);
+            totals.moved(key, i.rule, &Share::default(), &Share::of_interval(w), Some(last_ms));
+            self.span(key, i, w);
+        }
+        Ok(outcome)
+    }
+
+    fn span(&mut self, key: Key, i: &Interval, w: &IntervalWindow) {
+        if !w.class.has_time() || w.n == 0 {
+            return;
+        }
+        let new = Span { log: i.log, n: w.n, min_offset: w.min_offset, max_offset: w.max_offset };
+        // Classes share a span: what matters is which offsets hold the window.
+        let key = Key { class: chaperone_audit::Class::Bare, ..key };
+        self.spans.entry((key, i.partition)).and_modify(|s| *s = s.union(new)).or_insert(new);
+    }
+
+    /// Takes a mark if everything up to its position has been applied; `true` if it moved anything.
+    pub(super) fn mark(
+        &mut self,
+        db: &mut Db<'_>,
+        (stage, skew): (i64, &Skew),
+        m: &PartitionMark,
+        append_ms: i64,
+    ) -> Done<bool> {
+        let topic = db.name(&m.topic)?;
+        let Some(row) = self.row(db, stage, topic, m.partition)? else { return Ok(false) };
+        if m.log != row.log || m.epoch != row.chain.epoch || m.position > row.chain.next {
+            return Ok(false);
+        }
+        let asked = skew.broker_ms(m.asked_ms, append_ms);
+        let before = (row.watermark_ms, row.frontier_ms, row.held_since_ms, row.position);
+        if row.watermark_ms.is_none_or(|w| w <= asked) {
+            row.held_since_ms = m.held_since_ms.map(|since| skew.broker_ms(since, append_ms));
+        }
+        row.watermark_ms = row.watermark_ms.max(Some(asked));
+        row.frontier_ms = row.frontier_ms.max(m.frontier_ms);
+        row.position = row.position.max(Some(m.position));
+        let moved = before != (row.watermark_ms, row.frontier_ms, row.held_since_ms, row.position);
+        row.dirty |= moved;
+        Ok(moved)
+    }
+
+    /// Writes what changed.
+    pub(super) fn save(&mut self, db: &Db<'_>) -> Done<()> {
+        for row in self.rows.values().flatten().filter(|r| r.dirty) {
+            row.save(db)?;
+        }
+        let mut spans: Vec<_> = self.spans.iter().collect();
+        spans.sort_unstable_by_key(|(key, _)| **key);
+        for ((key, partition), new) in spans {
+            save_span(db, key, *partition, *new)?;
+        }
+        Ok(())
+    }
+}
+
+fn save_span(db: &Db<'_>, key: &Key, partition: i32, new: Span) -> Done<()> {
+    let place = params![key.topic, key.window.0, key.stage, partition, key.width.ms()];
+    let old = db
+        .conn
+        .prepare_cached(include_str!("sql/tap_window_select.sql"))?
+        .query_row(place, |r| {
+            Ok(Span {
+                log: r.get(0)?,
+                n: r.get::<_, i64>(1)?.cast_unsigned(),
+                min_offset: r.get(2)?,
+                max_offset: r.get(3)?,
+            })
+        })
+        .optional()?;
+    let span = old.map_or(new, |old| old.union(new));
+    db.conn.prepare_cached(include_str!("sql/tap_window_replace.sql"))?.execute(params![
+        key.topic,
+        key.window.0,
+        key.stage,
+        partition,
+        key.width.ms(),
+        span.log,
+        int(span.n),
+        span.min_offset,
+        span.max_offset,
+    ])?;
+    Ok(())
+}
+
+/// Takes a topic's partition count; `true` if it is news.
+pub(super) fn topic(db: &mut Db<'_>, (stage, skew): (i64, &Skew), t: &TopicMark, append_ms: i64) -> Done<bool> {
+    let topic = db.name(&t.topic)?;
+    let asked = skew.broker_ms(t.asked_ms, append_ms);
+    let changed = db.conn.prepare_cached(include_str!("sql/tap_topic_upsert.sql"))?.execute(params![
+        stage,
+        topic,
+        t.partitions,
+        asked
+    ])?;
+    Ok(changed > 0)
+}
+
+/// Offsets that nobody counted.
+struct Range {
+    log: u32,
+    from: i64,
+    to: Option<i64>,
+    at_ms: i64,
+    floor: Option<i64>,
+    cause: &'static str,
+}
+
+fn unaudited(db: &Db<'_>, stage: i64, topic: i64, partition: i32, r: &Range) -> Done<()> {
+    db.conn
+        .prepare_cached(include_str!("sql/unaudited_insert.sql"))?
+        .execute(params![stage, topic, partition, r.log, r.from, r.to, r.at_ms, r.floor, r.cause])?;
+    let text = format!(
+        "{} {}/{partition} log {} from offset {}: {}; windows since {} are uncertain",
+        db.text(stage)?,
+        db.text(topic)?,
+        r.log,
+        r.from,
+        r.cause,
+        r.floor.map_or_else(|| "the beginning".to_owned(), |ms| ms.to_string())
+    );
+    db.event(r.at_ms, "unaudited", None, &text)?;
+    reopen::topic(db, stage, topic, r.floor.unwrap_or(i64::MIN))
+}
+
+/// The first message counted after a gap bounds the event times of what lay in it. Times are not quite in order within
+/// a log, so the bound is the largest event time of the first interval, not the smallest.
+fn close_unaudited(db: &Db<'_>, stage: i64, topic: i64, partition: i32, last_ms: i64) -> Done<()> {
+    db.conn
+        .prepare_cached(include_str!("sql/unaudited_close.sql"))?
+        .execute(params![stage, topic, partition, last_ms])?;
+    Ok(())
+}
+
+/// Grants a claim: epoch += 1, reading from `next`.
+pub(super) fn claim(db: &mut Db<'_>, r: &ClaimRequest) -> Done<Claim> {
+    let (stage, topic) = (db.name(&r.stage)?, db.name(&r.topic)?);
+    let row = if let Some(row) = Tapped::load(db, stage, topic, r.partition)? {
+        reclaim(db, row, r)?
+    } else {
+        reopen::first_report(db, stage)?;
+        first_claim(stage, topic, r)
+    };
+    row.save(db)?;
+    db.bump()?;
+    let anchor = row.anchor.clone();
+    Ok(Claim { log: row.log, epoch: row.chain.epoch, next: row.chain.next, anchor })
+}
+
+fn reclaim(db: &Db<'_>, mut row: Tapped, r: &ClaimRequest) -> Done<Tapped> {
+    row.chain.claim();
+    if r.new_log {
+        let range = Range {
+            log: row.log,
+            from: row.chain.next,
+            to: None,
+            at_ms: r.now_ms,
+            floor: row.event_floor_ms(),
+            cause: "the log was truncated or re-created",
+        };
+        unaudited(db, row.stage, row.topic, row.partition, &range)?;
+        row.log = row.log.saturating_add(1);
+        row.chain.next = r.first_next;
+        row.anchor = None;
+        row.position = None;
+    }
+    row.claim_from = row.chain.next;
+    row.tap = r.tap.as_bytes().to_vec();
+    row.claimed_ms = r.now_ms;
+    Ok(row)
+}
+
+fn first_claim(stage: i64, topic: i64, r: &ClaimRequest) -> Tapped {
+    let mut chain = Chain { epoch: 0, next: r.first_next };
+    chain.claim();
+    Tapped {
+        stage,
+        topic,
+        partition: r.partition,
+        log: 0,
+        chain,
+        claim_from: r.first_next,
+        tap: r.tap.as_bytes().to_vec(),
+        claimed_ms: r.now_ms,
+        audited_since_ms: r.first_since_ms,
+        anchor: None,
+        last_min_ms: None,
+        counted: 0,
+        watermark_ms: None,
+        frontier_ms: None,
+        held_since_ms: None,
+        position: None,
+        dirty: false,
+    }
+}

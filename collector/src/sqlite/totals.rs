@@ -1,0 +1,279 @@
+//! Totals by (topic, window, stage, class): moved by (new − old), coalesced in memory, written once a batch.
+//!
+//! Invariant (I1, I4): a total is Σ of the joined slots and the applied intervals behind it. Fingerprints are added in
+//! Rust, modulo 2^64 a lane: SQL's `+` turns to floating point on overflow.
+
+use std::collections::HashMap;
+
+use chaperone_audit::wire::IntervalWindow;
+use chaperone_audit::{Class, Fingerprint, Histogram, RuleId, SlotState, Width, WindowStart, state::flag};
+use rusqlite::{OptionalExtension, params};
+
+use super::db::{Db, Done, Fault, count, fingerprint};
+
+/// What totals are kept under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Key {
+    pub(super) topic: i64,
+    pub(super) window: WindowStart,
+    pub(super) width: Width,
+    pub(super) stage: i64,
+    pub(super) class: Class,
+}
+
+impl Key {
+    /// The class as it is stored: its place in [`Class::ALL`].
+    fn class_no(&self) -> i64 {
+        class_no(self.class)
+    }
+}
+
+/// A class as it is stored: its place in [`Class::ALL`].
+pub(super) fn class_no(class: Class) -> i64 {
+    Class::ALL.iter().zip(0..).find(|(c, _)| **c == class).map_or(0, |(_, i)| i)
+}
+
+/// What one slot or interval window adds to its total.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Share {
+    pub(super) n: u64,
+    pub(super) acked: u64,
+    pub(super) failed: u64,
+    pub(super) bytes: u64,
+    pub(super) f_in: Fingerprint,
+    pub(super) f_acked: Fingerprint,
+    pub(super) f_failed: Fingerprint,
+    pub(super) hist: Histogram,
+    pub(super) min_ms: Option<i64>,
+    pub(super) max_ms: Option<i64>,
+}
+
+impl Share {
+    /// A slot's share. A stage that only sees has no delivery reports: what it saw counts as acked.
+    pub(super) fn of_slot(s: &SlotState) -> Self {
+        let seen = s.flags.contains(flag::SEEN);
+        let (acked, f_acked) = if seen { (s.n, s.f_in()) } else { (s.acked, s.f_acked()) };
+        Self {
+            n: s.n,
+            acked,
+            failed: if seen { 0 } else { s.failed },
+            bytes: s.bytes,
+            f_in: s.f_in(),
+            f_acked,
+            f_failed: if seen { Fingerprint::ZERO } else { s.f_failed() },
+            hist: s.hist.clone().unwrap_or_default(),
+            min_ms: s.min_ms,
+            max_ms: s.max_ms,
+        }
+    }
+
+    /// An interval window's share: a tap only sees.
+    pub(super) fn of_interval(w: &IntervalWindow) -> Self {
+        Self {
+            n: w.n,
+            acked: w.n,
+            failed: 0,
+            bytes: w.bytes,
+            f_in: w.f,
+            f_acked: w.f,
+            f_failed: Fingerprint::ZERO,
+            hist: w.hist.clone(),
+            min_ms: Some(w.min_ms),
+            max_ms: Some(w.max_ms),
+        }
+    }
+}
+
+/// How far a total moves.
+#[derive(Debug, Clone, Default)]
+struct Delta {
+    rules: Option<(u64, u64)>,
+    n: i128,
+    acked: i128,
+    failed: i128,
+    bytes: i128,
+    f_in: Fingerprint,
+    f_acked: Fingerprint,
+    f_failed: Fingerprint,
+    plus: Histogram,
+    minus: Histogram,
+    min_ms: Option<i64>,
+    max_ms: Option<i64>,
+    last_ms: Option<i64>,
+}
+
+/// All totals that a batch moves.
+#[derive(Debug, Default)]
+pub(super) struct Totals(HashMap<Key, Delta>);
+
+impl Totals {
+    /// Moves a total from `old` to `new` of one contributor; `last_ms` is its last arrival in broker time.
+    pub(super) fn moved(&mut self, key: Key, rule: RuleId, old: &Share, new: &Share, last_ms: Option<i64>) {
+        let d = self.0.entry(key).or_default();
+        let difference = |new: u64, old: u64| i128::from(new) - i128::from(old);
+        d.n += difference(new.n, old.n);
+        d.acked += difference(new.acked, old.acked);
+        d.failed += difference(new.failed, old.failed);
+        d.bytes += difference(new.bytes, old.bytes);
+        d.f_in = d.f_in.plus(new.f_in).minus(old.f_in);
+        d.f_acked = d.f_acked.plus(new.f_acked).minus(old.f_acked);
+        d.f_failed = d.f_failed.plus(new.f_failed).minus(old.f_failed);
+        d.plus.add(&new.hist);
+        d.minus.add(&old.hist);
+        d.min_ms = least(d.min_ms, new.min_ms);
+        d.max_ms = d.max_ms.max(new.max_ms);
+        d.last_ms = d.last_ms.max(last_ms);
+        let (low, high) = d.rules.unwrap_or((rule.0, rule.0));
+        d.rules = Some((low.min(rule.0), high.max(rule.0)));
+    }
+
+    /// Writes all of them and clears; returns the windows that have an event time.
+    pub(super) fn write(&mut self, db: &Db<'_>) -> Done<Vec<(i64, WindowStart, Width)>> {
+        let mut deltas: Vec<_> = self.0.drain().collect();
+        // In key order: neighbours share pages.
+        deltas.sort_unstable_by_key(|(key, _)| *key);
+        let mut touched = Vec::new();
+        for (key, delta) in &deltas {
+            write_one(db, key, delta)?;
+            if key.class.has_time() {
+                touched.push((key.topic, key.window, key.width));
+            }
+        }
+        touched.dedup();
+        Ok(touched)
+    }
+}
+
+/// The smaller of two, where absent is larger than all.
+fn least(a: Option<i64>, b: Option<i64>) -> Option<i64> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (some, None) | (None, some) => some,
+    }
+}
+
+struct Stored {
+    rules: Option<(u64, u64)>,
+    counts: [i64; 4],
+    sums: [Fingerprint; 3],
+    hist: Histogram,
+    times: [Option<i64>; 3],
+}
+
+fn read_one(db: &Db<'_>, key: &Key) -> Done<Option<Stored>> {
+    let mut statement = db.conn.prepare_cached(include_str!("sql/total_select.sql"))?;
+    let row = statement
+        .query_row(params![key.topic, key.window.0, key.stage, key.class_no(), key.width.ms()], |r| {
+            let hist: String = r.get(9)?;
+            let rules = (r.get::<_, i64>(0)?.cast_unsigned(), r.get::<_, i64>(1)?.cast_unsigned());
+            Ok((
+                Stored {
+                    rules: Some(rules),
+                    counts: [r.get(2)?, r.get(3)?, r.get(4)?, r.get(5)?],
+                    sums: [fingerprint(r.get(6)?), fingerprint(r.get(7)?), fingerprint(r.get(8)?)],
+                    hist: Histogram::new(),
+                    times: [r.get(10)?, r.get(11)?, r.get(12)?],
+                },
+                hist,
+            ))
+        })
+        .optional()?;
+    row.map(|(stored, hist)| {
+        Ok(Stored { hist: Histogram::decode(&hist).map_err(Fault::stored("histogram"))?, ..stored })
+    })
+    .transpose()
+}
+
+fn write_one(db: &Db<'_>, key: &Key, d: &Delta) -> Done<()> {
+    let mut s = read_one(db, key)?.unwrap_or(Stored {
+        rules: None,
+        counts: [0; 4],
+        sums: [Fingerprint::ZERO; 3],
+        hist: Histogram::new(),
+        times: [None; 3],
+    });
+    for (i, (stored, delta)) in s.counts.iter_mut().zip([d.n, d.acked, d.failed, d.bytes]).enumerate() {
+        let moved = i128::from(*stored) + delta;
+        // Bytes (the last) may have been saturated by a reporter that lies.
+        debug_assert!(moved >= 0 || i == 3, "I4: a total is the sum of what is behind it");
+        *stored = i64::try_from(moved.max(0)).unwrap_or(i64::MAX);
+    }
+    for (stored, delta) in s.sums.iter_mut().zip([d.f_in, d.f_acked, d.f_failed]) {
+        *stored = stored.plus(delta);
+    }
+    // What is taken away was added before, so add first.
+    s.hist.add(&d.plus);
+    s.hist.subtract(&d.minus);
+    let rules = match (s.rules, d.rules) {
+        (Some(a), Some(b)) => (a.0.min(b.0), a.1.max(b.1)),
+        (some, None) | (None, some) => some.unwrap_or_default(),
+    };
+    let [n, acked, failed, bytes] = s.counts;
+    let [f_in, f_acked, f_failed] = s.sums.map(Fingerprint::to_bytes);
+    let [min_ms, max_ms, last_ms] = s.times;
+    db.conn.prepare_cached(include_str!("sql/total_replace.sql"))?.execute(params![
+        key.topic,
+        key.window.0,
+        key.stage,
+        key.class_no(),
+        key.width.ms(),
+        rules.0.cast_signed(),
+        rules.1.cast_signed(),
+        n,
+        acked,
+        failed,
+        bytes,
+        f_in,
+        f_acked,
+        f_failed,
+        s.hist.encode(),
+        least(min_ms, d.min_ms),
+        max_ms.max(d.max_ms),
+        last_ms.max(d.last_ms),
+    ])?;
+    Ok(())
+}
+
+/// What the judge needs of a stage in a span of windows: classes with a time, summed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct StageSum {
+    pub(super) n: u64,
+    pub(super) acked: u64,
+    pub(super) failed: u64,
+    pub(super) f_in: Fingerprint,
+    pub(super) f_acked: Fingerprint,
+    pub(super) f_failed: Fingerprint,
+    pub(super) last_ms: Option<i64>,
+    /// Smallest and largest rule id.
+    pub(super) rules: Option<(i64, i64)>,
+    /// The widest window in it.
+    pub(super) width_ms: i64,
+}
+
+impl StageSum {
+    fn add(&mut self, r: &rusqlite::Row<'_>) -> rusqlite::Result<()> {
+        self.n = self.n.saturating_add(count(r.get(1)?));
+        self.acked = self.acked.saturating_add(count(r.get(2)?));
+        self.failed = self.failed.saturating_add(count(r.get(3)?));
+        self.f_in = self.f_in.plus(fingerprint(r.get(4)?));
+        self.f_acked = self.f_acked.plus(fingerprint(r.get(5)?));
+        self.f_failed = self.f_failed.plus(fingerprint(r.get(6)?));
+        self.last_ms = self.last_ms.max(r.get(7)?);
+        let (low, high): (i64, i64) = (r.get(8)?, r.get(9)?);
+        let (a, b) = self.rules.unwrap_or((low, high));
+        self.rules = Some((a.min(low), b.max(high)));
+        self.width_ms = self.width_ms.max(r.get(10)?);
+        Ok(())
+    }
+}
+
+/// The sums of every stage that counted `topic` in windows that begin in `[from_ms, to_ms)`.
+pub(super) fn stage_sums(db: &Db<'_>, topic: i64, from_ms: i64, to_ms: i64) -> Done<HashMap<i64, StageSum>> {
+    let mut sums: HashMap<i64, StageSum> = HashMap::new();
+    let mut statement = db.conn.prepare_cached(include_str!("sql/stage_sums.sql"))?;
+    let mut rows = statement.query(params![topic, from_ms, to_ms])?;
+    while let Some(row) = rows.next()? {
+        sums.entry(row.get(0)?).or_default().add(row)?;
+    }
+    Ok(sums)
+}

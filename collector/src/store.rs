@@ -1,0 +1,118 @@
+//! The store: what every implementation promises.
+//!
+//! `apply` is one transaction: slots merged by `Join`, intervals guarded by (epoch, next), totals moved by the
+//! difference (I1, I4), the audit partition's `next` moved with them. Nothing else writes totals. A store that cannot
+//! write says so and changes nothing.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::batch::{Applied, AuditPartition, Batch};
+use crate::pipeline::Pipelines;
+use crate::query::{
+    HopWindow, PartitionState, Quarantined, ReporterState, StageWindow, Status, TopicSummary, WindowQuery,
+};
+use chaperone_audit::wire::Anchor;
+
+/// A boxed future, so that `dyn Store` is possible.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// Why the store could not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database refused; nothing was changed. Disk full, read-only, locked for too long, corrupt.
+    #[error("store {path}: {action}: {source}")]
+    Database {
+        /// The database.
+        path: String,
+        /// What was being done.
+        action: &'static str,
+        /// The database's own words.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Another collector moved this audit partition; this one must read `next` again.
+    #[error(
+        "audit partition {topic}/{partition}: read from {found}, the store stands at {expected}; another collector is at work"
+    )]
+    Moved {
+        /// Audit topic.
+        topic: String,
+        /// Partition.
+        partition: i32,
+        /// Where the store stands.
+        expected: i64,
+        /// Where the batch began.
+        found: i64,
+    },
+    /// The writer thread has stopped.
+    #[error("the store's writer has stopped; restart the process")]
+    Stopped,
+}
+
+/// A tap's wish to count a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaimRequest {
+    /// The tap's stage.
+    pub stage: String,
+    /// Topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: i32,
+    /// The tap process.
+    pub tap: Uuid,
+    /// Wall time, ms.
+    pub now_ms: i64,
+    /// Where to begin if nothing was ever counted here (resolved from `start` by the tap).
+    pub first_next: i64,
+    /// From when on the partition counts as audited if it begins now, ms; `i64::MIN` when it begins at the very start.
+    pub first_since_ms: i64,
+    /// Begin a new log at `first_next`: the old one was truncated or re-created.
+    pub new_log: bool,
+}
+
+/// A granted claim.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Claim {
+    /// Which log of that name.
+    pub log: u32,
+    /// The claim's number.
+    pub epoch: u64,
+    /// Where to read from.
+    pub next: i64,
+    /// The last counted message, if any.
+    #[serde(skip)]
+    pub anchor: Option<Anchor>,
+}
+
+/// Truth at rest.
+pub trait Store: Send + Sync {
+    /// Applies a batch in one transaction. Offsets below the store's `next` are no-ops.
+    fn apply(&self, batch: Batch) -> Answer<'_, Applied>;
+    /// Where to read each partition of an audit topic from; absent partitions from the beginning.
+    fn audit_next<'a>(&'a self, cluster: &'a str, topic: &'a str) -> Answer<'a, Vec<(i32, i64)>>;
+    /// Everything appended to these partitions before the given broker time (ms) has been applied.
+    fn audit_through(&self, through: Vec<(AuditPartition, i64)>) -> Answer<'_, ()>;
+    /// Claims a partition: epoch += 1, in one transaction.
+    fn claim(&self, request: ClaimRequest) -> Answer<'_, Claim>;
+    /// Where the partitions of a stage stand.
+    fn partitions<'a>(&'a self, stage: &'a str) -> Answer<'a, Vec<PartitionState>>;
+    /// Judges every window that is open, settling or changed; returns how many verdicts changed.
+    fn judge<'a>(&'a self, now_ms: i64, pipelines: &'a Pipelines) -> Answer<'a, u64>;
+    /// Verdicts, by topic, hop, window.
+    fn windows(&self, query: WindowQuery) -> Answer<'_, Vec<HopWindow>>;
+    /// Totals by stage and window (classes with a time, summed).
+    fn stage_windows(&self, query: WindowQuery) -> Answer<'_, Vec<StageWindow>>;
+    /// Topics known, with their worst verdict in the range.
+    fn topics(&self, query: WindowQuery) -> Answer<'_, Vec<TopicSummary>>;
+    /// Reporters and taps.
+    fn reporters(&self, now_ms: i64) -> Answer<'_, Vec<ReporterState>>;
+    /// Refused records, newest first.
+    fn quarantined(&self, limit: u32) -> Answer<'_, Vec<Quarantined>>;
+    /// Health.
+    fn status(&self) -> Answer<'_, Status>;
+    /// The store's revision; changes whenever a verdict or a total does.
+    fn revisions(&self) -> tokio::sync::watch::Receiver<u64>;
+}

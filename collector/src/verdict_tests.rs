@@ -1,0 +1,148 @@
+//! Verdicts: examples of each rule, and the exhaustive small world.
+
+use super::*;
+use crate::caveat::CaveatKind;
+
+fn fp(v: u64) -> Fingerprint {
+    Fingerprint { hi: 0, lo: v }
+}
+
+fn settled(t: u64, a: u64, x: u64, down: u64) -> Evidence {
+    Evidence {
+        attempted: t,
+        acked: a,
+        failed: x,
+        in_flight: 0,
+        downstream: Some(down),
+        upstream_reports: true,
+        f_in: fp(t),
+        f_acked: fp(a),
+        f_failed: fp(x),
+        f_down: fp(down),
+        progress: Progress::Settled,
+        passage: Passage::Passed,
+        caveats: vec![],
+        complete: true,
+        at_least_once: false,
+    }
+}
+
+#[test]
+fn each_rule_has_its_verdict() {
+    let v = |e: &Evidence| judge(e).verdict;
+    assert_eq!(v(&settled(10, 10, 0, 10)), Verdict::Ok);
+    assert_eq!(v(&settled(10, 9, 1, 9)), Verdict::Ok);
+    assert_eq!(v(&Evidence { f_acked: fp(5), ..settled(10, 9, 0, 10) }), Verdict::Ok);
+    let lost = judge(&settled(10, 10, 0, 8));
+    assert_eq!((lost.verdict, lost.missing_min), (Verdict::Missing, 2));
+    assert!(lost.why.contains("at least 2 missing"), "{}", lost.why);
+    assert_eq!(v(&Evidence { passage: Passage::NotPassed, ..settled(10, 10, 0, 8) }), Verdict::Delayed);
+    assert_eq!(v(&Evidence { passage: Passage::None, ..settled(10, 10, 0, 8) }), Verdict::Overdue);
+    let more = judge(&settled(10, 10, 0, 13));
+    assert_eq!((more.verdict, more.surplus_min), (Verdict::Surplus, 3));
+    assert_eq!(v(&Evidence { at_least_once: true, ..settled(10, 10, 0, 13) }), Verdict::ReRead);
+    assert_eq!(v(&Evidence { f_down: fp(99), ..settled(10, 10, 0, 10) }), Verdict::Mixed);
+    assert_eq!(v(&Evidence { f_down: fp(99), ..settled(10, 8, 0, 9) }), Verdict::Unproven);
+    assert_eq!(v(&Evidence { complete: false, ..settled(10, 10, 0, 13) }), Verdict::Partial);
+    assert_eq!(v(&Evidence { complete: false, ..settled(10, 10, 0, 10) }), Verdict::Partial);
+    assert_eq!(v(&Evidence { downstream: None, ..settled(10, 10, 0, 0) }), Verdict::NoReport);
+    assert_eq!(v(&Evidence { progress: Progress::Open, ..settled(10, 10, 0, 0) }), Verdict::Open);
+    let waiting = Progress::Settling { awaited: "the tap".into() };
+    assert_eq!(v(&Evidence { progress: waiting, ..settled(10, 10, 0, 0) }), Verdict::Settling);
+}
+
+#[test]
+fn caveats_void_only_what_they_touch() {
+    let with = |side, messages, e: Evidence| {
+        judge(&Evidence { caveats: vec![Caveat { kind: CaveatKind::ReporterGone, side, messages }], ..e })
+    };
+    let upstream = with(Doubt::Upstream, None, settled(10, 10, 0, 8));
+    assert_eq!((upstream.verdict, upstream.missing_min), (Verdict::Missing, 2));
+    let five = with(Doubt::Downstream, Some(1), settled(10, 10, 0, 8));
+    assert_eq!((five.verdict, five.missing_min), (Verdict::Missing, 1));
+    assert_eq!(with(Doubt::Downstream, None, settled(10, 10, 0, 8)).verdict, Verdict::Uncertain);
+    assert_eq!(with(Doubt::Upstream, None, settled(10, 10, 0, 13)).verdict, Verdict::Uncertain);
+    assert_eq!(with(Doubt::Downstream, None, settled(10, 10, 0, 13)).verdict, Verdict::Surplus);
+    assert_eq!(with(Doubt::Both, None, settled(10, 10, 0, 10)).verdict, Verdict::Ok);
+    let masked = Evidence { f_down: fp(99), ..settled(10, 10, 0, 10) };
+    assert_eq!(with(Doubt::Both, None, masked).verdict, Verdict::Uncertain);
+    let rules = Evidence {
+        caveats: vec![Caveat::new(CaveatKind::RulesDiffer, Doubt::Both)],
+        f_down: fp(99),
+        ..settled(10, 10, 0, 4)
+    };
+    assert_eq!(judge(&rules).verdict, Verdict::Uncertain);
+}
+
+/// What happens to one message: delivered, lost after its ack, doubled, failed, or in doubt (arrived or not).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fate {
+    Delivered,
+    Lost,
+    Doubled,
+    Failed,
+    DoubtArrived,
+    DoubtLost,
+}
+
+const FATES: [Fate; 6] =
+    [Fate::Delivered, Fate::Lost, Fate::Doubled, Fate::Failed, Fate::DoubtArrived, Fate::DoubtLost];
+
+fn world(fates: &[Fate]) -> Evidence {
+    let mut e = settled(0, 0, 0, 0);
+    let mut down = 0;
+    for (i, fate) in fates.iter().enumerate() {
+        let id = chaperone_audit::MessageId(i as u128 + 1).hash(9);
+        e.attempted += 1;
+        e.f_in = e.f_in.plus(id);
+        let (acked, failed, copies) = match fate {
+            Fate::Delivered => (true, false, 1),
+            Fate::Lost => (true, false, 0),
+            Fate::Doubled => (true, false, 2),
+            Fate::Failed => (false, true, 0),
+            Fate::DoubtArrived => (false, false, 1),
+            Fate::DoubtLost => (false, false, 0),
+        };
+        if acked {
+            e.acked += 1;
+            e.f_acked = e.f_acked.plus(id);
+        }
+        if failed {
+            e.failed += 1;
+            e.f_failed = e.f_failed.plus(id);
+        }
+        for _ in 0..copies {
+            down += 1;
+            e.f_down = e.f_down.plus(id);
+        }
+    }
+    e.downstream = Some(down);
+    e
+}
+
+#[test]
+fn no_ok_over_a_fault_and_no_red_over_a_healthy_window_in_the_whole_small_world() {
+    let mut worlds = 0;
+    for len in 0..=5u32 {
+        for code in 0..6usize.pow(len) {
+            let fates: Vec<Fate> = (0..len).map(|i| FATES[code / 6usize.pow(i) % 6]).collect();
+            let mut e = world(&fates);
+            // The fingerprints must be the real ones here, also for an empty window.
+            if fates.is_empty() {
+                (e.f_in, e.f_acked, e.f_failed, e.f_down) = Default::default();
+            }
+            let lost = fates.iter().filter(|f| **f == Fate::Lost).count() as u64;
+            let doubled = fates.iter().filter(|f| **f == Fate::Doubled).count() as u64;
+            let said = judge(&e);
+            if lost + doubled > 0 {
+                assert_ne!(said.verdict, Verdict::Ok, "{fates:?}");
+            } else {
+                assert!(!said.verdict.is_red(), "{fates:?}: {said:?}");
+            }
+            assert!(said.missing_min <= lost && said.surplus_min <= doubled, "{fates:?}: {said:?}");
+            assert!(!said.why.is_empty());
+            worlds += 1;
+        }
+    }
+    assert_eq!(worlds, 1 + 6 + 36 + 216 + 1296 + 7776);
+}

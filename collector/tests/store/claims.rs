@@ -1,0 +1,177 @@
+//! Claims: one tap counts a partition, the last that claimed it; what was never counted is uncertain, not zero.
+
+use chaperone_audit::wire::{AuditMessage, Interval, IntervalKind};
+use chaperone_collector::{SqliteStore, StageKind, Store, Verdict};
+
+use crate::sim::{Audit, Msg, START, SimLog, SimReporter, SimTap, memory, pipelines, stage, verdicts};
+
+fn log_of(n: u128) -> SimLog {
+    let mut log = SimLog::new(1);
+    for id in 1..=n {
+        log.append(0, Msg { id, topic: "orders", event_ms: START + 100 }, START + 200);
+    }
+    log
+}
+
+async fn counted(store: &dyn Store) -> u64 {
+    let query = chaperone_collector::query::WindowQuery { from_ms: 0, to_ms: i64::MAX, ..Default::default() };
+    store.stage_windows(query).await.expect("totals").iter().map(|w| w.n).sum()
+}
+
+#[tokio::test]
+async fn a_zombies_intervals_are_fenced_and_the_heirs_count() {
+    let store = memory();
+    let mut audit = Audit::default();
+    let log = log_of(10);
+    let (mut zombie, mut heir) = (SimTap::new(1, "kafka", "orders"), SimTap::new(2, "kafka", "orders"));
+    zombie.claim(&*store, 0, START).await;
+    let first = zombie.read(&log, 0, 4, START).expect("interval");
+    let stale = zombie.read(&log, 0, 10, START).expect("interval");
+    let say = |i: Interval, tap: &mut SimTap| AuditMessage { intervals: vec![i], ..tap.message(START) };
+    let m = say(first.clone(), &mut zombie);
+    assert_eq!(audit.send(&*store, vec![m], START).await.applied, 1);
+    heir.claim(&*store, 0, START).await;
+    assert_eq!((heir.claims[&0].epoch, heir.claims[&0].next), (2, 4));
+    let m = say(stale, &mut zombie);
+    // The heir is a new reporter, so its first message is news even if its interval is not.
+    let again = say(first, &mut heir);
+    let sent = audit.send(&*store, vec![m, again], START).await;
+    assert_eq!((sent.fenced, sent.applied), (1, 1));
+    assert_eq!(counted(&*store).await, 4);
+    let hole = Interval { from: 6, ..heir.read(&log, 0, 10, START).expect("interval") };
+    let m = say(Interval { windows: vec![], ..hole }, &mut heir);
+    assert_eq!(audit.send(&*store, vec![m], START).await.hole, 1);
+    heir.at.insert(0, 4);
+    let m = say(heir.read(&log, 0, 10, START).expect("interval"), &mut heir);
+    let sent = audit.send(&*store, vec![m.clone(), m], START).await;
+    assert_eq!((sent.applied, sent.noop), (1, 1));
+    assert_eq!(counted(&*store).await, 10);
+    let stands = store.partitions("kafka").await.expect("partitions");
+    assert_eq!((stands[0].epoch, stands[0].next, stands[0].log), (2, 10, 0));
+}
+
+#[tokio::test]
+async fn intervals_of_a_partition_that_nobody_claimed_here_are_fenced() {
+    let (here, elsewhere) = (memory(), memory());
+    let mut tap = SimTap::new(1, "kafka", "orders");
+    tap.claim(&*elsewhere, 0, START).await;
+    let beat = tap.beat(&log_of(3), START);
+    let beat = AuditMessage { marks: vec![], topics: vec![], ..beat };
+    let mut audit = Audit::default();
+    audit.send(&*here, vec![tap.message(START)], START).await;
+    assert_eq!(audit.send(&*here, vec![beat], START).await.fenced, 1);
+    assert_eq!(counted(&*here).await, 0);
+}
+
+#[tokio::test]
+async fn claims_of_two_processes_on_one_file_never_share_an_epoch() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let path = dir.path().join("s.sqlite");
+    let stores = [SqliteStore::open(&path).expect("open"), SqliteStore::open(&path).expect("open twice")];
+    let tap = SimTap::new(1, "kafka", "orders");
+    let mut epochs = vec![];
+    for _ in 0..20 {
+        let (a, b) = tokio::join!(stores[0].claim(tap.request(0, START)), stores[1].claim(tap.request(0, START)));
+        epochs.extend([a.expect("claim").epoch, b.expect("claim").epoch]);
+    }
+    epochs.sort_unstable();
+    assert_eq!(epochs, (1..=40).collect::<Vec<u64>>());
+}
+
+#[tokio::test]
+async fn a_mark_counts_only_with_all_intervals_below_it() {
+    let store = memory();
+    let mut audit = Audit::default();
+    let log = log_of(10);
+    let mut tap = SimTap::new(1, "kafka", "orders");
+    tap.claim(&*store, 0, START).await;
+    let lost = tap.beat(&log, START + 1_000);
+    let next = tap.beat(&log, START + 2_000);
+    audit.send(&*store, vec![next], START + 2_000).await;
+    let stands = store.partitions("kafka").await.expect("partitions");
+    assert_eq!((stands[0].next, stands[0].watermark_ms), (0, None), "the mark is ahead of what is counted");
+    audit.send(&*store, vec![lost], START + 2_500).await;
+    let stands = store.partitions("kafka").await.expect("partitions");
+    // The later message set the clock's skew; the later mark comes again with the next beat.
+    assert_eq!((stands[0].next, stands[0].watermark_ms), (10, Some(START + 1_000)));
+    let beat = tap.beat(&log, START + 3_000);
+    audit.send(&*store, vec![beat], START + 3_000).await;
+    assert_eq!(store.partitions("kafka").await.expect("partitions")[0].watermark_ms, Some(START + 3_000));
+}
+
+/// Producer → Kafka, where the tap loses sight of some offsets.
+async fn with_gap(new_log: bool) -> Vec<(i64, Verdict, String)> {
+    let store = memory();
+    let stages = vec![stage("producer", StageKind::Client), stage("kafka", StageKind::Kafka)];
+    let pipelines = pipelines(stages);
+    let mut audit = Audit::default();
+    let mut producer = SimReporter::new(1, "producer", "h", START - 1);
+    let mut tap = SimTap::new(2, "kafka", "orders");
+    let mut log = SimLog::new(1);
+    tap.claim(&*store, 0, START).await;
+    for second in 0..60 {
+        let now_ms = START + second * 1_000;
+        let m = Msg { id: u128::from(second.unsigned_abs()) + 1, topic: "orders", event_ms: now_ms };
+        producer.arrive(&m, now_ms);
+        producer.acked(&m);
+        log.append(0, m, now_ms);
+        let mut beat = tap.beat(&log, now_ms);
+        if second == 25 {
+            // Offsets 20 to 25 were gone before they could be read.
+            beat = AuditMessage { intervals: vec![], ..tap.message(now_ms) };
+            if new_log {
+                let request =
+                    chaperone_collector::ClaimRequest { new_log: true, first_next: 26, ..tap.request(0, now_ms) };
+                let claim = store.claim(request).await.expect("claim");
+                assert_eq!((claim.log, claim.epoch, claim.next, &claim.anchor), (1, 2, 26, &None));
+                tap.claims.insert(0, claim);
+            } else {
+                let gone = Interval { from: 20, to: 26, kind: IntervalKind::Unaudited, ..gap(&tap) };
+                beat.intervals = vec![gone];
+            }
+        } else if (20..25).contains(&second) {
+            tap.at.insert(0, 26);
+            continue;
+        }
+        let said = producer.beat(now_ms);
+        audit.send(&*store, vec![beat, said], now_ms).await;
+        store.judge(now_ms, &pipelines).await.expect("judge");
+    }
+    let rows = verdicts(&*store, "orders").await;
+    rows.into_iter().map(|w| ((w.window_ms - START) / 1000, w.verdict, format!("{:?}", w.caveats))).collect()
+}
+
+fn gap(tap: &SimTap) -> Interval {
+    let claim = &tap.claims[&0];
+    Interval {
+        topic: "orders".into(),
+        partition: 0,
+        log: claim.log,
+        epoch: claim.epoch,
+        claim_from: claim.next,
+        from: 0,
+        to: 0,
+        rule: crate::sim::RULE,
+        kind: IntervalKind::Unaudited,
+        anchor: None,
+        windows: vec![],
+    }
+}
+
+#[tokio::test]
+async fn offsets_that_nobody_counted_make_their_windows_uncertain_and_no_others() {
+    for new_log in [false, true] {
+        let rows = with_gap(new_log).await;
+        for (second, verdict, caveats) in &rows {
+            match second {
+                20 => {
+                    assert_eq!(*verdict, Verdict::Uncertain, "{rows:?}");
+                    assert!(caveats.contains("Unaudited"), "{rows:?}");
+                }
+                0..=40 => assert_eq!(*verdict, Verdict::Ok, "new_log {new_log}: {rows:?}"),
+                _ => {}
+            }
+        }
+        assert!(rows.len() >= 5);
+    }
+}

@@ -1,0 +1,11 @@
+//! The store's promises, on the real SQLite store: exactly-once totals, watermarks, claims, verdicts, faults.
+//!
+//! `sim` plays reporters, Kafka logs and taps with a clock of its own; everything here is decided by seeds.
+
+mod claims;
+mod evidence;
+mod five_stages;
+mod model;
+mod readers;
+mod sim;
+mod watermark;

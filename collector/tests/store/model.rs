@@ -1,0 +1,352 @@
+//! Exactly once: random histories of reporters and taps, delivered doubled, shuffled, partly lost, re-read after
+//! crashes and read by two collectors, give the totals of the model, whatever happened. The same deliveries, simply
+//! added up, do not.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use chaperone_audit::wire::AuditMessage;
+use chaperone_audit::{Fingerprint, WindowStart};
+use chaperone_collector::query::WindowQuery;
+use chaperone_collector::sqlite::Options;
+use chaperone_collector::{Batch, Content, Item, SqliteStore, Store};
+use rand::rngs::StdRng;
+use rand::seq::{IndexedRandom, SliceRandom};
+use rand::{Rng, SeedableRng};
+
+use crate::sim::{Msg, START, SimLog, SimReporter, SimTap, item, source};
+
+const TOPICS: [&str; 2] = ["orders", "payments"];
+const AUDIT_PARTITIONS: i32 = 3;
+
+/// n, acked, failed, bytes, Σ ids, histogram's total.
+type Total = (u64, u64, u64, u64, Fingerprint, u64);
+type Totals = BTreeMap<(String, String, WindowStart), Total>;
+
+fn add(totals: &mut Totals, key: (String, String, WindowStart), t: Total) {
+    let e = totals.entry(key).or_default();
+    *e = (e.0 + t.0, e.1 + t.1, e.2 + t.2, e.3 + t.3, e.4.plus(t.4), e.5 + t.5);
+}
+
+/// One history: processes, a tapped topic with a zombie, and three audit partitions.
+struct History {
+    rng: StdRng,
+    now_ms: i64,
+    next_id: u128,
+    reporters: Vec<SimReporter>,
+    log: SimLog,
+    taps: Vec<SimTap>,
+    /// What lies on the audit topic: per partition, offsets with gaps.
+    topic: Vec<Vec<Item>>,
+    /// Not delivered yet.
+    under_way: Vec<AuditMessage>,
+    reopened: u32,
+    options: Options,
+}
+
+impl History {
+    fn new(seed: u64) -> Self {
+        let reporter = |n, stage| SimReporter::new(n, stage, "h", START);
+        Self {
+            rng: StdRng::seed_from_u64(seed),
+            now_ms: START,
+            next_id: 1,
+            reporters: vec![reporter(1, "producer"), reporter(2, "producer"), reporter(3, "consumer").seeing()],
+            log: SimLog::new(2),
+            taps: vec![SimTap::new(10, "kafka", "orders"), SimTap::new(11, "kafka", "orders")],
+            topic: vec![vec![]; 3],
+            under_way: vec![],
+            reopened: 0,
+            // In every other history finals are forgotten at once, so that most late records meet sealed slots.
+            // A process that dies needs no disk that survives power loss.
+            options: Options {
+                seal_after_ms: if seed.is_multiple_of(2) { 900_000 } else { 0 },
+                durable: false,
+                ..Options::default()
+            },
+        }
+    }
+
+    fn open(&self, path: &Path) -> SqliteStore {
+        SqliteStore::open_with(path, self.options).expect("open")
+    }
+
+    fn msg(&mut self) -> Msg {
+        self.next_id += 1;
+        let late = if self.rng.random_bool(0.1) { 25_000 } else { 3_000 };
+        let event_ms = self.now_ms - self.rng.random_range(0..late);
+        Msg { id: self.next_id, topic: TOPICS.choose(&mut self.rng).expect("two"), event_ms }
+    }
+
+    /// Processes count; logs grow; reporters and taps say what they have.
+    async fn live(&mut self, store: &dyn Store) {
+        self.now_ms += self.rng.random_range(200..4_000);
+        for _ in 0..self.rng.random_range(0..12) {
+            let m = self.msg();
+            let which = self.rng.random_range(0..self.reporters.len());
+            let now_ms = self.now_ms;
+            let fate = self.rng.random_range(0..10);
+            let reporter = &mut self.reporters[which];
+            reporter.arrive(&m, now_ms);
+            match fate {
+                _ if reporter.stage == "consumer" => {}
+                0 => reporter.failed(&m),
+                1 => {}
+                _ => reporter.acked(&m),
+            }
+            let partition = self.rng.random_range(0..2);
+            self.log.append(partition, Msg { topic: "orders", ..m }, now_ms);
+        }
+        for i in 0..self.reporters.len() {
+            if self.rng.random_bool(0.6) {
+                self.report(i);
+            }
+        }
+        for i in 0..self.taps.len() {
+            self.tap(store, i).await;
+        }
+    }
+
+    fn report(&mut self, i: usize) {
+        let now_ms = self.now_ms;
+        if self.rng.random_bool(0.7) {
+            self.reporters[i].close(now_ms);
+        }
+        let mut ids: Vec<u64> = self.reporters[i].slots.keys().copied().collect();
+        ids.shuffle(&mut self.rng);
+        let cut = self.rng.random_range(0..=ids.len());
+        let last = ids.split_off(cut);
+        let part = self.reporters[i].part(now_ms, ids);
+        let beat = self.reporters[i].beat_with(now_ms, last);
+        self.under_way.extend([part, beat]);
+    }
+
+    /// A tap reads on under the claim that it has, which may be stale by now: two taps claim the same partitions.
+    async fn tap(&mut self, store: &dyn Store, i: usize) {
+        for partition in 0..2 {
+            if self.rng.random_bool(0.15) || !self.taps[i].claims.contains_key(&partition) && self.rng.random_bool(0.5)
+            {
+                self.taps[i].claim(store, partition, self.now_ms).await;
+            }
+            let to = self.rng.random_range(0..=self.log.0[partition].len());
+            let to = i64::try_from(to).expect("small");
+            let interval = self.taps[i].read(&self.log, partition, to, self.now_ms);
+            let now_ms = self.now_ms;
+            let message = self.taps[i].message(now_ms);
+            self.under_way.extend(interval.map(|i| AuditMessage { intervals: vec![i], ..message }));
+        }
+    }
+
+    /// The producer's way: some messages are lost, some doubled, all shuffled.
+    fn deliver(&mut self, lossless: bool) {
+        let mut out = vec![];
+        for m in self.under_way.drain(..) {
+            let copies = if lossless { 1 } else { *[0, 1, 1, 1, 2, 3].choose(&mut self.rng).expect("some") };
+            out.extend(std::iter::repeat_n(m, copies));
+        }
+        if !lossless {
+            out.shuffle(&mut self.rng);
+            // Some are only under way a little longer.
+            let keep = self.rng.random_range(0..=out.len() / 3);
+            self.under_way = out.split_off(out.len() - keep);
+        }
+        for m in out {
+            let partition = self.rng.random_range(0..self.topic.len());
+            let records = &mut self.topic[partition];
+            let next = records.last().map_or(0, |i| i.offset + 1) + i64::from(self.rng.random_bool(0.2));
+            records.push(item(next, m, self.now_ms));
+            if self.rng.random_bool(0.05) {
+                let refused = chaperone_collector::Refused { length: 3, sha256: "00".into(), reason: "poison".into() };
+                let last = records.last().expect("pushed").clone();
+                records.push(Item { offset: last.offset + 1, content: Content::Refused(refused), ..last });
+            }
+        }
+    }
+
+    /// Two collectors read overlapping runs from where the store stood some time ago; now and then the process dies.
+    async fn collect(&mut self, mut store: SqliteStore, path: &Path, all: bool) -> SqliteStore {
+        let stale: BTreeMap<i32, i64> = next(&store).await;
+        for round in 0..(if all { 1 } else { 3 }) {
+            for partition in 0..AUDIT_PARTITIONS {
+                let records = &self.topic[usize::try_from(partition).expect("small")];
+                let known = if round % 2 == 0 { stale.clone() } else { next(&store).await };
+                let from = known.get(&partition).copied().unwrap_or(0);
+                let unread: Vec<Item> = records.iter().filter(|i| i.offset >= from).cloned().collect();
+                let take = if all { unread.len() } else { self.rng.random_range(0..=unread.len()) };
+                let items = unread[..take].to_vec();
+                let Some(last) = items.last() else { continue };
+                let next = last.offset + 1;
+                let before = store.status().await.expect("status");
+                let batch = Batch { source: source(partition), items: items.clone(), next };
+                let applied = store.apply(batch.clone()).await.expect("apply");
+                let again = store.apply(batch).await.expect("apply");
+                assert_eq!((again.applied, again.noop, again.fenced, again.hole, again.quarantined), (0, 0, 0, 0, 0));
+                let after = store.status().await.expect("status");
+                let now = applied.applied + applied.noop + applied.fenced + applied.hole + applied.quarantined;
+                assert_eq!(after.read - before.read, now, "I5");
+                if !all && self.rng.random_bool(0.1) {
+                    drop(store);
+                    store = self.open(path);
+                    self.reopened += 1;
+                }
+            }
+        }
+        store
+    }
+
+    /// Totals of the truth: all that processes counted, and what lies below the store's `next` in each tapped log.
+    async fn truth(&self, store: &dyn Store) -> Totals {
+        let mut totals = Totals::new();
+        for r in &self.reporters {
+            for s in r.slots.values() {
+                let seen = r.stage == "consumer";
+                let (acked, failed) = if seen { (s.state.n, 0) } else { (s.state.acked, s.state.failed) };
+                let hist = s.state.hist.as_ref().map_or(0, chaperone_audit::Histogram::total);
+                let total = (s.state.n, acked, failed, s.state.bytes, s.state.f_in(), hist);
+                add(&mut totals, (s.topic.clone(), r.stage.into(), s.window_ms), total);
+            }
+        }
+        for p in store.partitions("kafka").await.expect("partitions") {
+            let log = &self.log.0[usize::try_from(p.partition).expect("small")];
+            for (m, _) in &log[..usize::try_from(p.next).expect("pos")] {
+                add(&mut totals, ("orders".into(), "kafka".into(), m.window()), (1, 1, 0, m.bytes(), m.hash(), 1));
+            }
+        }
+        totals
+    }
+
+    /// Everything at last: each reporter's last state and, claim by claim, each log's rest.
+    async fn finish(&mut self, mut store: SqliteStore, path: &Path) -> SqliteStore {
+        self.deliver(false);
+        self.under_way.clear();
+        for i in 0..self.reporters.len() {
+            let goodbye = self.reporters[i].goodbye(self.now_ms);
+            self.under_way.push(goodbye);
+        }
+        for partition in 0..2 {
+            self.taps[0].claim(&store, partition, self.now_ms).await;
+        }
+        let last = self.taps[0].beat(&self.log, self.now_ms);
+        self.under_way.push(last);
+        self.deliver(true);
+        store = self.collect(store, path, true).await;
+        store
+    }
+}
+
+async fn next(store: &dyn Store) -> BTreeMap<i32, i64> {
+    store.audit_next("c", "chaperone-audit").await.expect("next").into_iter().collect()
+}
+
+async fn stored(store: &dyn Store) -> Totals {
+    let all = WindowQuery { topic: None, from_ms: 0, to_ms: i64::MAX, limit: None };
+    let rows = store.stage_windows(all).await.expect("totals");
+    let total = |w: &chaperone_collector::query::StageWindow| (w.n, w.acked, w.failed, w.bytes, w.f_in, w.hist.total());
+    rows.iter().map(|w| ((w.topic.clone(), w.stage.clone(), WindowStart(w.window_ms)), total(w))).collect()
+}
+
+/// The same deliveries, each added as if it were news.
+fn naive(topic: &[Vec<Item>]) -> Totals {
+    let mut totals = Totals::new();
+    for m in topic.iter().flatten().filter_map(message) {
+        for s in &m.slots {
+            let hist = s.state.hist.as_ref().map_or(0, chaperone_audit::Histogram::total);
+            let total = (s.state.n, s.state.acked, s.state.failed, s.state.bytes, s.state.f_in(), hist);
+            add(&mut totals, (s.topic.clone(), m.stage.clone(), s.window_ms), total);
+        }
+        for w in m.intervals.iter().flat_map(|i| &i.windows) {
+            let total = (w.n, w.n, 0, w.bytes, w.f, w.hist.total());
+            add(&mut totals, ("orders".into(), m.stage.clone(), w.window_ms), total);
+        }
+    }
+    totals
+}
+
+/// The same deliveries, the one that comes last wins.
+fn last_wins(topic: &[Vec<Item>]) -> Totals {
+    let mut slots = BTreeMap::new();
+    for m in topic.iter().flatten().filter_map(message) {
+        for s in &m.slots {
+            slots.insert((m.incarnation, s.id), (m.stage.clone(), s.clone()));
+        }
+    }
+    let mut totals = Totals::new();
+    for (stage, s) in slots.values() {
+        let hist = s.state.hist.as_ref().map_or(0, chaperone_audit::Histogram::total);
+        let total = (s.state.n, s.state.acked, s.state.failed, s.state.bytes, s.state.f_in(), hist);
+        add(&mut totals, (s.topic.clone(), stage.clone(), s.window_ms), total);
+    }
+    totals
+}
+
+fn message(i: &Item) -> Option<&AuditMessage> {
+    match &i.content {
+        Content::Message(m) => Some(m),
+        Content::Refused(_) => None,
+    }
+}
+
+struct Outcome {
+    reopened: u32,
+    naive_differs: bool,
+    last_wins_differs: bool,
+    fates: [u64; 5],
+}
+
+async fn history(seed: u64, dir: &Path) -> Outcome {
+    let path = dir.join(format!("{seed}.sqlite"));
+    let mut h = History::new(seed);
+    let mut store = h.open(&path);
+    for _ in 0..h.rng.random_range(4..12) {
+        h.live(&store).await;
+        h.deliver(false);
+        store = h.collect(store, &path, false).await;
+    }
+    // Every record that was lost is superseded by a later one; what is on the topic is all that the controls see.
+    let on_topic = h.topic.clone();
+    store = h.finish(store, &path).await;
+    let (truth, found) = (h.truth(&store).await, stored(&store).await);
+    assert_eq!(found, truth, "seed {seed}");
+    for p in store.partitions("kafka").await.expect("partitions") {
+        let end = h.log.0[usize::try_from(p.partition).expect("small")].len();
+        assert_eq!(p.next, i64::try_from(end).expect("small"), "seed {seed}: all was counted");
+    }
+    let status = store.status().await.expect("status");
+    let records: usize = h.topic.iter().map(Vec::len).sum();
+    assert_eq!(status.read, records as u64, "seed {seed}: every offset is counted once");
+    let fates = [status.applied, status.noop, status.fenced, status.hole, status.quarantined];
+    assert_eq!(status.read, fates.iter().sum::<u64>(), "seed {seed}: I5");
+    let clients =
+        |t: &Totals| -> Totals { t.iter().filter(|(k, _)| k.1 == "producer").map(|(k, v)| (k.clone(), *v)).collect() };
+    let outcome = Outcome {
+        reopened: h.reopened,
+        naive_differs: naive(&h.topic) != truth,
+        last_wins_differs: clients(&last_wins(&on_topic)) != clients(&truth),
+        fates,
+    };
+    drop(store);
+    for end in ["", "-wal", "-shm"] {
+        drop(std::fs::remove_file(dir.join(format!("{seed}.sqlite{end}"))));
+    }
+    outcome
+}
+
+#[tokio::test]
+async fn random_histories_give_the_models_totals_and_adding_up_does_not() {
+    const HISTORIES: u64 = 300;
+    let dir = tempfile::tempdir().expect("tempdir");
+    let (mut reopened, mut naive, mut last) = (0, 0, 0);
+    let mut fates = [0; 5];
+    for seed in 0..HISTORIES {
+        let outcome = history(seed, dir.path()).await;
+        reopened += outcome.reopened;
+        naive += u64::from(outcome.naive_differs);
+        last += u64::from(outcome.last_wins_differs);
+        fates.iter_mut().zip(outcome.fates).for_each(|(sum, n)| *sum += n);
+    }
+    // The histories must be hard enough: the controls fail, and every fate and crash occurs.
+    assert!(naive * 100 >= HISTORIES * 99, "adding up was right in {} histories", HISTORIES - naive);
+    assert!(last * 100 >= HISTORIES * 50, "the last one wins was right in {} histories", HISTORIES - last);
+    assert!(reopened > 100 && fates.iter().all(|n| *n > 100), "{reopened} {fates:?}");
+    println!("{HISTORIES} histories, {reopened} crashes, applied/noop/fenced/hole/quarantined {fates:?}");
+}

@@ -1,0 +1,158 @@
+//! A watermark is accepted only when everything before it is here, however the messages are shuffled.
+
+use std::collections::BTreeMap;
+
+use chaperone_audit::AuditMessage;
+use chaperone_audit::wire::End;
+use chaperone_collector::query::WindowQuery;
+use chaperone_collector::sqlite::Options;
+use chaperone_collector::{Batch, SqliteStore, Store};
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng};
+use rusqlite::Connection;
+
+use crate::sim::{Audit, Msg, START, SimReporter, item, memory, source};
+
+/// Append time minus send time, always the same here, so that an effective watermark names the beat that it came from.
+const TRANSPORT_MS: i64 = 40;
+
+/// What had been counted when a beat was made: n by (topic, window).
+type Truth = BTreeMap<(String, i64), u64>;
+
+fn truth(r: &SimReporter) -> Truth {
+    let mut all = Truth::new();
+    for s in r.slots.values() {
+        *all.entry((s.topic.clone(), s.window_ms.0)).or_default() += s.state.n;
+    }
+    all
+}
+
+async fn stored(store: &dyn Store) -> Truth {
+    let all = WindowQuery { topic: None, from_ms: 0, to_ms: i64::MAX, limit: None };
+    let rows = store.stage_windows(all).await.expect("totals");
+    rows.into_iter().map(|w| ((w.topic, w.window_ms), w.n)).collect()
+}
+
+async fn watermark(store: &dyn Store) -> Option<i64> {
+    store.reporters(START).await.expect("reporters").first().and_then(|r| r.watermark_ms)
+}
+
+fn positions(path: &std::path::Path) -> Option<i64> {
+    let conn = Connection::open(path).expect("open");
+    conn.query_row("SELECT max(position) FROM consumer_position", [], |r| r.get(0)).expect("query")
+}
+
+/// By the time of a beat: what had been counted, and the position.
+type Beats = BTreeMap<i64, (Truth, i64)>;
+
+/// A reporter's life as beats in parts: (message, when appended), and the truth and position at each beat.
+fn life(rng: &mut StdRng) -> (Vec<(AuditMessage, i64)>, Beats) {
+    let mut r = SimReporter::new(1, "consumer", "h", START).seeing();
+    let mut sent = vec![];
+    let mut beats = Beats::new();
+    let mut now_ms = START;
+    for beat in 1..=12u128 {
+        now_ms += rng.random_range(500..5_000);
+        for i in 0..rng.random_range(0..5) {
+            let event_ms = now_ms - rng.random_range(0..20_000);
+            r.arrive(&Msg { id: beat * 100 + i, topic: "orders", event_ms }, now_ms);
+            r.positions.insert(("orders".into(), 0), i64::try_from(beat * 100 + i).expect("small"));
+        }
+        r.close(now_ms);
+        let mut ids: Vec<u64> = r.slots.keys().copied().collect();
+        ids.shuffle(rng);
+        let last = ids.split_off(rng.random_range(0..=ids.len()));
+        let (part, beat) = (r.part(now_ms, ids), r.beat_with(now_ms, last));
+        sent.extend([(part, now_ms + TRANSPORT_MS), (beat, now_ms + TRANSPORT_MS)]);
+        let position = r.positions.values().copied().max().unwrap_or(0);
+        beats.insert(now_ms + TRANSPORT_MS, (truth(&r), position));
+    }
+    (sent, beats)
+}
+
+#[tokio::test]
+async fn shuffled_delivery_never_makes_a_watermark_early_and_the_last_one_is_reached() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let mut early_beats = 0;
+    for seed in 0..60 {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let path = dir.path().join(format!("{seed}.sqlite"));
+        let store = SqliteStore::open_with(&path, Options { durable: false, ..Options::default() }).expect("open");
+        let (sent, beats) = life(&mut rng);
+        let mut doubled: Vec<_> = sent.iter().flat_map(|m| std::iter::repeat_n(m, 2)).collect();
+        doubled.shuffle(&mut rng);
+        let mut next = 0;
+        for chunk in doubled.chunks(3) {
+            let items: Vec<_> = chunk.iter().zip(next..).map(|((m, at), o)| item(o, m.clone(), *at)).collect();
+            next += 3;
+            store.apply(Batch { source: source(0), items, next }).await.expect("apply");
+            let Some(accepted) = watermark(&store).await else {
+                assert_eq!(positions(&path), None, "seed {seed}: no position before any watermark");
+                continue;
+            };
+            let (promised, position) = beats.get(&accepted).expect("a beat's own time");
+            let found = stored(&store).await;
+            for (window, n) in promised {
+                let here = found.get(window).copied().unwrap_or(0);
+                assert!(here >= *n, "seed {seed}: {window:?} has {here} of {n} before {accepted}");
+            }
+            assert!(positions(&path).unwrap_or(0) <= *position, "seed {seed}: a position before its counts");
+            early_beats += 1;
+        }
+        let (last, (all, position)) = beats.last_key_value().expect("beats");
+        assert_eq!(watermark(&store).await, Some(*last), "seed {seed}: all is here");
+        assert_eq!(&stored(&store).await, all);
+        assert_eq!(positions(&path).unwrap_or(0), *position);
+    }
+    assert!(early_beats > 300, "the test must see watermarks before the end: {early_beats}");
+}
+
+#[tokio::test]
+async fn a_goodbye_waits_for_what_it_says_goodbye_to() {
+    let store = memory();
+    let mut audit = Audit::default();
+    let mut r = SimReporter::new(1, "producer", "h", START);
+    for id in 1..=9 {
+        let m = Msg { id, topic: "orders", event_ms: START };
+        r.arrive(&m, START);
+        r.acked(&m);
+    }
+    let all = r.part(START, [0]);
+    let goodbye = AuditMessage { slots: vec![], ..r.goodbye(START + 1_000) };
+    audit.send(&*store, vec![goodbye], START + 1_000).await;
+    let state = store.reporters(START + 2_000).await.expect("reporters");
+    assert_eq!((state[0].state.as_str(), state[0].watermark_ms), ("live", None));
+    audit.send(&*store, vec![all], START + 2_000).await;
+    let state = store.reporters(START + 2_000).await.expect("reporters");
+    assert_eq!((state[0].state.as_str(), state[0].watermark_ms), ("goodbye", Some(START + 1_000)));
+}
+
+#[tokio::test]
+async fn a_watermark_is_in_broker_time_and_never_after_its_append() {
+    for (clock_ahead_ms, expected) in [(0, 100), (3_600_000, 100), (-3_600_000, 100)] {
+        let store = memory();
+        let mut audit = Audit::default();
+        let mut r = SimReporter::new(1, "producer", "h", START);
+        let beat = r.beat(START + clock_ahead_ms);
+        audit.send(&*store, vec![beat], START + 100).await;
+        assert_eq!(watermark(&*store).await, Some(START + expected));
+        // A beat that is slow on its way says nothing about the clock; the quick one before it did.
+        let beat = r.beat(START + 1_000 + clock_ahead_ms);
+        audit.send(&*store, vec![beat], START + 9_000).await;
+        assert_eq!(watermark(&*store).await, Some(START + 1_100));
+    }
+}
+
+#[tokio::test]
+async fn recovered_finals_end_an_incarnation_for_good() {
+    let store = memory();
+    let mut audit = Audit::default();
+    let mut r = SimReporter::new(1, "producer", "h", START);
+    let beat = r.beat(START);
+    let last_words = AuditMessage { end: Some(End::Crash), ..r.part(START, []) };
+    audit.send(&*store, vec![last_words.clone(), beat.clone()], START).await;
+    audit.send(&*store, vec![beat, last_words], START + 1_000).await;
+    let state = store.reporters(START + 1_000).await.expect("reporters");
+    assert_eq!((state.len(), state[0].state.as_str()), (1, "ended"));
+}
