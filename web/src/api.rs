@@ -1,0 +1,119 @@
+//! JSON and CSV of the store's rows. The shapes are fixed: docs/FORMATS.md.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use axum::response::{IntoResponse, Response};
+use chaperone_collector::query::{HopWindow, ReporterState, TopicSummary, WindowQuery};
+use serde::Serialize;
+
+use crate::App;
+use crate::csv;
+use crate::error::WebError;
+use crate::params::Params;
+
+/// Most rows in one answer. An answer that reaches it says `truncated`: there may be more.
+pub(crate) const ROWS_MAX: u32 = 10_000;
+/// Says on a CSV what `"truncated": true` says in the JSON.
+const TRUNCATED: HeaderName = HeaderName::from_static("chaperone-truncated");
+
+#[derive(Serialize)]
+struct Windows {
+    windows: Vec<HopWindow>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    truncated: bool,
+}
+
+#[derive(Serialize)]
+struct Topics {
+    topics: Vec<TopicSummary>,
+}
+
+#[derive(Serialize)]
+struct Reporters {
+    reporters: Vec<ReporterState>,
+}
+
+#[derive(PartialEq, Eq)]
+enum Format {
+    Json,
+    Csv,
+}
+
+/// `GET /api/v1/windows`.
+pub(crate) async fn windows(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMap) -> Response {
+    windows_answer(&app, &uri, &headers).await.unwrap_or_else(WebError::into_problem)
+}
+
+async fn windows_answer(app: &App, uri: &Uri, headers: &HeaderMap) -> Result<Response, WebError> {
+    let params = Params::only(uri, &["topic", "from", "to", "tz", "format"])?;
+    let format = format(&params, headers)?;
+    let query = query(app, &params)?;
+    let rows = app.state.store.windows(query).await?;
+    let truncated = rows.len() >= ROWS_MAX as usize;
+    let mut response = match format {
+        Format::Json => Json(Windows { windows: rows, truncated }).into_response(),
+        Format::Csv => {
+            let headers = [
+                (header::CONTENT_TYPE, "text/csv; charset=utf-8; header=present"),
+                (header::CONTENT_DISPOSITION, "attachment; filename=\"chaperone-windows.csv\""),
+            ];
+            (headers, csv::windows(&rows)).into_response()
+        }
+    };
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
+    if truncated {
+        response.headers_mut().insert(TRUNCATED, HeaderValue::from_static("true"));
+    }
+    Ok(response)
+}
+
+fn format(params: &Params, headers: &HeaderMap) -> Result<Format, WebError> {
+    match params.get("format")? {
+        Some("json") => Ok(Format::Json),
+        Some("csv") => Ok(Format::Csv),
+        Some(other) => Err(WebError::parameter("format", other, "json or csv".to_owned())),
+        None => {
+            let accepts = headers.get_all(header::ACCEPT).iter().filter_map(|h| h.to_str().ok());
+            let csv = accepts
+                .flat_map(|h| h.split(','))
+                .any(|m| m.split(';').next().is_some_and(|media| media.trim().eq_ignore_ascii_case("text/csv")));
+            Ok(if csv { Format::Csv } else { Format::Json })
+        }
+    }
+}
+
+fn query(app: &App, params: &Params) -> Result<WindowQuery, WebError> {
+    let range = params.range(app.now_ms(), params.zone()?)?;
+    let topic = params.get("topic")?.filter(|t| !t.is_empty()).map(str::to_owned);
+    Ok(WindowQuery { topic, from_ms: range.from_ms, to_ms: range.to_ms, limit: Some(ROWS_MAX) })
+}
+
+/// `GET /api/v1/topics`.
+pub(crate) async fn topics(State(app): State<Arc<App>>, uri: Uri) -> Response {
+    let answer = async {
+        let query = query(&app, &Params::only(&uri, &["topic", "from", "to", "tz"])?)?;
+        Ok(Json(Topics { topics: app.state.store.topics(query).await? }).into_response())
+    };
+    answer.await.unwrap_or_else(WebError::into_problem)
+}
+
+/// `GET /api/v1/reporters`.
+pub(crate) async fn reporters(State(app): State<Arc<App>>, uri: Uri) -> Response {
+    let answer = async {
+        Params::only(&uri, &[])?;
+        Ok(Json(Reporters { reporters: app.state.store.reporters(app.now_ms()).await? }).into_response())
+    };
+    answer.await.unwrap_or_else(WebError::into_problem)
+}
+
+/// `GET /api/v1/status`.
+pub(crate) async fn status(State(app): State<Arc<App>>, uri: Uri) -> Response {
+    let answer = async {
+        Params::only(&uri, &[])?;
+        Ok(Json(app.state.store.status().await?).into_response())
+    };
+    answer.await.unwrap_or_else(WebError::into_problem)
+}

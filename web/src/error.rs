@@ -1,0 +1,133 @@
+//! What can go wrong with a request: one enum, two faces (RFC 9457 problem for programs, a page for people).
+//!
+//! An answer never carries the words of the database, a path or SQL: those go to the log under a number that the answer
+//! names.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use chaperone_collector::StoreError;
+use serde::Serialize;
+
+use crate::App;
+use crate::format;
+use crate::frame::{self, Message};
+
+/// Why a request gets no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WebError {
+    /// A parameter that cannot be understood.
+    #[error("{field} is '{value}'; allowed is {allowed}")]
+    Parameter { field: String, value: String, allowed: String },
+    /// There is nothing at this address.
+    #[error("there is no {what}")]
+    NotFound { what: String, advice: Vec<String> },
+    /// The request names a host that this listener does not answer for.
+    #[error("this server does not answer for the host '{host}'; add it to the web listener's allowed hosts")]
+    ForeignHost { host: String },
+    /// This address can only be read.
+    #[error("this address can only be read with GET")]
+    Method,
+    /// A limit of this process was reached.
+    #[error("{what}; try again in a moment")]
+    Busy { what: &'static str },
+    /// The store did not answer.
+    #[error("the store could not answer; the log has the reason under number {number}")]
+    Store { number: u64 },
+}
+
+impl WebError {
+    pub(crate) fn parameter(field: &str, value: &str, allowed: String) -> Self {
+        let cut = |text: &str| text.chars().take(100).collect();
+        Self::Parameter { field: cut(field), value: cut(value), allowed }
+    }
+    pub(crate) const fn status(&self) -> StatusCode {
+        match self {
+            Self::Parameter { .. } => StatusCode::BAD_REQUEST,
+            Self::NotFound { .. } => StatusCode::NOT_FOUND,
+            Self::ForeignHost { .. } => StatusCode::MISDIRECTED_REQUEST,
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Busy { .. } | Self::Store { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+    const fn title(&self) -> &'static str {
+        match self {
+            Self::Parameter { .. } => "A parameter cannot be understood",
+            Self::NotFound { .. } => "Nothing is here",
+            Self::ForeignHost { .. } => "Wrong host",
+            Self::Method => "Read only",
+            Self::Busy { .. } => "Too much at once",
+            Self::Store { .. } => "The store could not answer",
+        }
+    }
+
+    /// For programs.
+    pub(crate) fn into_problem(self) -> Response {
+        let (field, value, allowed) = match &self {
+            Self::Parameter { field, value, allowed } => {
+                (Some(field.as_str()), Some(value.as_str()), Some(allowed.as_str()))
+            }
+            _ => (None, None, None),
+        };
+        let problem = Problem {
+            r#type: "about:blank",
+            title: self.title(),
+            status: self.status().as_u16(),
+            detail: self.to_string(),
+            field,
+            value,
+            allowed,
+        };
+        let mut response = (self.status(), Json(problem)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if matches!(self, Self::Busy { .. }) {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+        }
+        response
+    }
+
+    /// For people.
+    pub(crate) fn into_page(self, app: &App) -> Response {
+        let advice = match &self {
+            Self::NotFound { advice, .. } => advice.clone(),
+            Self::Parameter { .. } => vec!["Correct the address, or go back to the overview.".to_owned()],
+            _ => Vec::new(),
+        };
+        let message = Message {
+            title: self.title(),
+            text: format::name(&self.to_string()),
+            advice: advice.iter().map(|a| format::name(a)).collect(),
+            problems: app.problems_shown(),
+        };
+        let mut response = frame::message(app, &message);
+        *response.status_mut() = self.status();
+        response
+    }
+}
+
+impl From<StoreError> for WebError {
+    fn from(error: StoreError) -> Self {
+        static NUMBER: AtomicU64 = AtomicU64::new(1);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(number, error = &error as &dyn std::error::Error, "the store did not answer a reader");
+        Self::Store { number }
+    }
+}
+
+/// RFC 9457, with three members of our own.
+#[derive(Serialize)]
+struct Problem<'a> {
+    r#type: &'static str,
+    title: &'static str,
+    status: u16,
+    detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    allowed: Option<&'a str>,
+}

@@ -1,0 +1,261 @@
+//! `/`: every topic, worst first.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::State;
+use axum::http::{HeaderMap, Uri};
+use axum::response::Response;
+use chaperone_collector::Pipelines;
+use chaperone_collector::query::{HopWindow, TopicSummary, WindowQuery};
+
+use crate::App;
+use crate::api::ROWS_MAX;
+use crate::error::WebError;
+use crate::format;
+use crate::frame::{self, About};
+use crate::look::{self, Look, Span};
+use crate::params::Params;
+use crate::range::Range;
+use crate::strip::{self, Axis, MINI, Shape, Tick};
+use crate::topic::late_after_ms;
+use crate::topic::links::{self, Choice, Links};
+use crate::zone::Zone;
+
+/// Most topics on the page.
+const TOPICS_MAX: usize = 500;
+/// Most rows that are read for the strips of one page; topics beyond have no strip.
+const STRIP_ROWS: usize = 30_000;
+/// Cells of a strip.
+const CELLS: i64 = 60;
+/// Tint of a strip in the list, where counts to compare with are not read.
+const MINI_TINT: usize = 5;
+
+#[derive(Template)]
+#[template(path = "overview.html")]
+struct OverviewPage {
+    problems: Vec<String>,
+    revision: u64,
+    title: String,
+    lede: String,
+    ranges: Vec<Choice>,
+    zones: Vec<Choice>,
+    from: String,
+    to: String,
+    tz: String,
+    ticks: Vec<Tick>,
+    trouble: Vec<TopicLine>,
+    calm: Vec<TopicLine>,
+    calm_title: String,
+    more: String,
+    json: String,
+    csv: String,
+    pipelines: Vec<String>,
+    empty: bool,
+}
+
+/// One topic.
+struct TopicLine {
+    name: String,
+    /// None where no pipeline matches the name any more.
+    href: Option<String>,
+    look: Look,
+    id: &'static str,
+    class: &'static str,
+    word: &'static str,
+    strip: Option<Vec<MiniCell>>,
+    missing: Span,
+    surplus: Span,
+    delayed: Span,
+    through: String,
+    age: String,
+    late: bool,
+    order: (Look, Reverse<u64>, Reverse<u64>),
+}
+
+struct MiniCell {
+    x: String,
+    width: String,
+    title: String,
+    shapes: Vec<Shape>,
+}
+
+pub(crate) async fn page(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMap) -> Response {
+    match answer(&app, &uri, &headers).await {
+        Ok(response) => response,
+        Err(error) => error.into_page(&app),
+    }
+}
+
+async fn answer(app: &App, uri: &Uri, headers: &HeaderMap) -> Result<Response, WebError> {
+    let params = Params::of(uri);
+    let now_ms = app.now_ms();
+    let zone = params.zone()?;
+    let range = params.range(now_ms, zone)?;
+    let store = &app.state.store;
+    let revision = *store.revisions().borrow();
+    let query = WindowQuery { topic: None, from_ms: range.from_ms, to_ms: range.to_ms, limit: Some(ROWS_MAX) };
+    let mut topics = store.topics(query.clone()).await?;
+    topics.sort_by_cached_key(|t| (Look::of_verdict(t.worst), Reverse(t.missing_min), t.topic.clone()));
+    let found = topics.len();
+    topics.truncate(TOPICS_MAX);
+    let mut rows: HashMap<String, Vec<HopWindow>> = HashMap::new();
+    let mut budget = STRIP_ROWS;
+    for topic in &topics {
+        let estimate = usize::try_from((range.to_ms - range.from_ms) / 10_000).unwrap_or(usize::MAX);
+        let estimate = estimate.saturating_mul(topic.stages.len().saturating_sub(1).max(1));
+        if estimate > ROWS_MAX as usize || estimate > budget {
+            continue;
+        }
+        let windows = store.windows(WindowQuery { topic: Some(topic.topic.clone()), ..query.clone() }).await?;
+        budget = budget.saturating_sub(windows.len());
+        rows.insert(topic.topic.clone(), windows);
+    }
+    let mut page = view(&app.pipelines(), &topics, &rows, &range, zone, now_ms);
+    page.revision = revision;
+    page.problems = app.problems_shown();
+    if found > topics.len() {
+        page.more = format!("{} more; the JSON has all", format::plural((found - topics.len()) as u64, "topic"));
+    }
+    let about = About { title: "Overview · Chaperone", events: Some("/events"), zone, now_ms, is_overview: true };
+    Ok(frame::page(app, headers, &about, &page))
+}
+
+/// Rows → page. Pure.
+fn view(
+    pipelines: &Pipelines,
+    topics: &[TopicSummary],
+    rows: &HashMap<String, Vec<HopWindow>>,
+    range: &Range,
+    zone: Zone,
+    now_ms: i64,
+) -> OverviewPage {
+    let axis = Axis::new(range.from_ms, range.to_ms, 10_000);
+    let query =
+        format!("?from={}&to={}&tz={}", format::url(&range.from), format::url(&range.to), format::url(&zone.param()));
+    let mut lines: Vec<TopicLine> = topics
+        .iter()
+        .map(|t| line(pipelines, t, rows.get(&t.topic).map(Vec::as_slice), axis, &query, zone, now_ms))
+        .collect();
+    lines.sort_by(|a, b| (a.order, &a.name).cmp(&(b.order, &b.name)));
+    let (trouble, calm): (Vec<_>, Vec<_>) = lines.into_iter().partition(|l| l.look.is_trouble());
+    let all = (trouble.len() + calm.len()) as u64;
+    let proven = calm.iter().filter(|l| l.look == Look::Proven).count();
+    let title = match (trouble.len() as u64, all) {
+        (_, 0) => "No topic has been counted yet".to_owned(),
+        (0, n) => format!("{} without trouble", format::plural(n, "topic")),
+        (1, n) => format!("1 of {} needs a look", format::plural(n, "topic")),
+        (t, n) => format!("{} of {} need a look", format::count(t), format::plural(n, "topic")),
+    };
+    let lede = match (proven, calm.len()) {
+        (_, 0) => String::new(),
+        (p, n) if p == n && trouble.is_empty() => {
+            "Every message of every settled window is proven to have arrived at every stage.".to_owned()
+        }
+        (p, n) if p == n => "Everything else is proven message by message.".to_owned(),
+        (p, n) => format!(
+            "{} proven message by message, {} without proof or fault so far.",
+            format::plural(p as u64, "topic"),
+            format::count((n - p) as u64)
+        ),
+    };
+    let quick = |from: &str, to: &str| {
+        format!("?from={}&to={}&tz={}", format::url(from), format::url(to), format::url(&zone.param()))
+    };
+    let rows_of = |format: &str| format!("/api/v1/windows{query}&format={format}");
+    OverviewPage {
+        problems: Vec::new(),
+        revision: 0,
+        title,
+        lede,
+        ranges: links::quick_ranges(range, quick),
+        zones: links::zones(zone, |z| {
+            format!("?from={}&to={}&tz={}", format::url(&range.from), format::url(&range.to), format::url(&z.param()))
+        }),
+        from: range.from.clone(),
+        to: range.to.clone(),
+        tz: zone.param(),
+        ticks: axis.ticks(zone).into_iter().step_by(2).collect(),
+        calm_title: if trouble.is_empty() {
+            String::new()
+        } else {
+            format!("{} without trouble", format::plural(calm.len() as u64, "topic"))
+        },
+        empty: all == 0,
+        trouble,
+        calm,
+        more: String::new(),
+        json: rows_of("json"),
+        csv: rows_of("csv"),
+        pipelines: pipelines.0.iter().map(|p| format::name(&p.name)).collect(),
+    }
+}
+
+fn line(
+    pipelines: &Pipelines,
+    topic: &TopicSummary,
+    rows: Option<&[HopWindow]>,
+    axis: Axis,
+    query: &str,
+    zone: Zone,
+    now_ms: i64,
+) -> TopicLine {
+    let pipeline = pipelines.of(&topic.topic);
+    let seen = rows.and_then(|rows| look::worst(rows.iter().map(Look::of)));
+    let look = seen.unwrap_or_else(|| Look::of_verdict(topic.worst));
+    let surplus_look = rows.map_or(Look::Surplus, |rows| {
+        let surplus = rows.iter().any(|w| w.surplus_min > 0 && Look::of(w) != Look::ReRead);
+        if surplus { Look::Surplus } else { Look::ReRead }
+    });
+    let late_after = pipeline.map_or(60_000, |p| late_after_ms(p, 10_000));
+    let behind = topic.complete_through_ms.map(|ms| now_ms.saturating_sub(ms));
+    TopicLine {
+        name: format::name(&topic.topic),
+        href: pipeline.map(|p| Links::path(&p.cluster, &topic.topic) + query),
+        look,
+        id: look.id(),
+        class: look::class(look),
+        word: look.word(),
+        strip: rows.map(|rows| {
+            strip::condense(rows, axis, CELLS, |_| MINI_TINT).iter().map(|r| mini(r, axis, zone)).collect()
+        }),
+        missing: number(topic.missing_min, Look::Missing, look, topic.delayed, format::minus),
+        surplus: number(topic.surplus_min, surplus_look, look, 0, |n| format::difference(n, 0)),
+        delayed: match (topic.delayed, look) {
+            (0, Look::NoReport) => Span::of(look, "unknown"),
+            (0, _) => Span { class: "zero", text: "0".to_owned() },
+            (n, Look::Overdue) => Span::of(look, format::count(n)),
+            (n, _) => Span::of(Look::Delayed, format::count(n)),
+        },
+        through: topic.complete_through_ms.map_or_else(|| "nothing settled yet".to_owned(), |ms| zone.clock(ms)),
+        age: behind.map(|ms| format!("{} ago", format::age(ms))).unwrap_or_default(),
+        late: behind.is_none_or(|ms| ms > late_after),
+        order: (look, Reverse(topic.missing_min), Reverse(topic.delayed)),
+    }
+}
+
+/// A sum of lower bounds. Zero is printed only where zero is what is known; else what it may be.
+fn number(value: u64, own: Look, topic: Look, overdue: u64, sign: fn(u64) -> i64) -> Span {
+    if value > 0 {
+        return Span::of(own, format::signed(sign(value)));
+    }
+    match topic {
+        Look::NoReport => Span::of(topic, "unknown"),
+        Look::Mixed => Span::of(topic, "masked"),
+        Look::Overdue if overdue > 0 => Span::of(topic, format!("0 … {}", format::count(overdue))),
+        Look::Unproven | Look::Uncertain | Look::NotYet => Span::of(topic, "0 … ?"),
+        Look::Open | Look::Settling => Span { class: "quiet", text: "–".to_owned() },
+        _ => Span { class: "zero", text: "0".to_owned() },
+    }
+}
+
+fn mini(run: &strip::Run, axis: Axis, zone: Zone) -> MiniCell {
+    MiniCell {
+        x: axis.x(run.from_ms),
+        width: axis.width(run.from_ms, run.to_ms),
+        title: format!("{} {}", zone.span(run.from_ms, run.to_ms), run.look.word()),
+        shapes: strip::shapes(run.look, run.step, MINI),
+    }
+}

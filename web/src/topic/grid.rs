@@ -1,0 +1,290 @@
+//! A topic in a range as rows of windows: for each its stages' counts and its hops' verdicts.
+//!
+//! Invariants: rows are in order of time, one per window; `counts` has one place per stage and `hops` one per hop of the
+//! pipeline, empty where nothing was reported. Empty is not zero.
+
+use std::collections::{BTreeMap, HashSet};
+
+use chaperone_audit::Histogram;
+use chaperone_collector::query::{HopWindow, ReporterState, StageWindow};
+use chaperone_collector::{Pipeline, StageKind};
+
+use crate::format;
+use crate::look::{self, Look};
+
+/// One stage of the pipeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StageSeen {
+    pub(crate) name: String,
+    pub(crate) kind: StageKind,
+    /// Something ever reported it; without that its counts are unknown.
+    pub(crate) known: bool,
+}
+
+/// What a stage counted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Count {
+    /// Attempted less failed, or seen: what the next stage may expect.
+    pub(crate) n: u64,
+    /// Provably not persisted; nobody may expect them.
+    pub(crate) failed: u64,
+    /// Attempted, and no delivery report will tell.
+    pub(crate) doubt: u64,
+    /// Delay from event time.
+    pub(crate) hist: Histogram,
+}
+
+impl Count {
+    fn add(&mut self, w: &StageWindow) {
+        let out = w.acked.saturating_add(w.failed);
+        self.n = self.n.saturating_add(w.n.saturating_sub(w.failed));
+        self.failed = self.failed.saturating_add(w.failed);
+        // A stage that only sees has no delivery reports, and nothing in doubt.
+        if out > 0 {
+            self.doubt = self.doubt.saturating_add(w.n.saturating_sub(out));
+        }
+        self.hist.add(&w.hist);
+    }
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.n = self.n.saturating_add(other.n);
+        self.failed = self.failed.saturating_add(other.failed);
+        self.doubt = self.doubt.saturating_add(other.doubt);
+        self.hist.add(&other.hist);
+    }
+}
+
+/// One window.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Row {
+    pub(crate) from_ms: i64,
+    pub(crate) to_ms: i64,
+    pub(crate) hops: Vec<Option<HopWindow>>,
+    pub(crate) counts: Vec<Option<Count>>,
+}
+
+impl Row {
+    /// The worst hop, the first of equals.
+    pub(crate) fn worst(&self) -> Option<(usize, &HopWindow)> {
+        let hops = self.hops.iter().enumerate().filter_map(|(i, h)| h.as_ref().map(|h| (i, h)));
+        hops.min_by_key(|(i, h)| (Look::of(h), *i))
+    }
+    /// The look of the window as a whole; nothing counted and nothing judged looks open.
+    pub(crate) fn look(&self) -> Look {
+        self.worst().map_or(Look::Open, |(_, h)| Look::of(h))
+    }
+    pub(crate) fn hop(&self, hop: usize) -> Option<&HopWindow> {
+        self.hops.get(hop).and_then(Option::as_ref)
+    }
+    pub(crate) fn count(&self, stage: usize) -> Option<&Count> {
+        self.counts.get(stage).and_then(Option::as_ref)
+    }
+    /// Whether sums over it compare like with like: it has ended, and a hop that still settles waits for trouble that
+    /// is known upstream of it.
+    pub(crate) fn is_counted(&self) -> bool {
+        let mut trouble_upstream = false;
+        let mut any = false;
+        for look in self.hops.iter().flatten().map(Look::of) {
+            any = true;
+            trouble_upstream |= look.is_trouble();
+            if look == Look::Open || (look.is_pending() && !trouble_upstream) {
+                return false;
+            }
+        }
+        any
+    }
+}
+
+/// A topic in a range.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Grid {
+    pub(crate) stages: Vec<StageSeen>,
+    pub(crate) rows: Vec<Row>,
+    /// Verdicts of hops that the pipeline no longer has.
+    pub(crate) strangers: usize,
+}
+
+impl Grid {
+    pub(crate) fn build(
+        pipeline: &Pipeline,
+        windows: Vec<HopWindow>,
+        counts: &[StageWindow],
+        reporters: &[ReporterState],
+    ) -> Self {
+        let mut rows: BTreeMap<i64, Row> = BTreeMap::new();
+        let stage_count = pipeline.stages.len();
+        let hop_count = stage_count.saturating_sub(1);
+        let mut strangers = 0;
+        for window in windows {
+            let hop = pipeline.hops().position(|h| h.from.name == window.from_stage && h.to.name == window.to_stage);
+            let Some(hop) = hop else {
+                strangers += 1;
+                continue;
+            };
+            let row = rows.entry(window.window_ms).or_insert_with(|| Row {
+                from_ms: window.window_ms,
+                to_ms: window.window_ms,
+                hops: vec![None; hop_count],
+                counts: vec![None; stage_count],
+            });
+            row.to_ms = row.to_ms.max(window.window_ms.saturating_add(window.width_ms));
+            if let Some(place) = row.hops.get_mut(hop) {
+                *place = Some(window);
+            }
+        }
+        for count in counts {
+            let Some(stage) = pipeline.stages.iter().position(|s| s.name == count.stage) else { continue };
+            // A hop compares at the coarser width, so a finer count belongs to the window that holds it.
+            let Some((_, row)) = rows.range_mut(..=count.window_ms).next_back() else { continue };
+            if count.window_ms < row.to_ms
+                && let Some(place) = row.counts.get_mut(stage)
+            {
+                place.get_or_insert_default().add(count);
+            }
+        }
+        let heard: HashSet<&str> =
+            counts.iter().map(|c| c.stage.as_str()).chain(reporters.iter().map(|r| r.stage.as_str())).collect();
+        let stages = pipeline.stages.iter().map(|s| StageSeen {
+            name: format::name(&s.name),
+            kind: s.kind,
+            known: heard.contains(s.name.as_str()),
+        });
+        Self { stages: stages.collect(), rows: rows.into_values().collect(), strangers }
+    }
+
+    pub(crate) fn hop_count(&self) -> usize {
+        self.stages.len().saturating_sub(1)
+    }
+    /// Names of a hop's stages.
+    pub(crate) fn hop_names(&self, hop: usize) -> (&str, &str) {
+        let name = |i: usize| self.stages.get(i).map_or("?", |s| s.name.as_str());
+        (name(hop), name(hop + 1))
+    }
+    /// A hop's windows in order of time.
+    pub(crate) fn hop(&self, hop: usize) -> impl Iterator<Item = (&Row, &HopWindow)> {
+        self.rows.iter().filter_map(move |r| r.hop(hop).map(|h| (r, h)))
+    }
+    /// Width of the windows: that of the newest.
+    pub(crate) fn width_ms(&self) -> i64 {
+        self.rows.last().map_or(10_000, |r| r.to_ms - r.from_ms).max(1)
+    }
+    /// The window that holds a moment.
+    pub(crate) fn row_at(&self, ms: i64) -> Option<usize> {
+        self.rows.iter().position(|r| (r.from_ms..r.to_ms).contains(&ms))
+    }
+    /// How far upstream and downstream a comparison of ends can reach: the first and the last stage that is known.
+    pub(crate) fn ends(&self) -> Option<(usize, usize)> {
+        let first = self.stages.iter().position(|s| s.known)?;
+        let last = self.stages.iter().rposition(|s| s.known)?;
+        (first < last).then_some((first, last))
+    }
+}
+
+/// What the verdicts of a hop add up to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Sums {
+    pub(crate) windows: u64,
+    pub(crate) missing: u64,
+    pub(crate) surplus: u64,
+    pub(crate) delayed: u64,
+    /// Expected by the upstream stage.
+    pub(crate) up: u64,
+    /// Seen by the downstream stage.
+    pub(crate) down: u64,
+    /// In doubt upstream.
+    pub(crate) doubt: u64,
+}
+
+impl Sums {
+    /// Adds up a hop over some rows.
+    pub(crate) fn of<'a>(rows: impl IntoIterator<Item = &'a Row>, hop: usize) -> Self {
+        let mut sums = Self::default();
+        for row in rows {
+            let up = row.count(hop);
+            sums.up = sums.up.saturating_add(up.map_or(0, |c| c.n));
+            sums.doubt = sums.doubt.saturating_add(up.map_or(0, |c| c.doubt));
+            sums.down = sums.down.saturating_add(row.count(hop + 1).map_or(0, |c| c.n));
+            if let Some(h) = row.hop(hop) {
+                sums.windows += 1;
+                sums.missing = sums.missing.saturating_add(h.missing_min);
+                sums.surplus = sums.surplus.saturating_add(h.surplus_min);
+                sums.delayed = sums.delayed.saturating_add(h.delayed);
+            }
+        }
+        sums
+    }
+    /// The signed difference in words: `−37`, `−5 +5`, `0`. Bounds from the verdicts where they have any, else counts.
+    pub(crate) fn value(&self, print: fn(i64) -> String) -> String {
+        let (absent, surplus) = (self.absent(), self.surplus);
+        match (absent, surplus) {
+            (0, 0) => print(format::difference(self.down, self.up)),
+            (_, 0) => print(format::minus(absent)),
+            (0, _) => print(format::difference(surplus, 0)),
+            _ => format!("{} {}", print(format::minus(absent)), print(format::difference(surplus, 0))),
+        }
+    }
+    /// Whose number [`value`](Self::value) prints, given the worst look of the hop: a loss before a delay, a number
+    /// before a verdict that has none.
+    pub(crate) fn look(&self, worst: Look) -> Look {
+        let delayed = if worst == Look::Overdue { Look::Overdue } else { Look::Delayed };
+        let surplus = if worst == Look::ReRead { Look::ReRead } else { Look::Surplus };
+        match (self.missing, self.delayed, self.surplus) {
+            (0, 0, 0) => worst,
+            (0, 0, _) if worst != Look::ReRead && worst != Look::Surplus => worst,
+            (0, 0, _) => surplus,
+            (0, _, _) => delayed,
+            _ => Look::Missing,
+        }
+    }
+    pub(crate) fn absent(&self) -> u64 {
+        self.missing.saturating_add(self.delayed)
+    }
+    /// The share of what was expected; of the larger side, absent or surplus.
+    pub(crate) fn share(&self) -> Option<String> {
+        let difference =
+            if self.absent() > 0 { format::minus(self.absent()) } else { format::difference(self.surplus, 0) };
+        format::share(difference, self.up)
+    }
+}
+
+/// The worst look of a hop over some rows.
+pub(crate) fn worst<'a>(rows: impl IntoIterator<Item = &'a Row>, hop: usize) -> Option<Look> {
+    look::worst(rows.into_iter().filter_map(|r| r.hop(hop)).map(Look::of))
+}
+
+/// A quantile of delay; `at_least` when messages that are still absent make it a lower bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Delay {
+    pub(crate) ms: i64,
+    pub(crate) at_least: bool,
+}
+
+impl Delay {
+    /// `1.6 s`, `≥ 3 m 8 s`.
+    pub(crate) fn text(self) -> String {
+        let text = format::delay(self.ms);
+        if self.at_least { format!("≥ {text}") } else { text }
+    }
+}
+
+/// The `permille`-th thousandth of what arrived and what is absent; the absent are at least `now − event time` late,
+/// never on time.
+pub(crate) fn quantile(hist: &Histogram, absent: &[(u64, i64)], permille: u64) -> Option<Delay> {
+    let mut all = hist.clone();
+    for (count, at_least_ms) in absent {
+        all.add_cell(chaperone_audit::histogram::cell_of(*at_least_ms), *count);
+    }
+    let ms = all.quantile_ms(permille)?;
+    let at_least =
+        absent.iter().any(|(count, at_least_ms)| *count > 0 && *at_least_ms <= ms.max(1).saturating_mul(9) / 8);
+    Some(Delay { ms, at_least })
+}
+
+/// What is absent at the downstream end of a hop, and how late it is at least.
+pub(crate) fn absent<'a>(rows: impl IntoIterator<Item = &'a Row>, hop: usize, now_ms: i64) -> Vec<(u64, i64)> {
+    let hops = rows.into_iter().filter_map(|r| r.hop(hop).map(|h| (h.delayed, (now_ms - r.to_ms).max(0))));
+    hops.filter(|(count, _)| *count > 0).collect()
+}
+
+#[cfg(test)]
+#[path = "grid_tests.rs"]
+mod tests;

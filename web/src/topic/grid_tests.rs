@@ -1,0 +1,115 @@
+use std::time::Duration;
+
+use chaperone_collector::{Stage, Verdict};
+
+use super::*;
+
+fn pipeline() -> Pipeline {
+    let stage = |name: &str, kind| Stage { name: name.into(), kind, complete: true, at_least_once: false };
+    Pipeline {
+        name: "p".into(),
+        cluster: "c".into(),
+        topics: Vec::new(),
+        stages: vec![stage("a", StageKind::Client), stage("b", StageKind::Kafka), stage("c", StageKind::Client)],
+        grace: Duration::from_secs(10),
+        silent_after: Duration::from_secs(30),
+    }
+}
+
+fn window(hop: (&str, &str), window_ms: i64, width_ms: i64, verdict: Verdict) -> HopWindow {
+    HopWindow {
+        topic: "t".into(),
+        from_stage: hop.0.into(),
+        to_stage: hop.1.into(),
+        window_ms,
+        width_ms,
+        verdict,
+        missing_min: 0,
+        surplus_min: 0,
+        delayed: 0,
+        caveats: Vec::new(),
+        why: String::new(),
+        settled_ms: None,
+        amendments: 0,
+    }
+}
+
+fn count(stage: &str, window_ms: i64, n: u64, acked: u64, failed: u64) -> StageWindow {
+    StageWindow {
+        topic: "t".into(),
+        stage: stage.into(),
+        window_ms,
+        width_ms: 10_000,
+        n,
+        acked,
+        failed,
+        bytes: 0,
+        f_in: chaperone_audit::Fingerprint::ZERO,
+        hist: Histogram::new(),
+        last_ms: 0,
+    }
+}
+
+#[test]
+fn finer_counts_belong_to_the_window_that_holds_them() {
+    let hops = vec![window(("a", "b"), 0, 60_000, Verdict::Ok), window(("a", "b"), 60_000, 60_000, Verdict::Ok)];
+    let counts = [
+        count("a", 0, 5, 5, 0),
+        count("a", 50_000, 2, 2, 0),
+        count("a", 60_000, 1, 1, 0),
+        count("a", 120_000, 9, 9, 0),
+    ];
+    let grid = Grid::build(&pipeline(), hops, &counts, &[]);
+    let sums: Vec<Option<u64>> = grid.rows.iter().map(|r| r.count(0).map(|c| c.n)).collect();
+    assert_eq!(sums, [Some(7), Some(1)]);
+}
+
+#[test]
+fn empty_is_not_zero_and_failed_is_not_expected() {
+    let hops = vec![window(("a", "b"), 0, 10_000, Verdict::Ok), window(("x", "y"), 0, 10_000, Verdict::Missing)];
+    let grid = Grid::build(&pipeline(), hops, &[count("a", 0, 10, 7, 2)], &[]);
+    let row = &grid.rows[0];
+    assert_eq!((row.count(0).map(|c| (c.n, c.failed, c.doubt)), row.count(1)), (Some((8, 2, 1)), None));
+    assert_eq!(grid.stages.iter().map(|s| s.known).collect::<Vec<_>>(), [true, false, false]);
+    assert_eq!(grid.strangers, 1);
+    assert_eq!(grid.ends(), None);
+}
+
+#[test]
+fn sums_compare_like_with_like() {
+    let counted = |verdicts: [Verdict; 2]| {
+        let [a, b] = verdicts;
+        let hops = vec![window(("a", "b"), 0, 10_000, a), window(("b", "c"), 0, 10_000, b)];
+        Grid::build(&pipeline(), hops, &[], &[]).rows[0].is_counted()
+    };
+    assert!(counted([Verdict::Ok, Verdict::Ok]));
+    assert!(counted([Verdict::Delayed, Verdict::Settling]), "what settles waits for known trouble");
+    assert!(!counted([Verdict::Ok, Verdict::Settling]), "messages may be on their way");
+    assert!(!counted([Verdict::Settling, Verdict::NoReport]), "trouble downstream excuses nothing upstream");
+    assert!(!counted([Verdict::Missing, Verdict::Open]));
+}
+
+#[test]
+fn a_difference_has_two_signs_if_it_must() {
+    let sums = |missing, surplus, delayed, up, down| Sums { missing, surplus, delayed, up, down, ..Sums::default() };
+    let value = |s: Sums| s.value(format::signed);
+    assert_eq!(value(sums(37, 0, 0, 100, 63)), "−37");
+    assert_eq!(value(sums(5, 5, 0, 100, 100)), "−5 +5");
+    assert_eq!(value(sums(0, 0, 7, 100, 93)), "−7");
+    assert_eq!(value(sums(0, 412, 0, 100, 512)), "+412");
+    assert_eq!(value(sums(0, 0, 0, 100, 98)), "−2", "no verdict names it, the counts do");
+    assert_eq!(value(Sums::default()), "0");
+}
+
+#[test]
+fn what_is_absent_is_late_and_never_on_time() {
+    let mut hist = Histogram::new();
+    (0..98).for_each(|_| hist.record(100));
+    let plain = quantile(&hist, &[], 990).expect("delay");
+    assert_eq!((plain.ms, plain.at_least), (96, false));
+    let bound = quantile(&hist, &[(2, 188_000)], 990).expect("delay");
+    assert!(bound.at_least && bound.ms > 170_000, "{bound:?}");
+    assert!(!quantile(&hist, &[(2, 188_000)], 500).expect("delay").at_least);
+    assert_eq!(quantile(&Histogram::new(), &[], 990), None);
+    assert!(bound.text().starts_with("≥ "));
+}

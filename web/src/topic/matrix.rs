@@ -1,0 +1,148 @@
+//! The matrix: when, and on which hop.
+
+use std::collections::BTreeMap;
+
+use crate::format::{count, plural, short, short_signed, tint};
+use crate::look::{self, Look, Span};
+use crate::strip::{self, Axis, MATRIX, Mark, Run, Shape};
+use crate::topic::grid::{Grid, Row, Sums};
+use crate::topic::links::Links;
+use crate::zone::Zone;
+
+/// Most cells of a hop; a cell of more windows than that shows the worst of several.
+const CELLS: usize = 720;
+
+/// One hop.
+#[derive(Debug, Clone)]
+pub(crate) struct HopRow {
+    pub(crate) name: String,
+    pub(crate) sub: String,
+    pub(crate) cells: Vec<Cell>,
+    pub(crate) marks: Vec<Mark>,
+    pub(crate) total: Span,
+    /// The selected window is in trouble on this hop.
+    pub(crate) selected: bool,
+}
+
+/// One run of windows.
+#[derive(Debug, Clone)]
+pub(crate) struct Cell {
+    pub(crate) title: String,
+    pub(crate) href: String,
+    /// More than one window: a click inside it may mean any of them.
+    pub(crate) is_run: bool,
+    /// So narrow that it needs an edge to be seen.
+    pub(crate) trouble: bool,
+    pub(crate) x: String,
+    pub(crate) width: String,
+    pub(crate) shapes: Vec<Shape>,
+}
+
+pub(crate) fn matrix(grid: &Grid, axis: Axis, links: &Links, selected: Option<&Row>) -> Vec<HopRow> {
+    (0..grid.hop_count()).map(|hop| hop_row(grid, hop, axis, links, selected)).collect()
+}
+
+/// A cell is the worst of several windows.
+pub(crate) fn is_condensed(grid: &Grid) -> bool {
+    grid.rows.len() > CELLS
+}
+
+fn hop_row(grid: &Grid, hop: usize, axis: Axis, links: &Links, selected: Option<&Row>) -> HopRow {
+    let expected: BTreeMap<i64, u64> =
+        grid.hop(hop).map(|(row, _)| (row.from_ms, row.count(hop).map_or(0, |c| c.n))).collect();
+    let step = |w: &chaperone_collector::query::HopWindow| {
+        tint(look::amount(w), expected.get(&w.window_ms).copied().unwrap_or(0))
+    };
+    // Runs of what has no tint must not break where a count happens to differ.
+    let step = |w: &chaperone_collector::query::HopWindow| if look::amount(w) == 0 { 1 } else { step(w) };
+    let windows = grid.hop(hop).map(|(_, w)| w);
+    let runs = if is_condensed(grid) {
+        strip::condense(windows, axis, i64::try_from(CELLS).unwrap_or(i64::MAX), step)
+    } else {
+        strip::runs(windows, step)
+    };
+    let (from, to) = grid.hop_names(hop);
+    let counted: Vec<&Row> = grid.rows.iter().filter(|r| r.is_counted()).collect();
+    let sums = Sums::of(counted.iter().copied(), hop);
+    let worst = look::worst(grid.hop(hop).map(|(_, w)| Look::of(w)));
+    HopRow {
+        name: format!("{from} → {to}"),
+        sub: tally(grid, hop),
+        marks: strip::marks(&runs, axis, mark_text),
+        cells: runs.iter().map(|run| cell(run, axis, links)).collect(),
+        total: match worst {
+            Some(Look::NoReport) => Span::of(Look::NoReport, "unknown"),
+            _ if counted.is_empty() => Span { class: "quiet", text: "–".to_owned() },
+            Some(look) if look.is_trouble() || look == Look::ReRead => {
+                Span::of(sums.look(look), sums.value(short_signed))
+            }
+            _ => Span { class: "quiet", text: sums.value(short_signed) },
+        },
+        selected: selected.and_then(|r| r.hop(hop)).is_some_and(|w| Look::of(w).is_trouble()),
+    }
+}
+
+fn mark_text(look: Look, amount: u64) -> String {
+    match look {
+        Look::Missing | Look::Surplus if amount > 0 => short(amount),
+        Look::ReRead if amount > 0 => format!("{} re-read", short(amount)),
+        Look::Mixed => "mixed".to_owned(),
+        _ => String::new(),
+    }
+}
+
+/// `17 delayed, 1 mixed`: how many windows are not proven.
+fn tally(grid: &Grid, hop: usize) -> String {
+    let mut by_look: BTreeMap<Look, u64> = BTreeMap::new();
+    for (_, window) in grid.hop(hop) {
+        *by_look.entry(Look::of(window)).or_default() += 1;
+    }
+    let proven = by_look.remove(&Look::Proven).unwrap_or(0);
+    if by_look.keys().any(|l| !l.is_pending()) {
+        by_look.remove(&Look::Open);
+    }
+    if by_look.keys().all(|l| l.is_pending()) && proven > 0 {
+        return format!("{} proven", count(proven));
+    }
+    let parts: Vec<String> = by_look.iter().take(2).map(|(look, n)| format!("{} {}", count(*n), look.word())).collect();
+    if parts.is_empty() { "nothing counted".to_owned() } else { parts.join(", ") }
+}
+
+fn cell(run: &Run, axis: Axis, links: &Links) -> Cell {
+    let when = links.zone.span(run.from_ms, run.to_ms);
+    let what = match (run.look, run.amount) {
+        (Look::Missing, n) => format!("missing {}", crate::format::signed(crate::format::minus(n))),
+        (Look::Surplus | Look::ReRead, n) => format!("{} +{}", run.look.word(), count(n)),
+        (Look::Delayed | Look::Overdue, n) => format!("{} {}", run.look.word(), count(n)),
+        (Look::Mixed, _) => "mixed: counts agree, ids do not".to_owned(),
+        (look, _) => look.word().to_owned(),
+    };
+    let windows = if run.windows > 1 { format!(", {}", plural(run.windows, "window")) } else { String::new() };
+    Cell {
+        title: format!("{when} {what}{windows}"),
+        href: links.window(Some(run.last_ms)),
+        is_run: run.windows > 1,
+        trouble: run.look.is_trouble(),
+        x: axis.x(run.from_ms),
+        width: axis.width(run.from_ms, run.to_ms),
+        shapes: strip::shapes(run.look, run.step, MATRIX),
+    }
+}
+
+/// The line through every plot.
+#[derive(Debug, Clone)]
+pub(crate) struct Selected {
+    pub(crate) middle: String,
+    pub(crate) x: String,
+    pub(crate) width: String,
+    pub(crate) clock: String,
+}
+
+pub(crate) fn selected(row: &Row, axis: Axis, zone: Zone) -> Selected {
+    Selected {
+        middle: axis.x(i64::midpoint(row.from_ms, row.to_ms)),
+        x: axis.x(row.from_ms),
+        width: axis.width(row.from_ms, row.to_ms),
+        clock: zone.clock(row.from_ms),
+    }
+}

@@ -1,0 +1,224 @@
+//! A store in memory for tests and for the preview: rows are put in, and every query is a filter over them.
+#![allow(dead_code, reason = "shared by binaries that each use a part of it")]
+
+pub(crate) mod scene;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chaperone_audit::clock::ManualClock;
+use chaperone_collector::batch::{Applied, AuditPartition, Batch};
+use chaperone_collector::query::{
+    HopWindow, PartitionState, Quarantined, ReporterState, StageWindow, Status, TopicSummary, WindowQuery,
+};
+use chaperone_collector::store::Answer;
+use chaperone_collector::{
+    Claim, ClaimRequest, Pipeline, Pipelines, Stage, StageKind, Store, StoreError, TopicPattern, Verdict,
+};
+use chaperone_web::{WebConfig, WebState};
+use tokio::sync::watch;
+
+/// Saturday, 2026-11-21T12:49:58Z.
+pub(crate) const NOW_MS: i64 = 1_795_265_398_000;
+pub(crate) const WIDTH_MS: i64 = 10_000;
+
+/// Rows, as they would be read.
+pub(crate) struct FakeStore {
+    pub(crate) windows: Vec<HopWindow>,
+    pub(crate) counts: Vec<StageWindow>,
+    pub(crate) topics: Vec<TopicSummary>,
+    pub(crate) reporters: Vec<ReporterState>,
+    pub(crate) partitions: HashMap<String, Vec<PartitionState>>,
+    pub(crate) revision: watch::Sender<u64>,
+    /// Every question fails, with words that no reader may see.
+    pub(crate) broken: bool,
+    /// Every question takes for ever.
+    pub(crate) hangs: bool,
+}
+
+impl Default for FakeStore {
+    fn default() -> Self {
+        Self {
+            windows: Vec::new(),
+            counts: Vec::new(),
+            topics: Vec::new(),
+            reporters: Vec::new(),
+            partitions: HashMap::new(),
+            revision: watch::Sender::new(41),
+            broken: false,
+            hangs: false,
+        }
+    }
+}
+
+impl FakeStore {
+    fn answer<T: Send + 'static>(&self, value: T) -> Answer<'_, T> {
+        let (broken, hangs) = (self.broken, self.hangs);
+        Box::pin(async move {
+            if hangs {
+                std::future::pending::<()>().await;
+            }
+            if broken {
+                let source = "SELECT secret FROM windows: disk I/O error".into();
+                return Err(StoreError::Database { path: "/var/lib/hidden.sqlite".into(), action: "read", source });
+            }
+            Ok(value)
+        })
+    }
+}
+
+/// Readers never write.
+fn refuse<'a, T: Send + 'a>() -> Answer<'a, T> {
+    Box::pin(async { Err(StoreError::Stopped) })
+}
+
+fn wanted(query: &WindowQuery, topic: &str, window_ms: i64) -> bool {
+    query.topic.as_deref().is_none_or(|t| t == topic) && (query.from_ms..query.to_ms).contains(&window_ms)
+}
+
+fn limit<T: Clone>(query: &WindowQuery, rows: impl Iterator<Item = T>) -> Vec<T> {
+    rows.take(query.limit.map_or(usize::MAX, |l| l as usize)).collect()
+}
+
+impl Store for FakeStore {
+    fn apply(&self, _: Batch) -> Answer<'_, Applied> {
+        refuse()
+    }
+    fn audit_next<'a>(&'a self, _: &'a str, _: &'a str) -> Answer<'a, Vec<(i32, i64)>> {
+        refuse()
+    }
+    fn audit_through(&self, _: Vec<(AuditPartition, i64)>) -> Answer<'_, ()> {
+        refuse()
+    }
+    fn claim(&self, _: ClaimRequest) -> Answer<'_, Claim> {
+        refuse()
+    }
+    fn partitions<'a>(&'a self, stage: &'a str) -> Answer<'a, Vec<PartitionState>> {
+        self.answer(self.partitions.get(stage).cloned().unwrap_or_default())
+    }
+    fn judge<'a>(&'a self, _: i64, _: &'a Pipelines) -> Answer<'a, u64> {
+        refuse()
+    }
+    fn windows(&self, query: WindowQuery) -> Answer<'_, Vec<HopWindow>> {
+        self.answer(limit(&query, self.windows.iter().filter(|w| wanted(&query, &w.topic, w.window_ms)).cloned()))
+    }
+    fn stage_windows(&self, query: WindowQuery) -> Answer<'_, Vec<StageWindow>> {
+        self.answer(limit(&query, self.counts.iter().filter(|w| wanted(&query, &w.topic, w.window_ms)).cloned()))
+    }
+    fn topics(&self, query: WindowQuery) -> Answer<'_, Vec<TopicSummary>> {
+        let all = self.topics.iter().filter(|t| query.topic.as_deref().is_none_or(|name| name == t.topic));
+        self.answer(limit(&query, all.cloned()))
+    }
+    fn reporters(&self, _: i64) -> Answer<'_, Vec<ReporterState>> {
+        self.answer(self.reporters.clone())
+    }
+    fn quarantined(&self, _: u32) -> Answer<'_, Vec<Quarantined>> {
+        self.answer(Vec::new())
+    }
+    fn status(&self) -> Answer<'_, Status> {
+        self.answer(Status { revision: *self.revision.borrow(), read: 7, applied: 7, ..Status::default() })
+    }
+    fn revisions(&self) -> watch::Receiver<u64> {
+        self.revision.subscribe()
+    }
+}
+
+/// A state over a store, and the ends by which a test moves it.
+pub(crate) struct Bench {
+    pub(crate) state: WebState,
+    pub(crate) problems: watch::Sender<Vec<String>>,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) store: Arc<FakeStore>,
+}
+
+pub(crate) fn bench(store: FakeStore, pipelines: Pipelines) -> Bench {
+    let (problems, problems_seen) = watch::channel(Vec::new());
+    let clock = Arc::new(ManualClock::new(NOW_MS));
+    let store = Arc::new(store);
+    let state = WebState {
+        store: Arc::<FakeStore>::clone(&store),
+        pipelines: watch::channel(Arc::new(pipelines)).1,
+        clock: Arc::<ManualClock>::clone(&clock),
+        problems: problems_seen,
+        version: "0.1.0-test",
+    };
+    Bench { state, problems, clock, store }
+}
+
+/// Quick limits, so that no test waits.
+pub(crate) fn config() -> WebConfig {
+    WebConfig {
+        max_sse_clients: 2,
+        request_timeout: Duration::from_millis(500),
+        event_interval: Duration::ZERO,
+        ..WebConfig::default()
+    }
+}
+
+/// A pipeline of these stages for the topics of one pattern.
+pub(crate) fn pipeline(name: &str, cluster: &str, pattern: &str, stages: &[&str]) -> Pipeline {
+    let stage = |name: &&str| Stage {
+        name: (*name).to_owned(),
+        kind: if name.starts_with("kafka:") { StageKind::Kafka } else { StageKind::Client },
+        complete: true,
+        at_least_once: name.starts_with("consumer:"),
+    };
+    Pipeline {
+        name: name.to_owned(),
+        cluster: cluster.to_owned(),
+        topics: vec![TopicPattern::parse(pattern).expect("pattern")],
+        stages: stages.iter().map(stage).collect(),
+        grace: Duration::from_secs(10),
+        silent_after: Duration::from_secs(30),
+    }
+}
+
+/// One verdict.
+pub(crate) fn hop(topic: &str, stages: (&str, &str), window_ms: i64, verdict: Verdict) -> HopWindow {
+    HopWindow {
+        topic: topic.to_owned(),
+        from_stage: stages.0.to_owned(),
+        to_stage: stages.1.to_owned(),
+        window_ms,
+        width_ms: WIDTH_MS,
+        verdict,
+        missing_min: 0,
+        surplus_min: 0,
+        delayed: 0,
+        caveats: Vec::new(),
+        why: format!("because of {verdict}"),
+        settled_ms: (!verdict.is_pending()).then_some(window_ms + 22_000),
+        amendments: 0,
+    }
+}
+
+/// One count of a stage that only sees.
+pub(crate) fn seen(topic: &str, stage: &str, window_ms: i64, n: u64) -> StageWindow {
+    StageWindow {
+        topic: topic.to_owned(),
+        stage: stage.to_owned(),
+        window_ms,
+        width_ms: WIDTH_MS,
+        n,
+        acked: 0,
+        failed: 0,
+        bytes: n * 200,
+        f_in: chaperone_audit::Fingerprint::ZERO,
+        hist: chaperone_audit::Histogram::new(),
+        last_ms: window_ms + WIDTH_MS,
+    }
+}
+
+/// One topic of the list.
+pub(crate) fn summary(topic: &str, stages: &[&str], worst: Verdict) -> TopicSummary {
+    TopicSummary {
+        topic: topic.to_owned(),
+        stages: stages.iter().map(|s| (*s).to_owned()).collect(),
+        worst,
+        missing_min: 0,
+        surplus_min: 0,
+        delayed: 0,
+        complete_through_ms: Some(NOW_MS - 38_000),
+    }
+}

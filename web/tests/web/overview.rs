@@ -1,0 +1,103 @@
+use chaperone_collector::{Pipelines, Verdict};
+
+use super::*;
+use fake::{FakeStore, NOW_MS, bench, config, hop, summary};
+
+#[tokio::test]
+async fn topics_come_worst_first_with_word_number_and_time() {
+    let (router, _bench) = scene();
+    let page = get(&router, "/?from=now-30m").await;
+    assert!(page.has("6 of 15 topics need a look"));
+    let order = [
+        "rides.events",
+        "payments.captured",
+        "notify.push",
+        "driver.locations",
+        "eats.orders",
+        "support.tickets",
+        "eats.menus",
+        "search.queries",
+        "freight.loads",
+        "fraud.signals",
+    ];
+    let at: Vec<Option<usize>> = order.iter().map(|t| page.body.find(&format!(">{t}</a>"))).collect();
+    assert!(at.iter().all(Option::is_some) && at.is_sorted(), "{at:?}");
+    assert!(
+        page.has("href=\"/t/sjc/rides.events?from=now-30m&#38;to=now&#38;tz=UTC\"")
+            || page.has("href=\"/t/sjc/rides.events?from=now-30m&amp;to=now&amp;tz=UTC\"")
+    );
+    for text in ["<span class=\"c-missing\">−37</span>", "12:46:30", "3 m 28 s ago", "9 topics without trouble"] {
+        assert!(page.has(text), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_known_is_never_zero() {
+    let store = FakeStore {
+        topics: [
+            Verdict::NoReport,
+            Verdict::Unproven,
+            Verdict::Uncertain,
+            Verdict::Mixed,
+            Verdict::Overdue,
+            Verdict::Open,
+        ]
+        .map(|v| {
+            let mut s = summary(v.as_str(), &["a", "b"], v);
+            s.delayed = u64::from(v == Verdict::Overdue) * 9;
+            s
+        })
+        .to_vec(),
+        ..FakeStore::default()
+    };
+    let router = app(bench(store, Pipelines::default()).state, config());
+    let page = get(&router, "/").await;
+    for (topic, said) in [
+        ("no_report", "unknown"),
+        ("unproven", "0 … ?"),
+        ("uncertain", "0 … ?"),
+        ("mixed", "masked"),
+        ("overdue", "0 … 9"),
+        ("open", "–"),
+    ] {
+        let row = page.body.split("<tr").find(|r| r.contains(&format!(">{topic}</span>"))).expect("row");
+        let missing = row.split("data-head=\"missing\">").nth(1).and_then(|t| t.split("</td>").next()).expect("cell");
+        assert!(missing.contains(said), "{topic}: {missing}");
+    }
+    assert!(page.has("no pipeline matches it now"), "a topic without a page has no link");
+}
+
+#[tokio::test]
+async fn an_open_window_at_the_end_does_not_hide_the_rest() {
+    let rows =
+        vec![hop("t", ("a", "b"), NOW_MS - 40_000, Verdict::Ok), hop("t", ("a", "b"), NOW_MS - 8_000, Verdict::Open)];
+    let store =
+        FakeStore { windows: rows, topics: vec![summary("t", &["a", "b"], Verdict::Open)], ..FakeStore::default() };
+    let router = app(bench(store, Pipelines::default()).state, config());
+    let page = get(&router, "/").await;
+    assert!(page.has("</svg>proven</span>") && page.has("Every message of every settled window is proven"));
+}
+
+#[tokio::test]
+async fn an_empty_store_says_what_to_do() {
+    let router = app(bench(FakeStore::default(), Pipelines::default()).state, config());
+    let page = get(&router, "/").await;
+    assert_eq!(page.status, StatusCode::OK);
+    for text in ["No topic has been counted yet", "No pipeline is configured", "chaperone demo"] {
+        assert!(page.has(text), "{text}");
+    }
+    assert!(!page.has("<table"));
+    let router = app(bench(FakeStore::default(), fake::scene::pipelines()).state, config());
+    assert!(get(&router, "/").await.has("Configured: <b>main</b>, <b>eats</b>"));
+}
+
+#[tokio::test]
+async fn a_process_that_is_not_ready_says_so_on_every_page() {
+    let (router, bench) = scene();
+    assert!(!get(&router, "/").await.has("class=\"banner\""));
+    bench.problems.send_replace(vec!["audit topic <b>x</b> was last read 48 s ago".into()]);
+    for path in ["/", "/t/sjc/rides.events", "/nope"] {
+        let page = get(&router, path).await;
+        assert!(page.has("<b>stale:</b>") && page.has("was last read 48 s ago") && !page.has("<b>x</b>"), "{path}");
+    }
+}
