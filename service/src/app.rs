@@ -1,0 +1,197 @@
+//! The process wired together: the only file that names every part.
+//!
+//! [`App::build`] opens the store, takes the port and starts intake and taps; [`App::run`] serves and judges until told
+//! to stop. Everything from outside is a parameter (configuration, clock, shutdown), so that a demo or a test can run
+//! it inside its own process.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chaperone_audit::Clock;
+use chaperone_collector::{Pipelines, SqliteStore, Store};
+use chaperone_web::{WebConfig, WebState};
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use crate::config::Config;
+use crate::exit::{Code, Failure};
+use crate::intake::{self, Intake};
+use crate::problems::Problems;
+use crate::tap::{self, Shared, Tap};
+
+/// How often windows are judged.
+const JUDGE_EVERY: Duration = Duration::from_millis(500);
+/// How long taps may take to send what they counted.
+const TAPS_DEADLINE: Duration = Duration::from_secs(12);
+/// How long intake may take to apply what it read.
+const INTAKE_DEADLINE: Duration = Duration::from_secs(8);
+/// How long open pages may take to be answered at the end.
+const WEB_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Which parts run in this process.
+#[derive(Debug, Clone, Copy)]
+pub struct Parts {
+    /// Taps as well; `false` where they run in processes of their own.
+    pub taps: bool,
+}
+
+/// A process that is ready to serve.
+pub struct App {
+    shared: Shared,
+    problems: watch::Receiver<Vec<String>>,
+    pipelines: watch::Sender<Arc<Pipelines>>,
+    listener: TcpListener,
+    address: SocketAddr,
+    intakes: Vec<Intake>,
+    taps: Vec<Tap>,
+}
+
+impl App {
+    /// Opens, binds and starts. Brokers are not waited for.
+    ///
+    /// # Errors
+    /// [`Code::CannotWrite`] for the store, [`Code::Unavailable`] for the port, [`Code::Configuration`] for librdkafka.
+    pub async fn build(config: Config, clock: Arc<dyn Clock>, parts: Parts) -> Result<Self, Failure> {
+        let listener = TcpListener::bind(config.listen)
+            .await
+            .map_err(|e| Failure::new(Code::Unavailable, format!("web.listen {}: {e}; choose another port", config.listen)))?;
+        let address = listener
+            .local_addr()
+            .map_err(|e| Failure::new(Code::Unavailable, format!("web.listen {}: {e}", config.listen)))?;
+        let (problems_list, problems) = Problems::new();
+        let store: Arc<dyn Store> = Arc::new(open_store(&config)?);
+        let shared = Shared { store, runtime: Handle::current(), clock, problems: problems_list };
+        let mut intakes = Vec::new();
+        for settings in intake::Settings::of(&config) {
+            intakes.push(Intake::start(settings, shared.clone())?);
+        }
+        let taps = if parts.taps { start_taps(&config, None, &shared)? } else { Vec::new() };
+        let (pipelines, _) = watch::channel(Arc::clone(&config.pipelines));
+        Ok(Self { shared, problems, pipelines, listener, address, intakes, taps })
+    }
+
+    /// Where the dashboard is.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+    /// Truth at rest.
+    pub fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.shared.store)
+    }
+    /// What is wrong now.
+    pub fn problems(&self) -> watch::Receiver<Vec<String>> {
+        self.problems.clone()
+    }
+
+    /// Serves and judges until `shutdown`, then stops in order: taps, intake, judge, dashboard.
+    ///
+    /// # Errors
+    /// When the listener fails.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), Failure> {
+        let judge = tokio::spawn(judge(self.shared.clone(), self.pipelines.subscribe()));
+        let (stop_web, stopping) = watch::channel(false);
+        let state = WebState {
+            store: Arc::clone(&self.shared.store),
+            pipelines: self.pipelines.subscribe(),
+            clock: Arc::clone(&self.shared.clock),
+            problems: self.problems,
+            version: env!("CARGO_PKG_VERSION"),
+        };
+        let served = serve(self.listener, state, stopping);
+        let mut web = tokio::spawn(served);
+        let ended = tokio::select! {
+            () = shutdown => None,
+            early = &mut web => Some(early),
+        };
+        tracing::info!("stopping");
+        stop_parts(self.taps, self.intakes).await;
+        judge.abort();
+        // Event streams end when nobody can report problems any more.
+        drop(self.shared);
+        stop_web.send_replace(true);
+        let result = match ended {
+            Some(early) => early,
+            None => match tokio::time::timeout(WEB_DEADLINE, &mut web).await {
+                Ok(result) => result,
+                Err(_) => {
+                    web.abort();
+                    return Ok(());
+                }
+            },
+        };
+        match result {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(e)) => Err(Failure::new(Code::Unavailable, format!("the dashboard: {e}"))),
+            Err(e) => Err(Failure::new(Code::Software, format!("the dashboard: {e}"))),
+        }
+    }
+}
+
+async fn serve(listener: TcpListener, state: WebState, mut stopping: watch::Receiver<bool>) -> std::io::Result<()> {
+    let router = chaperone_web::app(state, WebConfig::default());
+    let stop = async move {
+        // An error means that the sender is gone: the end as well.
+        if stopping.wait_for(|stop| *stop).await.is_err() {
+            tracing::debug!("the dashboard's owner is gone");
+        }
+    };
+    axum::serve(listener, router).with_graceful_shutdown(stop).await
+}
+
+async fn judge(shared: Shared, pipelines: watch::Receiver<Arc<Pipelines>>) {
+    let mut every = tokio::time::interval(JUDGE_EVERY);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        let current = Arc::clone(&pipelines.borrow());
+        let judged = shared.store.judge(shared.clock.now_ms(), &current).await;
+        shared.problems.note("store judge", judged.err().map(|e| format!("{e}; verdicts wait")));
+    }
+}
+
+/// Opens the store, making its directory if need be.
+///
+/// # Errors
+/// [`Code::CannotWrite`], naming what cannot be written.
+pub fn open_store(config: &Config) -> Result<SqliteStore, Failure> {
+    make_private(&config.data_dir)?;
+    SqliteStore::open(config.store_path()).map_err(|e| Failure::new(Code::CannotWrite, e.to_string()))
+}
+
+fn make_private(dir: &Path) -> Result<(), Failure> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    std::fs::DirBuilder::new()
+        .mode(0o700)
+        .create(dir)
+        .map_err(|e| Failure::new(Code::CannotWrite, format!("data_dir {}: cannot make it: {e}", dir.display())))
+}
+
+/// Starts the taps of a configuration, all or those of one cluster.
+///
+/// # Errors
+/// When librdkafka refuses a property.
+pub fn start_taps(config: &Config, only: Option<&str>, shared: &Shared) -> Result<Vec<Tap>, Failure> {
+    tap::Settings::of(config, only).into_iter().map(|s| Tap::start(s, shared.clone())).collect()
+}
+
+/// Stops taps, then intake, each with a deadline.
+pub async fn stop_parts(taps: Vec<Tap>, intakes: Vec<Intake>) {
+    let stopped = tokio::task::spawn_blocking(move || {
+        taps.iter().for_each(Tap::stop);
+        let deadline = Instant::now() + TAPS_DEADLINE;
+        taps.into_iter().for_each(|tap| tap.join(deadline));
+        intakes.iter().for_each(Intake::stop);
+        let deadline = Instant::now() + INTAKE_DEADLINE;
+        intakes.into_iter().for_each(|intake| intake.join(deadline));
+    });
+    if let Err(e) = stopped.await {
+        tracing::error!("stopping: {e}");
+    }
+}

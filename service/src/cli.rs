@@ -1,0 +1,144 @@
+//! The command line: one file a verb.
+
+pub mod check_config;
+pub mod demo;
+pub mod init;
+pub mod inspect;
+pub mod print_config;
+pub mod run;
+pub mod schema;
+pub mod tap;
+mod version;
+
+use std::future::Future;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use crate::config::{Config, System};
+use crate::exit::{Code, Failure};
+
+/// Exactly-once auditing of Kafka pipelines.
+#[derive(Debug, Parser)]
+#[command(name = "chaperone", disable_help_subcommand = true, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// Prints the version.
+    #[arg(short = 'V', long)]
+    version: bool,
+    /// With --version: also the commit and the libraries, as one line of JSON.
+    #[arg(long, requires = "version")]
+    json: bool,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Writes a configuration file to edit.
+    Init(init::Init),
+    /// Checks a configuration file; with --connect also the clusters, their ACLs, the directory and the port.
+    CheckConfig(check_config::CheckConfig),
+    /// Prints the configuration in effect, with the defaults filled in.
+    PrintConfig(print_config::PrintConfig),
+    /// What the configuration file may hold.
+    Config(schema::ConfigVerb),
+    /// Runs taps, intake, store and dashboard.
+    Run(run::Run),
+    /// Runs only taps, on the store of a running `chaperone run --no-taps`.
+    Tap(tap::Tap),
+    /// Runs everything on this machine without Kafka, with faults that are announced and then seen.
+    Demo(demo::Demo),
+    #[command(hide = true)]
+    DemoStage(demo::DemoStage),
+    /// Answers what chaperone makes of a line of JSON, with the functions that it runs on.
+    Inspect(inspect::Inspect),
+}
+
+/// An answer on standard output. A reader that has gone away is a failure, not a panic.
+fn print(text: &str) -> Result<(), Failure> {
+    let written = writeln!(std::io::stdout(), "{text}");
+    written.map_err(|e| Failure::new(Code::Unavailable, format!("cannot write to standard output: {e}")))
+}
+
+/// Where the configuration is.
+#[derive(Debug, Args)]
+struct ConfigFile {
+    /// Configuration file (TOML).
+    #[arg(long, value_name = "FILE", env = "CHAPERONE_CONFIG")]
+    config: PathBuf,
+}
+
+impl ConfigFile {
+    fn load(&self) -> Result<Config, Failure> {
+        Ok(Config::load(Path::new(&self.config), &System)?)
+    }
+}
+
+impl Cli {
+    /// Reads the command line. `Ok(None)`: help or version was asked for and printed.
+    ///
+    /// # Errors
+    /// [`Code::Usage`] with what is wrong and what is allowed.
+    pub fn read() -> Result<Option<Self>, Failure> {
+        match Self::try_parse() {
+            Ok(cli) => Ok(Some(cli)),
+            Err(e) if e.use_stderr() => {
+                let text = e.render().to_string();
+                Err(Failure::new(Code::Usage, text.trim_start_matches("error: ").trim_end()))
+            }
+            Err(e) => {
+                e.print().map_err(|io| Failure::new(Code::Unavailable, format!("cannot write to standard output: {io}")))?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Does it.
+    ///
+    /// # Errors
+    /// With the code to end with.
+    pub fn run(self) -> Result<(), Failure> {
+        let Some(verb) = self.verb else {
+            if self.version {
+                return print(&if self.json { version::json() } else { version::plain() });
+            }
+            let command = Self::command();
+            let verbs: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+            let verbs = verbs.join(", ");
+            return Err(Failure::new(Code::Usage, format!("what to do? One of: {verbs}; `chaperone --help` explains them")));
+        };
+        match verb {
+            Verb::Init(init) => init.run(),
+            Verb::CheckConfig(check) => check.run(),
+            Verb::PrintConfig(print) => print.run(),
+            Verb::Config(config) => config.run(),
+            Verb::Run(run) => run.run(),
+            Verb::Tap(tap) => tap.run(),
+            Verb::Demo(demo) => demo.run(),
+            Verb::DemoStage(stage) => stage.run(),
+            Verb::Inspect(inspect) => inspect.run(),
+        }
+    }
+}
+
+/// Runs a future on a runtime of its own. Threads that are left behind do not hold up the end.
+fn block_on(future: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|e| run::runtime(&e))?;
+    let result = runtime.block_on(future);
+    runtime.shutdown_background();
+    result
+}
+
+/// Ends with the first SIGTERM or SIGINT.
+fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).map_err(|e| run::runtime(&e))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| run::runtime(&e))?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}

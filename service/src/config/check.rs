@@ -1,0 +1,357 @@
+//! From the file's shape to a [`Config`]: fills in defaults, resolves names and references, and lists every mistake.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chaperone_audit::wire::DEFAULT_TOPIC;
+use chaperone_audit::{Rule, Width};
+use chaperone_collector::{Pipeline, Pipelines, Stage, StageKind, TopicPattern};
+
+use super::file::{self, Scalar};
+use super::references::{self, Lookup};
+use super::{Audit, Cluster, Config, ConfigError, Properties, StagePattern, Tap, Widths, suggestion};
+
+/// librdkafka properties that the counts depend on, and what to say instead.
+const OWNED: [(&str, &str); 20] = [
+    ("bootstrap.servers", "write bootstrap_servers beside it"),
+    ("metadata.broker.list", "write bootstrap_servers beside it"),
+    ("group.id", "write tap.group"),
+    ("group.instance.id", "static membership can stall a tap for days"),
+    ("group.protocol", "partitions are claimed in the store; the group is only a hint"),
+    ("partition.assignment.strategy", "partitions are claimed in the store; the group is only a hint"),
+    ("enable.auto.commit", "offsets are kept in the store"),
+    ("enable.auto.offset.store", "offsets are kept in the store"),
+    ("auto.offset.reset", "write tap.start; later starts go on where the store stands"),
+    ("enable.partition.eof", "it is not used"),
+    ("isolation.level", "write tap.isolation"),
+    ("check.crcs", "it is always on"),
+    ("acks", "reports are always acknowledged by all replicas"),
+    ("request.required.acks", "reports are always acknowledged by all replicas"),
+    ("enable.idempotence", "it is always on"),
+    ("transactional.id", "reports are exactly-once without transactions"),
+    ("compression.type", "reports are always compressed with zstd"),
+    ("compression.codec", "reports are always compressed with zstd"),
+    ("delivery.report.only.error", "it would turn silence into success"),
+    ("log_level", "use RUST_LOG"),
+];
+
+/// The least silence that tells a dead reporter from a slow one: three heartbeats.
+const SILENT_AFTER_MIN: Duration = Duration::from_secs(6);
+const GRACE_MAX: Duration = Duration::from_secs(3600);
+const RETENTION_MIN: Duration = Duration::from_secs(3600);
+
+/// Mistakes found so far.
+#[derive(Default)]
+struct Mistakes(Vec<String>);
+
+impl Mistakes {
+    fn add(&mut self, path: impl std::fmt::Display, problem: impl std::fmt::Display) {
+        self.0.push(format!("{path}: {problem}"));
+    }
+    /// The value, or the mistake noted.
+    fn take<T>(&mut self, path: impl std::fmt::Display, answer: Result<T, String>) -> Option<T> {
+        answer.map_err(|problem| self.add(path, problem)).ok()
+    }
+}
+
+/// Checks a file.
+///
+/// # Errors
+/// All mistakes.
+pub fn check(file: file::File, lookup: &dyn Lookup) -> Result<Config, ConfigError> {
+    let mut m = Mistakes::default();
+    if file.data_dir == Path::new("") {
+        m.add("data_dir", "is empty; name a directory");
+    }
+    let seed = |text: &str| references::resolve(text, lookup).and_then(|s| parse_seed(&s));
+    let seed = file.seed.as_deref().map_or(Some(0), |text| m.take("seed", seed(text)));
+    let listen = m.take("web.listen", parse_listen(file.web.listen.as_deref()));
+    if file.kafka.0.is_empty() {
+        m.add("kafka", "no cluster is configured; add [kafka.NAME] with bootstrap_servers");
+    }
+    let mut clusters: Vec<Cluster> = Vec::new();
+    for (name, raw) in file.kafka.0 {
+        let cluster = cluster(&name, raw, lookup, &mut m);
+        clusters.push(cluster);
+    }
+    default_audit(&mut clusters);
+    tap_targets(&mut clusters, &mut m);
+    let mut pipelines = Vec::new();
+    let mut widths = Vec::new();
+    for (name, raw) in file.pipeline.0 {
+        let (pipeline, width) = pipeline(&name, &raw, &clusters, &mut m);
+        widths.extend(pipeline.topics.iter().map(|t| (t.clone(), width)));
+        pipelines.push(pipeline);
+    }
+    match (seed, listen) {
+        (Some(seed), Some(listen)) if m.0.is_empty() => Ok(Config {
+            data_dir: file.data_dir,
+            rule: Rule::new(seed),
+            listen,
+            clusters,
+            pipelines: Arc::new(Pipelines(pipelines)),
+            widths: Widths(widths),
+        }),
+        _ => Err(ConfigError { mistakes: m.0 }),
+    }
+}
+
+fn parse_seed(text: &str) -> Result<u64, String> {
+    let wrong = || format!("must be 16 hex digits, for example {:016x}; it has {} characters", 0x5eed, text.len());
+    if text.len() != 16 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Err(wrong());
+    }
+    u64::from_str_radix(text, 16).map_err(|_| wrong())
+}
+
+fn parse_listen(text: Option<&str>) -> Result<SocketAddr, String> {
+    let Some(text) = text else {
+        return Ok((Ipv4Addr::LOCALHOST, 8080).into());
+    };
+    let numeric = text.replacen("localhost:", "127.0.0.1:", 1);
+    let address: SocketAddr =
+        numeric.parse().map_err(|_| format!("'{text}' is not ADDRESS:PORT, for example 127.0.0.1:8080"))?;
+    let loopback = match address.ip() {
+        IpAddr::V4(ip) => ip.is_loopback(),
+        IpAddr::V6(ip) => ip.is_loopback(),
+    };
+    if !loopback {
+        return Err(format!(
+            "'{text}' is open to other machines, and there is no authentication yet; listen on 127.0.0.1 and put an authenticating proxy in front"
+        ));
+    }
+    Ok(address)
+}
+
+fn cluster(name: &str, raw: file::Kafka, lookup: &dyn Lookup, m: &mut Mistakes) -> Cluster {
+    let path = format!("kafka.{name}");
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) {
+        m.add(&path, "a cluster's name has 1 to 64 characters of A-Z a-z 0-9 . _ -");
+    }
+    let servers = m.take(format!("{path}.bootstrap_servers"), bootstrap_servers(&raw.bootstrap_servers));
+    let properties = properties(&path, raw.properties, lookup, m);
+    let tap = raw.tap.map(|t| tap(name, &path, t, m));
+    let audit = raw.audit.map(|a| audit(&path, a, m));
+    let bootstrap_servers = servers.unwrap_or_default();
+    Cluster { name: name.to_owned(), bootstrap_servers, datacenter: raw.datacenter, properties, tap, audit }
+}
+
+fn bootstrap_servers(text: &str) -> Result<String, String> {
+    let servers: Vec<&str> = text.split(',').map(str::trim).filter(|s| !s.is_empty()).collect();
+    if servers.is_empty() {
+        return Err("is empty; write host:port, several separated by commas".to_owned());
+    }
+    for server in &servers {
+        let port = server.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
+        if port.is_none_or(|(host, port)| host.is_empty() || port == 0) {
+            return Err(format!("'{server}' is not host:port"));
+        }
+    }
+    Ok(servers.join(","))
+}
+
+fn properties(
+    path: &str,
+    raw: std::collections::BTreeMap<String, Scalar>,
+    lookup: &dyn Lookup,
+    m: &mut Mistakes,
+) -> Properties {
+    let mut properties = Properties::default();
+    for (key, value) in raw {
+        let path = format!("{path}.properties.\"{key}\"");
+        if let Some((_, instead)) = OWNED.iter().find(|(owned, _)| *owned == key) {
+            m.add(path, format!("is chaperone's own: {instead}"));
+            continue;
+        }
+        let value = match value {
+            Scalar::Bool(v) => Some(v.to_string()),
+            Scalar::Int(v) => Some(v.to_string()),
+            Scalar::Float(v) => Some(v.to_string()),
+            Scalar::Text(v) => m.take(path, references::resolve(&v, lookup)),
+        };
+        properties.0.extend(value.map(|v| (key, v)));
+    }
+    properties
+}
+
+fn tap(name: &str, path: &str, raw: file::Tap, m: &mut Mistakes) -> Tap {
+    let path = format!("{path}.tap");
+    let stage = raw.stage.unwrap_or_else(|| format!("kafka:{name}"));
+    stage_name(&format!("{path}.stage"), &stage, m);
+    let topics = patterns(&format!("{path}.topics"), &raw.topics, m);
+    let group = raw.group.unwrap_or_else(|| "chaperone-tap".to_owned());
+    if group.is_empty() {
+        m.add(format!("{path}.group"), "is empty; leave it out for chaperone-tap");
+    }
+    // Resolved by `tap_targets`, when all clusters are known.
+    let audit = raw.audit.unwrap_or_default();
+    Tap { stage, topics, start: raw.start, group, audit, isolation: raw.isolation }
+}
+
+fn audit(path: &str, raw: file::Audit, m: &mut Mistakes) -> Audit {
+    let path = format!("{path}.audit");
+    let mut stages = Vec::new();
+    for (i, text) in raw.stages.unwrap_or_else(|| vec!["*".to_owned()]).iter().enumerate() {
+        if text == "*" {
+            stages.push(StagePattern::Any);
+        } else {
+            let pattern = m.take(format!("{path}.stages[{i}]"), TopicPattern::parse(text).map_err(regex_words));
+            stages.extend(pattern.map(StagePattern::Matching));
+        }
+    }
+    let audit = Audit {
+        topic: raw.topic.unwrap_or_else(|| DEFAULT_TOPIC.to_owned()),
+        partitions: raw.partitions.unwrap_or(4),
+        replication: raw.replication,
+        retention: raw.retention.map_or(Duration::from_secs(14 * 86_400), |s| s.0),
+        create: raw.create.unwrap_or(true),
+        stages,
+    };
+    if !is_topic_name(&audit.topic) {
+        m.add(format!("{path}.topic"), "a topic's name has 1 to 249 characters of A-Z a-z 0-9 . _ -");
+    }
+    if !(1..=10_000).contains(&audit.partitions) {
+        m.add(format!("{path}.partitions"), format!("is {}; allowed are 1 to 10000", audit.partitions));
+    }
+    if audit.replication.is_some_and(|r| !(1..=100).contains(&r)) {
+        m.add(format!("{path}.replication"), "allowed are 1 to 100; leave it out for the broker's default");
+    }
+    if audit.retention < RETENTION_MIN {
+        m.add(format!("{path}.retention"), "is shorter than 1h; what is not read within it is lost");
+    }
+    audit
+}
+
+/// Kafka's own rule.
+fn is_topic_name(text: &str) -> bool {
+    let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    !text.is_empty() && text.len() <= 249 && text != "." && text != ".." && text.bytes().all(legal)
+}
+
+fn stage_name(path: &str, name: &str, m: &mut Mistakes) {
+    if name.is_empty() || name.len() > 255 || name.chars().any(char::is_control) {
+        m.add(path, "a stage's name has 1 to 255 bytes without control characters");
+    }
+}
+
+fn regex_words(e: regex::Error) -> String {
+    let text = e.to_string();
+    let last = text.lines().last().unwrap_or_default();
+    format!("cannot read the regular expression: {}", last.trim_start_matches("error: "))
+}
+
+fn patterns(path: &str, texts: &[String], m: &mut Mistakes) -> Vec<TopicPattern> {
+    if texts.is_empty() {
+        m.add(path, "is empty; name a topic, or a regular expression that begins with ^");
+    }
+    let mut patterns = Vec::new();
+    for (i, text) in texts.iter().enumerate() {
+        let path = format!("{path}[{i}]");
+        if !text.starts_with('^') && !is_topic_name(text) {
+            m.add(path, format!("'{text}' is no topic name; a regular expression begins with ^"));
+            continue;
+        }
+        patterns.extend(m.take(path, TopicPattern::parse(text).map_err(regex_words)));
+    }
+    patterns
+}
+
+/// Reports need somewhere to go: where no audit topic is configured, the first cluster has the default one.
+fn default_audit(clusters: &mut [Cluster]) {
+    if clusters.iter().all(|c| c.audit.is_none())
+        && let Some(first) = clusters.first_mut()
+    {
+        first.audit = Some(audit("", file::Audit::default(), &mut Mistakes::default()));
+    }
+}
+
+/// Finds each tap's audit topic, and refuses two taps of one stage: their counts would mix.
+fn tap_targets(clusters: &mut [Cluster], m: &mut Mistakes) {
+    let with_audit: Vec<(String, Audit)> =
+        clusters.iter().filter_map(|c| Some((c.name.clone(), c.audit.clone()?))).collect();
+    let mut stages: Vec<(String, String)> = Vec::new();
+    for c in clusters {
+        let Some(tap) = &mut c.tap else { continue };
+        let path = format!("kafka.{}.tap", c.name);
+        if tap.audit.is_empty() {
+            let own = with_audit.iter().find(|(name, _)| *name == c.name).or(with_audit.first());
+            tap.audit = own.map(|(name, _)| name.clone()).unwrap_or_default();
+        }
+        match with_audit.iter().find(|(name, _)| *name == tap.audit) {
+            None => {
+                let known: Vec<&str> = with_audit.iter().map(|(name, _)| name.as_str()).collect();
+                let meant = suggestion(&tap.audit, &known);
+                m.add(format!("{path}.audit"), format!("cluster '{}' has no [audit] table{meant}", tap.audit));
+            }
+            Some((name, audit)) if !audit.allows(&tap.stage) => {
+                m.add(
+                    format!("{path}.stage"),
+                    format!("'{}' may not report there: add it to kafka.{name}.audit.stages", tap.stage),
+                );
+            }
+            Some(_) => {}
+        }
+        if let Some((other, _)) = stages.iter().find(|(_, s)| *s == tap.stage) {
+            m.add(format!("{path}.stage"), format!("'{}' is already the stage of kafka.{other}.tap", tap.stage));
+        }
+        stages.push((c.name.clone(), tap.stage.clone()));
+    }
+}
+
+fn pipeline(name: &str, raw: &file::Pipeline, clusters: &[Cluster], m: &mut Mistakes) -> (Pipeline, Width) {
+    let path = format!("pipeline.{name}");
+    let topics = patterns(&format!("{path}.topics"), &raw.topics, m);
+    if raw.stages.len() < 2 {
+        m.add(format!("{path}.stages"), "needs at least two stages; a hop is two neighbours");
+    }
+    for (i, stage) in raw.stages.iter().enumerate() {
+        stage_name(&format!("{path}.stages[{i}]"), stage, m);
+        if raw.stages.iter().take(i).any(|s| s == stage) {
+            m.add(format!("{path}.stages[{i}]"), format!("'{stage}' is there twice"));
+        }
+    }
+    let known: Vec<&str> = raw.stages.iter().map(String::as_str).collect();
+    for (key, listed) in [("complete", &raw.complete), ("at_least_once", &raw.at_least_once)] {
+        for stage in listed.iter().filter(|s| !raw.stages.contains(s)) {
+            m.add(
+                format!("{path}.{key}"),
+                format!("'{stage}' is no stage of this pipeline{}", suggestion(stage, &known)),
+            );
+        }
+    }
+    let grace = raw.grace.map_or(Duration::from_secs(10), |s| s.0);
+    if grace > GRACE_MAX {
+        m.add(format!("{path}.grace"), "is longer than 1h");
+    }
+    let silent_after = raw.silent_after.map_or(Duration::from_secs(30), |s| s.0);
+    if silent_after < SILENT_AFTER_MIN {
+        m.add(format!("{path}.silent_after"), "is shorter than 6s, three heartbeats; slow reporters would count as dead");
+    }
+    let width = raw.width.map_or(Ok(Width::default()), |s| {
+        u32::try_from(s.0.as_millis())
+            .ok()
+            .and_then(|ms| Width::try_from(ms).ok())
+            .ok_or_else(|| "allowed are 10s, 60s (or 1m) and 600s (or 10m)".to_owned())
+    });
+    let width = m.take(format!("{path}.width"), width).unwrap_or_default();
+    let tapped = |stage: &str| clusters.iter().find(|c| c.tap.as_ref().is_some_and(|t| t.stage == stage));
+    let stages: Vec<Stage> = raw
+        .stages
+        .iter()
+        .map(|stage| {
+            let kind = if tapped(stage).is_some() { StageKind::Kafka } else { StageKind::Client };
+            Stage {
+                name: stage.clone(),
+                kind,
+                complete: kind == StageKind::Kafka || raw.complete.contains(stage),
+                at_least_once: raw.at_least_once.contains(stage),
+            }
+        })
+        .collect();
+    let first_tapped = raw.stages.iter().find_map(|s| tapped(s));
+    let cluster = first_tapped.map_or_else(|| "-".to_owned(), |c| c.name.clone());
+    (Pipeline { name: name.to_owned(), cluster, topics, stages, grace, silent_after }, width)
+}

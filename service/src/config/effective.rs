@@ -1,0 +1,214 @@
+//! The configuration that is in effect, as TOML: what the file says with the defaults filled in.
+//!
+//! Hidden, which is the rule, the seed and properties whose names look secret are `…`, and references are shown as they
+//! are written, never what they refer to. Shown, the text is a configuration file that means the same.
+
+use std::time::Duration;
+
+use toml::{Table, Value};
+
+use super::file::{self, Scalar, Start};
+use super::references::Lookup;
+use super::{Cluster, Config, ConfigError, check, shape};
+
+/// Whether secrets are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Secrets {
+    /// As `…`.
+    Hidden,
+    /// As they are, references resolved.
+    Shown,
+}
+
+const HIDDEN: &str = "…";
+/// A property is secret if its name has one of these in it. Rather too many than too few.
+const SECRET: [&str; 9] = ["password", "secret", "key", "token", "jaas", "pem", "assertion", "oauthbearer.config", "kinit.cmd"];
+
+/// Whether a property's value is a secret, by its name.
+fn is_secret(property: &str) -> bool {
+    let property = property.to_ascii_lowercase();
+    SECRET.iter().any(|part| property.contains(part))
+}
+
+/// The configuration in effect.
+///
+/// # Errors
+/// See [`Config::parse`].
+pub fn effective(text: &str, lookup: &dyn Lookup, secrets: Secrets) -> Result<String, ConfigError> {
+    let file = shape(text)?;
+    let config = check::check(shape(text)?, lookup)?;
+    let mut root = Table::new();
+    root.insert("data_dir".to_owned(), config.data_dir.to_string_lossy().into_owned().into());
+    let seed = if secrets == Secrets::Shown { format!("{:016x}", config.rule.seed()) } else { HIDDEN.to_owned() };
+    root.insert("seed".to_owned(), seed.into());
+    root.insert("web".to_owned(), table([("listen", config.listen.to_string().into())]).into());
+    let mut clusters = Table::new();
+    for ((name, raw), cluster) in file.kafka.0.iter().zip(&config.clusters) {
+        clusters.insert(name.clone(), kafka(raw, cluster, secrets).into());
+    }
+    root.insert("kafka".to_owned(), clusters.into());
+    root.insert("pipeline".to_owned(), pipelines(&file, &config).into());
+    toml::to_string(&root).map_err(|e| ConfigError::one(format!("cannot write the configuration as TOML: {e}")))
+}
+
+fn table<const N: usize>(entries: [(&str, Value); N]) -> Table {
+    entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+fn texts(texts: &[String]) -> Value {
+    texts.iter().map(|t| Value::from(t.as_str())).collect::<Vec<_>>().into()
+}
+
+fn kafka(raw: &file::Kafka, cluster: &Cluster, secrets: Secrets) -> Table {
+    let mut out = table([
+        ("bootstrap_servers", cluster.bootstrap_servers.as_str().into()),
+        ("datacenter", cluster.datacenter.as_str().into()),
+    ]);
+    let properties = raw.properties.iter().map(|(key, value)| (key.clone(), property(key, value, cluster, secrets)));
+    out.insert("properties".to_owned(), properties.collect::<Table>().into());
+    if let (Some(raw), Some(tap)) = (&raw.tap, &cluster.tap) {
+        let start = match tap.start {
+            Start::End => "end",
+            Start::Earliest => "earliest",
+        };
+        let tap = table([
+            ("stage", tap.stage.as_str().into()),
+            ("topics", texts(&raw.topics)),
+            ("start", start.into()),
+            ("group", tap.group.as_str().into()),
+            ("audit", tap.audit.as_str().into()),
+            ("isolation", tap.isolation.as_str().into()),
+        ]);
+        out.insert("tap".to_owned(), tap.into());
+    }
+    if let Some(audit) = &cluster.audit {
+        let any = || vec!["*".to_owned()];
+        let stages = raw.audit.as_ref().and_then(|a| a.stages.clone()).unwrap_or_else(any);
+        let mut table = table([
+            ("topic", audit.topic.as_str().into()),
+            ("partitions", i64::from(audit.partitions).into()),
+            ("retention", span(audit.retention).into()),
+            ("create", audit.create.into()),
+            ("stages", texts(&stages)),
+        ]);
+        // Absent is the broker's own default, which nobody knows here.
+        table.extend(audit.replication.map(|r| ("replication".to_owned(), i64::from(r).into())));
+        out.insert("audit".to_owned(), table.into());
+    }
+    out
+}
+
+fn property(key: &str, raw: &Scalar, cluster: &Cluster, secrets: Secrets) -> Value {
+    if secrets == Secrets::Hidden && is_secret(key) {
+        return HIDDEN.into();
+    }
+    match raw {
+        Scalar::Bool(v) => (*v).into(),
+        Scalar::Int(v) => (*v).into(),
+        Scalar::Float(v) => (*v).into(),
+        Scalar::Text(written) if secrets == Secrets::Hidden => written.as_str().into(),
+        Scalar::Text(_) => cluster.properties.0.get(key).map(String::as_str).unwrap_or_default().into(),
+    }
+}
+
+fn pipelines(file: &file::File, config: &Config) -> Table {
+    let mut out = Table::new();
+    let mut widths = config.widths.0.iter();
+    for ((name, raw), pipeline) in file.pipeline.0.iter().zip(&config.pipelines.0) {
+        // One width a topic pattern, all equal within a pipeline.
+        let width = widths.by_ref().take(pipeline.topics.len()).last().map(|(_, width)| *width).unwrap_or_default();
+        let table = table([
+            ("topics", texts(&raw.topics)),
+            ("stages", texts(&raw.stages)),
+            ("complete", texts(&raw.complete)),
+            ("at_least_once", texts(&raw.at_least_once)),
+            ("grace", span(pipeline.grace).into()),
+            ("silent_after", span(pipeline.silent_after).into()),
+            ("width", span(Duration::from_millis(width.ms().unsigned_abs())).into()),
+        ]);
+        out.insert(name.clone(), table.into());
+    }
+    out
+}
+
+/// A duration in its largest whole unit.
+fn span(duration: Duration) -> String {
+    let ms = duration.as_millis();
+    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
+    match units.iter().find(|(unit, _)| ms > 0 && ms % unit == 0) {
+        Some((unit, word)) => format!("{}{word}", ms / unit),
+        None => format!("{ms}ms"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::references::Lookup;
+    use crate::config::text::Span;
+
+    struct Hush;
+    impl Lookup for Hush {
+        fn env(&self, _: &str) -> Option<String> {
+            Some("hush".to_owned())
+        }
+        fn file(&self, _: &std::path::Path) -> std::io::Result<String> {
+            Ok("hush\"\n".to_owned())
+        }
+    }
+
+    const TEXT: &str = r#"
+data_dir = "d"
+seed = "00000000000000ff"
+[kafka.k]
+bootstrap_servers = "h:1"
+[kafka.k.properties]
+"sasl.username" = "${USER}"
+"sasl.password" = "${PASSWORD}"
+"ssl.key.pem" = "@file:/key"
+"ssl.ca.location" = "@file:/ca"
+"sasl.oauthbearer.client.secret" = "literal-hush"
+"socket.timeout.ms" = 5000
+[kafka.k.tap]
+topics = ["^a.*", "b"]
+start = "end"
+[pipeline.z]
+topics = ["b", "c"]
+stages = ["producer", "kafka:k"]
+width = "600s"
+[pipeline.a]
+topics = ["^a.*"]
+stages = ["producer", "kafka:k"]
+"#;
+
+    #[test]
+    fn hidden_is_hidden_and_references_are_as_written() {
+        let said = effective(TEXT, &Hush, Secrets::Hidden).expect("good");
+        assert!(!said.contains("hush") && !said.contains("00ff"), "{said}");
+        for line in ["seed = \"…\"", "\"sasl.password\" = \"…\"", "\"sasl.username\" = \"${USER}\"", "\"ssl.ca.location\" = \"@file:/ca\""] {
+            assert!(said.contains(line), "{line} in {said}");
+        }
+    }
+
+    #[test]
+    fn shown_is_a_file_that_means_the_same_with_defaults_filled_in() {
+        let once = effective(TEXT, &Hush, Secrets::Shown).expect("good");
+        let twice = effective(&once, &Hush, Secrets::Shown).expect("its own text is good");
+        assert_eq!(once, twice);
+        for line in ["width = \"10m\"", "width = \"10s\"", "grace = \"10s\"", "retention = \"14d\"", "stage = \"kafka:k\"", "listen = \"127.0.0.1:8080\""] {
+            assert!(once.contains(line), "{line} in {once}");
+        }
+        let (z, a) = (once.find("[pipeline.z]"), once.find("[pipeline.a]"));
+        assert!(z.is_some() && z < a, "the order of the file decides: {once}");
+        let debug = |text: &str| format!("{:?}", Config::parse(text, &Hush).expect("good"));
+        assert_eq!(debug(TEXT), debug(&once));
+    }
+
+    #[test]
+    fn durations_are_written_as_they_are_read() {
+        for ms in [0, 1, 250, 1_000, 1_500, 60_000, 90_000, 3_600_000, 86_400_000, 1_209_600_000] {
+            let duration = Duration::from_millis(ms);
+            assert_eq!(Span::parse(&span(duration)), Ok(Span(duration)));
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! The configuration file as it is written: one struct a table, one documented field a key.
+//!
+//! Each field's text says unit, default and consequence. Nothing is checked here beyond shape; `config::check` makes a
+//! [`Config`](super::Config) of it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::text::{InOrder, Span};
+
+/// The whole file.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    /// Directory of the store (`chaperone.sqlite`). Required. Created with mode 0700 if missing; its parent must exist.
+    pub data_dir: PathBuf,
+    /// Seed of content identities, 16 hex digits, the same for every reporter and tap of the deployment; a secret, so it
+    /// may be `"@file:/path"` or `"${NAME}"`. Default: zeros, which leaves ids guessable from payloads. Changing it makes
+    /// the tap treat its partitions as re-created once.
+    pub seed: Option<String>,
+    /// The dashboard.
+    #[serde(default)]
+    pub web: Web,
+    /// Kafka clusters by name.
+    #[serde(default)]
+    pub kafka: InOrder<Kafka>,
+    /// Pipelines by name; a topic belongs to the first that matches it.
+    #[serde(default)]
+    pub pipeline: InOrder<Pipeline>,
+}
+
+/// `[web]`
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Web {
+    /// Address and port of the dashboard. Default 127.0.0.1:8080; port 0 takes a free one and prints it. Loopback
+    /// addresses only: there is no authentication yet.
+    pub listen: Option<String>,
+}
+
+/// `[kafka.NAME]`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Kafka {
+    /// Brokers to ask first, `host:port`, separated by commas. Required.
+    pub bootstrap_servers: String,
+    /// Datacenter of the cluster, a label on pages and alerts. Default: none.
+    #[serde(default)]
+    pub datacenter: String,
+    /// librdkafka properties, passed on as they are: security, timeouts. Values may be `"@file:/path"` (the file's
+    /// content) and contain `${NAME}` (environment). Properties that the counts depend on are refused.
+    #[serde(default)]
+    pub properties: BTreeMap<String, Scalar>,
+    /// Counts the messages of this cluster's topics.
+    pub tap: Option<Tap>,
+    /// Reports arrive on a topic of this cluster. Where no cluster has this table, the first one behaves as if its
+    /// table were empty.
+    pub audit: Option<Audit>,
+}
+
+/// `[kafka.NAME.tap]`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Tap {
+    /// Stage that its counts are reported under. Default `kafka:NAME`.
+    pub stage: Option<String>,
+    /// Topics to count: names, or regular expressions that begin with `^` and match the whole name. Required. New
+    /// topics that match are picked up while running; internal topics and our audit topics never are.
+    pub topics: Vec<String>,
+    /// Where a partition that was never counted begins: `"end"` (what is there already is not audited) or
+    /// `"earliest"` (all of it is read). Required. Later starts go on where the store stands.
+    pub start: Start,
+    /// Consumer group that spreads partitions over taps. Default `chaperone-tap`. Its offsets are not used.
+    pub group: Option<String>,
+    /// Cluster whose audit topic gets the counts. Default: this one if it has one, else the first that has one.
+    pub audit: Option<String>,
+    /// `"read_committed"` (default: messages of aborted transactions do not count) or `"read_uncommitted"`.
+    #[serde(default)]
+    pub isolation: Isolation,
+}
+
+/// Where a partition that was never counted begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Start {
+    /// At its end.
+    End,
+    /// At the first message that is still there.
+    Earliest,
+}
+
+/// Which messages a tap counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Isolation {
+    /// Those that consumers with the same setting see: aborted ones do not count.
+    #[default]
+    ReadCommitted,
+    /// All.
+    ReadUncommitted,
+}
+
+impl Isolation {
+    /// librdkafka's word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ReadCommitted => "read_committed",
+            Self::ReadUncommitted => "read_uncommitted",
+        }
+    }
+}
+
+/// `[kafka.NAME.audit]`
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Audit {
+    /// Name of the audit topic. Default `chaperone-audit`.
+    pub topic: Option<String>,
+    /// Partitions when we create it. Default 4.
+    pub partitions: Option<i32>,
+    /// Replicas when we create it. Default: the broker's own default.
+    pub replication: Option<i32>,
+    /// How long reports are kept when we create it: the longest outage of the collector that loses nothing. Default 14d.
+    pub retention: Option<Span>,
+    /// Whether to create the topic if it is missing. Default true.
+    pub create: Option<bool>,
+    /// Stages that may report here: names, `^` regular expressions, or `"*"` for any (default). Reports of other stages
+    /// are quarantined.
+    pub stages: Option<Vec<String>>,
+}
+
+/// `[pipeline.NAME]`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Pipeline {
+    /// Topics that run through it: names, or regular expressions that begin with `^`. Required.
+    pub topics: Vec<String>,
+    /// Stages in order, upstream first, at least two. Required. A stage that a tap has is a Kafka stage.
+    pub stages: Vec<String>,
+    /// Stages at which every message passes an audited process. Default: none. Without it nothing downstream of a
+    /// client stage is ever `ok` or `surplus` by that stage. Kafka stages always are.
+    #[serde(default)]
+    pub complete: Vec<String>,
+    /// Stages that may read a message twice: surplus there is information (`re-read`). Default: none.
+    #[serde(default)]
+    pub at_least_once: Vec<String>,
+    /// How long a verdict waits after a window's end and after its last arrival. Default 10s; 0s to 1h.
+    pub grace: Option<Span>,
+    /// A reporter that sent nothing for this long is no longer waited for. Default 30s; at least 6s.
+    pub silent_after: Option<Span>,
+    /// Width of the taps' windows: 10s (default), 60s or 600s.
+    pub width: Option<Span>,
+}
+
+/// A librdkafka value.
+#[derive(Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Scalar {
+    /// `true`, `false`
+    Bool(bool),
+    /// A whole number.
+    Int(i64),
+    /// A number with a point.
+    Float(f64),
+    /// Text, possibly with references.
+    Text(String),
+}
+
+/// Values may be secrets: never shown.
+impl fmt::Debug for Scalar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
+}

@@ -1,0 +1,162 @@
+use super::*;
+use chaperone_collector::StageKind;
+
+struct Fixed;
+impl Lookup for Fixed {
+    fn env(&self, name: &str) -> Option<String> {
+        (name == "PASSWORD").then(|| "hush".to_owned())
+    }
+    fn file(&self, path: &Path) -> std::io::Result<String> {
+        if path == Path::new("/secret") { Ok("from-file\n".to_owned()) } else { Err(std::io::ErrorKind::NotFound.into()) }
+    }
+}
+
+const FULL: &str = r#"
+data_dir = "/var/lib/chaperone"
+seed = "00000000000000ff"
+[web]
+listen = "127.0.0.1:0"
+[kafka.regional]
+bootstrap_servers = "a:9092, b:9092"
+datacenter = "sjc"
+[kafka.regional.properties]
+"security.protocol" = "SASL_SSL"
+"sasl.password" = "x${PASSWORD}y"
+"ssl.key.password" = "@file:/secret"
+"socket.timeout.ms" = 5000
+"socket.keepalive.enable" = true
+[kafka.regional.tap]
+topics = ["orders", "^pay-.*"]
+start = "end"
+[kafka.regional.audit]
+stages = ["producer", "^kafka:.*"]
+[kafka.agg]
+bootstrap_servers = "c:9092"
+[kafka.agg.tap]
+topics = ["^.*"]
+start = "earliest"
+isolation = "read_uncommitted"
+[pipeline.zebra]
+topics = ["orders"]
+stages = ["producer", "proxy", "kafka:regional", "kafka:agg", "consumer"]
+complete = ["producer"]
+at_least_once = ["consumer"]
+grace = "2s"
+width = "1m"
+[pipeline.all]
+topics = ["^.*"]
+stages = ["kafka:regional", "kafka:agg"]
+"#;
+
+fn mistakes(text: &str) -> String {
+    Config::parse(text, &Fixed).expect_err("a mistake").to_string()
+}
+
+#[test]
+fn a_full_file_reads_with_defaults_filled_in() {
+    let c = Config::parse(FULL, &Fixed).expect("good");
+    assert_eq!(c.listen.port(), 0);
+    assert_eq!(c.rule.seed(), 255);
+    let regional = c.cluster("regional").expect("there");
+    assert_eq!(regional.bootstrap_servers, "a:9092,b:9092");
+    let value = |k: &str| regional.properties.0.get(k).map(String::as_str);
+    assert_eq!(value("sasl.password"), Some("xhushy"));
+    assert_eq!(value("ssl.key.password"), Some("from-file"));
+    assert_eq!((value("socket.timeout.ms"), value("socket.keepalive.enable")), (Some("5000"), Some("true")));
+    let audit = regional.audit.as_ref().expect("there");
+    assert_eq!((audit.topic.as_str(), audit.partitions, audit.replication, audit.create), ("chaperone-audit", 4, None, true));
+    assert!(audit.allows("producer") && audit.allows("kafka:agg") && !audit.allows("proxy"));
+    let tap = c.cluster("agg").and_then(|c| c.tap.as_ref()).expect("there");
+    assert_eq!((tap.stage.as_str(), tap.audit.as_str(), tap.group.as_str()), ("kafka:agg", "regional", "chaperone-tap"));
+    assert_eq!(tap.isolation, Isolation::ReadUncommitted);
+}
+
+#[test]
+fn pipelines_keep_the_order_of_the_file_and_know_kafka_stages() {
+    let c = Config::parse(FULL, &Fixed).expect("good");
+    let orders = c.pipelines.of("orders").expect("matches");
+    assert_eq!((orders.name.as_str(), orders.cluster.as_str()), ("zebra", "regional"));
+    let kinds: Vec<(StageKind, bool)> = orders.stages.iter().map(|s| (s.kind, s.complete)).collect();
+    use StageKind::{Client, Kafka};
+    assert_eq!(kinds, [(Client, true), (Client, false), (Kafka, true), (Kafka, true), (Client, false)]);
+    assert_eq!((c.widths.of("orders").ms(), c.widths.of("other").ms()), (60_000, 10_000));
+}
+
+#[test]
+fn the_least_file_has_an_audit_topic_and_a_loopback_page() {
+    let c = Config::parse("data_dir = 'd'\n[kafka.k]\nbootstrap_servers = 'h:1'", &Fixed).expect("good");
+    assert_eq!(c.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(c.clusters[0].audit.as_ref().map(|a| a.topic.as_str()), Some("chaperone-audit"));
+}
+
+#[test]
+fn secrets_are_never_shown() {
+    let c = Config::parse(FULL, &Fixed).expect("good");
+    let shown = format!("{c:?}");
+    assert!(shown.contains("sasl.password") && !shown.contains("hush") && !shown.contains("from-file"), "{shown}");
+    let said = mistakes(&FULL.replace("\"x${PASSWORD}y\"", "[\"opensesame\"]"));
+    assert!(!said.contains("opensesame"), "{said}");
+    let said = mistakes(&FULL.replace("\"x${PASSWORD}y\"", "\"opensesame"));
+    assert!(!said.contains("opensesame"), "{said}");
+}
+
+/// Each line of the full file that is replaced, and what must be said about it.
+#[test]
+fn every_kind_of_mistake_names_its_key() {
+    let table: &[(&str, &str, &[&str])] = &[
+        ("data_dir = \"/var/lib/chaperone\"", "", &["data_dir is required"]),
+        ("data_dir = \"/var/lib/chaperone\"", "data_dir = ''", &["data_dir: is empty"]),
+        ("data_dir", "data_dri", &["line 2", "unknown key data_dri", "did you mean data_dir?"]),
+        ("00000000000000ff", "ff", &["seed: must be 16 hex digits"]),
+        ("00000000000000ff", "00000000000000fg", &["seed: must be 16 hex digits"]),
+        ("listen = ", "lisen = ", &["unknown key web.lisen", "did you mean listen?"]),
+        ("127.0.0.1:0", "0.0.0.0:80", &["web.listen", "no authentication"]),
+        ("127.0.0.1:0", "[::]:80", &["web.listen", "no authentication"]),
+        ("127.0.0.1:0", "8080", &["web.listen", "ADDRESS:PORT"]),
+        ("bootstrap_servers = \"c:9092\"", "", &["kafka.agg.bootstrap_servers is required"]),
+        ("\"c:9092\"", "\"c\"", &["kafka.agg.bootstrap_servers: 'c' is not host:port"]),
+        ("\"c:9092\"", "9092", &["kafka.agg.bootstrap_servers", "is a integer; expected a string"]),
+        ("\"c:9092\"", "\" \"", &["kafka.agg.bootstrap_servers: is empty"]),
+        ("[kafka.agg]", "[kafka.\"a b\"]\nbootstrap_servers = 'h:1'\n[kafka.agg]", &["kafka.a b: a cluster's name"]),
+        ("\"socket.timeout.ms\"", "\"enable.auto.commit\"", &["kafka.regional.properties.\"enable.auto.commit\": is chaperone's own"]),
+        ("\"socket.timeout.ms\"", "\"group.id\"", &["write tap.group"]),
+        ("${PASSWORD}", "${NOPE}", &["kafka.regional.properties.\"sasl.password\"", "NOPE is not set"]),
+        ("@file:/secret", "@file:/nope", &["\"ssl.key.password\"", "cannot read /nope"]),
+        ("topics = [\"orders\", \"^pay-.*\"]", "topcs = []", &["unknown key kafka.regional.tap.topcs", "did you mean topics?"]),
+        ("\"^pay-.*\"", "\"^pay-(\"", &["kafka.regional.tap.topics[1]", "regular expression"]),
+        ("\"^pay-.*\"", "\"pay *\"", &["kafka.regional.tap.topics[1]", "begins with ^"]),
+        ("start = \"end\"", "", &["kafka.regional.tap.start is required"]),
+        ("start = \"end\"", "start = \"begin\"", &["kafka.regional.tap.start", "earliest"]),
+        ("start = \"end\"", "start = \"end\"\naudit = \"reginal\"", &["kafka.regional.tap.audit", "did you mean regional?"]),
+        ("start = \"end\"", "start = \"end\"\nstage = \"kafka:agg\"", &["kafka.agg.tap.stage", "already the stage of kafka.regional.tap"]),
+        ("\"^kafka:.*\"", "\"consumer\"", &["kafka.regional.tap.stage", "add it to kafka.regional.audit.stages"]),
+        ("[kafka.regional.audit]", "[kafka.regional.audit]\npartitions = 0", &["kafka.regional.audit.partitions: is 0"]),
+        ("[kafka.regional.audit]", "[kafka.regional.audit]\nretention = \"5m\"", &["kafka.regional.audit.retention"]),
+        ("[kafka.regional.audit]", "[kafka.regional.audit]\nretention = 14", &["kafka.regional.audit.retention", "\"10s\""]),
+        ("[kafka.regional.audit]", "[kafka.regional.audit]\ntopic = \"a b\"", &["kafka.regional.audit.topic"]),
+        ("[kafka.regional.audit]", "[kafka.regional.audit]\nreplication = 0", &["kafka.regional.audit.replication"]),
+        ("complete = [\"producer\"]", "complete = [\"producr\"]", &["pipeline.zebra.complete: 'producr'", "did you mean producer?"]),
+        ("at_least_once = [\"consumer\"]", "at_least_once = [\"kafka\"]", &["pipeline.zebra.at_least_once: 'kafka'", "allowed: producer"]),
+        ("grace = \"2s\"", "grace = \"2\"", &["pipeline.zebra.grace", "10s"]),
+        ("grace = \"2s\"", "grace = \"2h\"", &["pipeline.zebra.grace", "1h"]),
+        ("grace = \"2s\"", "silent_after = \"1s\"", &["pipeline.zebra.silent_after"]),
+        ("width = \"1m\"", "width = \"15s\"", &["pipeline.zebra.width: allowed are 10s"]),
+        ("stages = [\"kafka:regional\", \"kafka:agg\"]", "stages = [\"kafka:regional\"]", &["pipeline.all.stages: needs at least two"]),
+        ("stages = [\"kafka:regional\", \"kafka:agg\"]", "stages = [\"a\", \"a\"]", &["pipeline.all.stages[1]: 'a' is there twice"]),
+        ("[pipeline.all]", "[pipelin.all]", &["unknown key pipelin", "did you mean pipeline?"]),
+        ("[web]", "[web", &["line 4"]),
+    ];
+    for (what, with, expected) in table {
+        assert!(FULL.contains(what), "{what} is not in the file");
+        let said = mistakes(&FULL.replacen(what, with, 1));
+        for words in *expected {
+            assert!(said.contains(words), "{what} → {with}: expected {words:?} in: {said}");
+        }
+    }
+}
+
+#[test]
+fn all_mistakes_are_listed_together() {
+    let said = mistakes(&FULL.replace("127.0.0.1:0", "0.0.0.0:1").replace("\"1m\"", "\"1s\""));
+    assert_eq!(said.lines().count(), 2, "{said}");
+}

@@ -1,0 +1,102 @@
+//! What is wrong with this process, each in one sentence: `/readyz` shows the list, the log tells when it changes.
+//!
+//! A problem has a key, so that whoever set it can say that it is over. Setting the same sentence again is silent.
+//! Limit: [`SHOWN`] sentences are published; the rest are counted.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+/// Most sentences published at once.
+pub const SHOWN: usize = 20;
+
+/// The list; clones share it.
+#[derive(Clone)]
+pub struct Problems(Arc<Inner>);
+
+struct Inner {
+    open: Mutex<BTreeMap<String, String>>,
+    published: watch::Sender<Vec<String>>,
+}
+
+impl Problems {
+    /// An empty list, and where it can be read. Readers see the end when the last clone is dropped.
+    pub fn new() -> (Self, watch::Receiver<Vec<String>>) {
+        let (published, reader) = watch::channel(Vec::new());
+        (Self(Arc::new(Inner { open: Mutex::default(), published })), reader)
+    }
+
+    /// `key` has this problem now.
+    pub fn set(&self, key: impl Into<String>, sentence: impl Into<String>) {
+        let (key, sentence) = (key.into(), sentence.into());
+        let mut open = self.0.open.lock();
+        if open.get(&key) == Some(&sentence) {
+            return;
+        }
+        tracing::warn!("{sentence}");
+        open.insert(key, sentence);
+        self.publish(&open);
+    }
+
+    /// `key` has no problem any more.
+    pub fn clear(&self, key: &str) {
+        let mut open = self.0.open.lock();
+        if let Some(sentence) = open.remove(key) {
+            tracing::info!("solved: {sentence}");
+            self.publish(&open);
+        }
+    }
+
+    /// Whether `key` has a problem.
+    pub fn has(&self, key: &str) -> bool {
+        self.0.open.lock().contains_key(key)
+    }
+
+    /// Sets or clears.
+    pub fn note(&self, key: &str, sentence: Option<String>) {
+        match sentence {
+            Some(sentence) => self.set(key, sentence),
+            None => self.clear(key),
+        }
+    }
+
+    fn publish(&self, open: &BTreeMap<String, String>) {
+        let mut list: Vec<String> = Vec::new();
+        for sentence in open.values() {
+            if !list.contains(sentence) {
+                list.push(sentence.clone());
+            }
+        }
+        if list.len() > SHOWN {
+            let more = list.len() - SHOWN;
+            list.truncate(SHOWN);
+            list.push(format!("and {more} more; see the log"));
+        }
+        self.0.published.send_replace(list);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_stays_until_its_key_is_cleared_and_the_list_is_bounded() {
+        let (problems, reader) = Problems::new();
+        problems.set("a", "one");
+        problems.set("a", "two");
+        problems.set("b", "two");
+        assert_eq!(*reader.borrow(), ["two"]);
+        problems.clear("a");
+        assert_eq!(*reader.borrow(), ["two"]);
+        problems.note("b", None);
+        assert!(reader.borrow().is_empty());
+        for i in 0..100 {
+            problems.set(format!("k{i:03}"), format!("s{i:03}"));
+        }
+        assert_eq!(reader.borrow().len(), SHOWN + 1);
+        assert!(reader.borrow().last().is_some_and(|l| l.starts_with("and 80 more")));
+    }
+}

@@ -1,0 +1,155 @@
+//! A tap: reads the topics of one Kafka cluster, counts every message by the same rules as everybody, and sends
+//! intervals of offsets to an audit topic.
+//!
+//! Who counts what is decided by claims in the store, not by the consumer group: `claim` in one transaction, read from
+//! where it says, and an interval that does not fit the chain is not applied. So taps may crash, wake up late or run
+//! twice without a message being counted twice or not at all. Nothing here commits an offset.
+//!
+//! Threads: one that reads and counts ([`worker`]), one that asks for ends and metadata
+//! ([`Asker`](crate::kafka::asker::Asker)).
+
+pub mod claims;
+pub mod count;
+pub mod frontier;
+pub mod partition;
+pub mod report;
+pub mod sender;
+pub mod worker;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use chaperone_audit::{Clock, Rule};
+use chaperone_collector::Store;
+use tokio::runtime::Handle;
+
+use crate::config::{self, Audit, Cluster, Config, Widths};
+use crate::exit::{Code, Failure};
+use crate::problems::Problems;
+use crate::threads;
+use worker::{Ended, Worker};
+
+/// How often a tap reports.
+pub const HEARTBEAT: Duration = Duration::from_secs(2);
+/// How often it reports while many partitions have traffic.
+pub const HEARTBEAT_LARGE: Duration = Duration::from_secs(10);
+/// From how many partitions with traffic on that is.
+pub const MANY_PARTITIONS: usize = 100;
+/// Pause before a tap that failed starts over.
+const START_OVER_AFTER: Duration = Duration::from_secs(5);
+
+/// What one tap does.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The cluster that it reads.
+    pub cluster: Cluster,
+    /// What it reads there.
+    pub tap: config::Tap,
+    /// The cluster that it reports to.
+    pub audit_cluster: Cluster,
+    /// The topic that it reports to.
+    pub audit: Audit,
+    /// Topics that are never counted: our own.
+    pub excluded: BTreeSet<String>,
+    /// Identity and time.
+    pub rule: Rule,
+    /// Widths of windows.
+    pub widths: Widths,
+    /// How often it reports.
+    pub heartbeat: Duration,
+}
+
+impl Settings {
+    /// The taps of a configuration, all or those of one cluster.
+    pub fn of(config: &Config, only: Option<&str>) -> Vec<Self> {
+        let excluded: BTreeSet<String> =
+            config.clusters.iter().filter_map(|c| c.audit.as_ref()).map(|a| a.topic.clone()).collect();
+        let tapped = config.clusters.iter().filter(|c| only.is_none_or(|name| c.name == name));
+        tapped
+            .filter_map(|cluster| {
+                let tap = cluster.tap.clone()?;
+                let audit_cluster = config.cluster(&tap.audit)?.clone();
+                let audit = audit_cluster.audit.clone()?;
+                Some(Self {
+                    cluster: cluster.clone(),
+                    tap,
+                    audit_cluster,
+                    audit,
+                    excluded: excluded.clone(),
+                    rule: config.rule,
+                    widths: config.widths.clone(),
+                    heartbeat: HEARTBEAT,
+                })
+            })
+            .collect()
+    }
+}
+
+/// What taps share with the rest of the process.
+#[derive(Clone)]
+pub struct Shared {
+    /// Truth at rest.
+    pub store: Arc<dyn Store>,
+    /// The runtime that the store's answers come from.
+    pub runtime: Handle,
+    /// Wall time.
+    pub clock: Arc<dyn Clock>,
+    /// What is wrong.
+    pub problems: Problems,
+}
+
+/// A running tap.
+pub struct Tap {
+    name: String,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Tap {
+    /// Starts a tap. It connects by itself and waits for as long as no broker answers.
+    ///
+    /// # Errors
+    /// When librdkafka refuses a property, or no thread can be started.
+    pub fn start(settings: Settings, shared: Shared) -> Result<Self, Failure> {
+        let name = format!("tap-{}", settings.cluster.name);
+        let stop = Arc::new(AtomicBool::new(false));
+        let first = Worker::new(&settings, &shared)?;
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::Builder::new()
+            .name(name.clone())
+            .spawn(move || run(first, &settings, &shared, &stopped))
+            .map_err(|e| Failure::new(Code::Software, format!("cannot start thread {name}: {e}")))?;
+        Ok(Self { name, stop, thread: Some(thread) })
+    }
+
+    /// Asks it to end; it sends what it has counted first.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::SeqCst);
+    }
+
+    /// Waits until it has ended, at most until `deadline`. Blocks; not for a runtime's thread.
+    pub fn join(mut self, deadline: Instant) {
+        self.stop();
+        if let Some(thread) = self.thread.take() {
+            threads::join(&self.name, thread, deadline);
+        }
+    }
+}
+
+/// Runs workers until told to stop: one that failed is followed by another.
+fn run(first: Worker, settings: &Settings, shared: &Shared, stop: &AtomicBool) {
+    let mut next = Some(Ok(first));
+    while !stop.load(Ordering::SeqCst) {
+        match next.take().unwrap_or_else(|| Worker::new(settings, shared)) {
+            Ok(worker) => match worker.run(stop) {
+                Ended::Stopped => return,
+                Ended::Failed(why) => tracing::error!(cluster = settings.cluster.name, "the tap starts over: {why}"),
+            },
+            Err(failure) => shared.problems.set(format!("tap {}", settings.cluster.name), failure.message),
+        }
+        threads::pause(stop, START_OVER_AFTER);
+    }
+}

@@ -1,0 +1,240 @@
+//! From "the group gave us this partition" to "we hold a claim and know where to read": the one place that claims.
+//!
+//! A claim needs to know where the log begins and ends. A log that ends before what was counted is looked at twice, a
+//! moment apart, before it is believed to be another log.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use chaperone_collector::query::PartitionState;
+use chaperone_collector::{Claim, ClaimRequest};
+use uuid::Uuid;
+
+use super::partition::Partition;
+use super::{Settings, Shared};
+use crate::config::Start;
+use crate::kafka::asker::{Answer, Client, Tp};
+use crate::kafka::refusal::{self, Need};
+
+/// Pause before a claim is tried again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Heartbeats without any sign of the tap that fenced us, after which its partition is taken back.
+const SILENT_HEARTBEATS: u32 = 3;
+
+/// A partition that the group gave us and that we hold no claim on.
+#[derive(Debug, Default)]
+pub struct Candidate {
+    /// Not before this.
+    retry_at: Option<Instant>,
+    /// The log differs from the one that was counted: begin a new one.
+    new_log: bool,
+    /// Granted, but the log ends before it: to be looked at again.
+    doubted: Option<Claim>,
+    /// Somebody else claimed it: what the store showed then, and for how many heartbeats it has not changed.
+    fenced: Option<(PartitionState, u32)>,
+}
+
+impl Candidate {
+    /// To be claimed at once.
+    pub fn now() -> Self {
+        Self::default()
+    }
+    /// Its log was truncated or re-created.
+    pub fn other_log() -> Self {
+        Self { new_log: true, ..Self::default() }
+    }
+    /// Another tap claimed it; it is left alone while there is any sign of life.
+    pub fn fenced(by: PartitionState) -> Self {
+        Self { fenced: Some((by, 0)), ..Self::default() }
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        self.fenced.is_none() && self.retry_at.is_none_or(|at| now >= at)
+    }
+
+    /// A heartbeat has passed and the store shows this.
+    pub fn heartbeat(&mut self, state: Option<&PartitionState>) {
+        let Some((before, silent)) = &mut self.fenced else { return };
+        match state {
+            Some(state) if state == before => {
+                *silent += 1;
+                if *silent >= SILENT_HEARTBEATS {
+                    self.fenced = None;
+                }
+            }
+            Some(state) => (*before, *silent) = (state.clone(), 0),
+            None => self.fenced = None,
+        }
+    }
+}
+
+/// Partitions that wait for a claim.
+pub struct Claims {
+    tap: Uuid,
+    waiting: BTreeMap<Tp, Candidate>,
+    /// Partitions there were when this process first looked: others were born while it watched.
+    baseline: Option<BTreeMap<String, i32>>,
+}
+
+impl Claims {
+    /// For the tap process `tap`.
+    pub fn new(tap: Uuid) -> Self {
+        Self { tap, waiting: BTreeMap::new(), baseline: None }
+    }
+    /// What the cluster looks like; only the first look counts. Topics that could not be looked at count as old.
+    pub fn first_look(&mut self, answer: &Answer) {
+        self.baseline.get_or_insert_with(|| {
+            let unsure = answer.unsure.iter().map(|topic| (topic.clone(), i32::MAX));
+            answer.topics.clone().into_iter().chain(unsure).collect()
+        });
+    }
+    /// The group gave us this.
+    pub fn add(&mut self, tp: Tp, candidate: Candidate) {
+        self.waiting.insert(tp, candidate);
+    }
+    /// The group took everything back.
+    pub fn clear(&mut self) {
+        self.waiting.clear();
+    }
+    /// See [`Candidate::heartbeat`].
+    pub fn heartbeat(&mut self, states: &BTreeMap<(&str, i32), &PartitionState>) {
+        for ((topic, partition), candidate) in &mut self.waiting {
+            candidate.heartbeat(states.get(&(topic.as_str(), *partition)).copied());
+        }
+    }
+
+    /// Claims what is due; returns what was granted and can be read.
+    pub fn serve(&mut self, now: Instant, client: &Client, settings: &Settings, shared: &Shared) -> Vec<(Tp, Partition)> {
+        let due: Vec<Tp> = self.waiting.iter().filter(|(_, c)| c.is_due(now)).map(|(tp, _)| tp.clone()).collect();
+        if due.is_empty() {
+            return Vec::new();
+        }
+        let bounds = client.starts(&due).and_then(|starts| Ok((starts, client.ends(&due)?)));
+        let (starts, ends) = match bounds {
+            Ok(bounds) => bounds,
+            Err(e) => {
+                let sentence = refusal::sentence(&settings.cluster.name, &Need::Ask, refusal::code_of(&e));
+                shared.problems.set(ask_key(settings), sentence);
+                self.postpone(&due, now);
+                return Vec::new();
+            }
+        };
+        shared.problems.clear(&ask_key(settings));
+        let mut granted = Vec::new();
+        for tp in due {
+            match (starts.get(&tp), ends.get(&tp)) {
+                (Some(start), Some(end)) => granted.extend(self.claim(tp, (*start, *end), now, settings, shared)),
+                _ => self.postpone(&[tp], now),
+            }
+        }
+        granted
+    }
+
+    fn postpone(&mut self, tps: &[Tp], now: Instant) {
+        for tp in tps {
+            if let Some(candidate) = self.waiting.get_mut(tp) {
+                candidate.retry_at = Some(now + RETRY_AFTER);
+            }
+        }
+    }
+
+    fn claim(
+        &mut self,
+        tp: Tp,
+        (start, end): (i64, i64),
+        now: Instant,
+        settings: &Settings,
+        shared: &Shared,
+    ) -> Option<(Tp, Partition)> {
+        let candidate = self.waiting.get_mut(&tp)?;
+        let claim = match candidate.doubted.take() {
+            Some(claim) if end >= claim.next => claim,
+            doubted => {
+                candidate.new_log |= doubted.is_some();
+                let request = request(self.tap, &tp, (start, end), candidate.new_log, self.baseline.as_ref(), settings, shared);
+                match shared.runtime.block_on(shared.store.claim(request)) {
+                    Ok(claim) => {
+                        shared.problems.clear(STORE_KEY);
+                        candidate.new_log = false;
+                        claim
+                    }
+                    Err(e) => {
+                        shared.problems.set(STORE_KEY, format!("{e}; taps wait and try again"));
+                        self.postpone(&[tp], now);
+                        return None;
+                    }
+                }
+            }
+        };
+        if end < claim.next {
+            candidate.doubted = Some(claim);
+            self.postpone(&[tp], now);
+            return None;
+        }
+        self.waiting.remove(&tp);
+        let (topic, number) = (tp.0.as_str(), tp.1);
+        tracing::info!(topic, partition = number, epoch = claim.epoch, log = claim.log, next = claim.next, "claimed");
+        let partition = Partition::new(topic, number, claim, start, settings.rule, settings.widths.of(topic));
+        Some((tp, partition))
+    }
+}
+
+/// The key of "the store does not answer", for taps.
+pub const STORE_KEY: &str = "store tap";
+
+fn ask_key(settings: &Settings) -> String {
+    format!("kafka.{} claim", settings.cluster.name)
+}
+
+/// Where a partition begins that was never counted, and since when it counts as audited.
+fn request(
+    tap: Uuid,
+    (topic, partition): &Tp,
+    (start, end): (i64, i64),
+    new_log: bool,
+    baseline: Option<&BTreeMap<String, i32>>,
+    settings: &Settings,
+    shared: &Shared,
+) -> ClaimRequest {
+    // After the ends were asked for: whatever arrives from now on lies behind them.
+    let now_ms = shared.clock.now_ms();
+    // A partition that was not there when we first looked began under our eyes: all of it is read.
+    let born = baseline.is_some_and(|b| *partition >= b.get(topic).copied().unwrap_or(0));
+    let whole = settings.tap.start == Start::Earliest || born || new_log;
+    let first_next = if whole { start } else { end };
+    // The part before `start` was deleted: its windows are not audited.
+    let first_since_ms = if whole && start == 0 { i64::MIN } else { now_ms };
+    ClaimRequest {
+        stage: settings.tap.stage.clone(),
+        topic: topic.clone(),
+        partition: *partition,
+        tap,
+        now_ms,
+        first_next,
+        first_since_ms,
+        new_log,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(next: i64, watermark_ms: i64) -> PartitionState {
+        PartitionState { topic: "t".into(), partition: 0, log: 0, epoch: 2, next, watermark_ms: Some(watermark_ms) }
+    }
+
+    #[test]
+    fn a_fenced_partition_is_taken_back_only_when_nobody_moves_it() {
+        let mut c = Candidate::fenced(state(5, 0));
+        for round in 0..10 {
+            c.heartbeat(Some(&state(5, round)));
+            assert!(!c.is_due(Instant::now()), "a moving watermark is a sign of life");
+        }
+        for _ in 0..SILENT_HEARTBEATS {
+            assert!(!c.is_due(Instant::now()));
+            c.heartbeat(Some(&state(5, 9)));
+        }
+        assert!(c.is_due(Instant::now()));
+    }
+}

@@ -1,0 +1,98 @@
+//! docs/OPERATIONS.md and the schema name the same keys; the ACL table has the form that machines read.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use chaperone::config::schema;
+
+fn operations() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/OPERATIONS.md");
+    std::fs::read_to_string(path).expect("docs/OPERATIONS.md")
+}
+
+/// The cells of a table's row.
+fn cells(row: &str) -> Vec<&str> {
+    row.trim().trim_matches('|').split('|').map(str::trim).collect()
+}
+
+/// Headings that name a table, and the paths of the keys in the tables below them.
+fn documented(text: &str) -> (BTreeSet<String>, BTreeSet<String>) {
+    let (mut tables, mut keys) = (BTreeSet::new(), BTreeSet::new());
+    let mut table: Option<String> = None;
+    for line in text.lines() {
+        if line.starts_with('#') {
+            let name = line.strip_prefix("### `[").and_then(|l| l.strip_suffix("]`"));
+            table = if line == "### Top level" { Some(String::new()) } else { name.map(str::to_owned) };
+            tables.extend(name.map(str::to_owned));
+        }
+        let key = cells(line).first().and_then(|cell| cell.strip_prefix('`')?.strip_suffix('`')).map(str::to_owned);
+        if let (Some(table), Some(key), true) = (&table, key, line.starts_with('|')) {
+            assert_eq!(cells(line).len(), 4, "key, unit, default, consequence: {line}");
+            assert!(cells(line).iter().all(|cell| !cell.is_empty()), "{line}");
+            keys.insert(if table.is_empty() { key } else { format!("{table}.{key}") });
+        }
+    }
+    (tables, keys)
+}
+
+#[test]
+fn every_key_of_the_schema_is_documented_and_no_other() {
+    let (tables, keys) = documented(&operations());
+    let of_schema = |table: bool| schema::keys().into_iter().filter(move |k| k.table == table).map(|k| k.path);
+    assert_eq!(keys, of_schema(false).collect::<BTreeSet<_>>());
+    // `kafka` and `pipeline` hold one table a name.
+    let named = |path: String| if ["kafka", "pipeline"].contains(&path.as_str()) { format!("{path}.NAME") } else { path };
+    assert_eq!(tables, of_schema(true).map(named).collect::<BTreeSet<_>>());
+}
+
+/// Required in the schema is required in the document, and the other way round.
+#[test]
+fn what_is_required_says_so() {
+    let text = operations();
+    for key in schema::keys().into_iter().filter(|k| !k.table) {
+        let name = key.path.rsplit('.').next().unwrap_or_default();
+        let (head, _) = key.path.rsplit_once('.').unwrap_or_default();
+        let heading = if head.is_empty() { "### Top level".to_owned() } else { format!("### `[{head}]`") };
+        let section = text.split(&format!("{heading}\n")).nth(1).expect("the heading");
+        let row = section.lines().find(|l| l.starts_with(&format!("| `{name}` |"))).expect("the row");
+        let documented = cells(row).get(2) == Some(&"required");
+        assert_eq!(documented, key.description.contains("Required."), "{}", key.path);
+    }
+}
+
+#[test]
+fn the_acl_table_has_the_form_that_machines_read() {
+    let text = operations();
+    let table = text.split_once("<!-- acls -->").and_then(|(_, rest)| rest.split_once("<!-- /acls -->")).expect("markers").0;
+    let rows: Vec<Vec<String>> = table
+        .lines()
+        .filter(|l| l.starts_with('|'))
+        .map(|l| cells(l).into_iter().map(|c| c.replace('`', "")).collect())
+        .collect();
+    assert_eq!(rows.first().map(|r| r.join(" ")), Some("role cluster operation resource name why".to_owned()));
+    let found: BTreeSet<String> = rows.iter().skip(2).map(|r| r.get(..5).unwrap_or_default().join("/")).collect();
+    let expected = [
+        "producer/data/WRITE/topic/<topic>",
+        "producer/audit/WRITE/topic/<audit>",
+        "proxy/data/WRITE/topic/<topic>",
+        "proxy/audit/WRITE/topic/<audit>",
+        "consumer/data/READ/topic/<topic>",
+        "consumer/data/READ/group/<group>",
+        "consumer/audit/WRITE/topic/<audit>",
+        "chaperone/tapped/READ/topic/<topic>",
+        "chaperone/tapped/READ/group/chaperone-tap",
+        "chaperone/audit/READ/topic/<audit>",
+        "chaperone/audit/WRITE/topic/<audit>",
+        "chaperone/audit/CREATE/topic/<audit>",
+    ];
+    assert_eq!(found, expected.map(str::to_owned).into());
+}
+
+/// The codes of `exit.rs`, each with a row.
+#[test]
+fn every_exit_code_is_documented() {
+    let text = operations();
+    let section = text.split("## Exit codes\n").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("the section");
+    let found: Vec<u8> = section.lines().filter_map(|l| cells(l).first()?.parse().ok()).collect();
+    assert_eq!(found, [0, 64, 69, 70, 73, 77, 78]);
+}
