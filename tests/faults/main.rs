@@ -1,0 +1,8 @@
+//! Faults around us: garbage on the audit topic, and Kafka gone for a minute.
+//!
+//! Garbage must end in quarantine, each piece with its reason, while counting goes on. An outage must not change how a
+//! producer's calls behave (a control without the library runs beside it), and every count must arrive afterwards.
+
+mod garbage;
+mod outage;
+mod scene;

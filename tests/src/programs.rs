@@ -1,0 +1,97 @@
+//! The programs under test: the built `chaperone` and the library's examples, with their output kept.
+
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::process::{self, Guarded};
+use crate::{Cluster, eventually, paths};
+use anyhow::Context;
+
+/// A running program and everything that it printed.
+pub struct Program {
+    /// The process, killed when dropped.
+    pub process: Guarded,
+    output: Arc<Mutex<String>>,
+}
+
+impl Program {
+    fn start(path: &Path, arguments: &[&str], environment: &[(String, String)]) -> anyhow::Result<Self> {
+        anyhow::ensure!(
+            path.exists(),
+            "{} is not built: cargo build --profile ci --workspace --all-targets",
+            path.display()
+        );
+        let mut command = process::command(&path.to_string_lossy());
+        command.args(arguments).envs(environment.iter().cloned()).stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut process = process::spawn(command)?;
+        let output = Arc::new(Mutex::new(String::new()));
+        let child = process.child();
+        keep(child.stdout.take().context("no stdout")?, Arc::clone(&output));
+        keep(child.stderr.take().context("no stderr")?, Arc::clone(&output));
+        Ok(Self { process, output })
+    }
+
+    /// What it printed so far.
+    pub fn output(&self) -> String {
+        self.output.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits for the first line that `wanted` accepts; an ended program that printed none is an error.
+    pub fn line(&mut self, what: &str, deadline: Duration, wanted: impl Fn(&str) -> bool) -> anyhow::Result<String> {
+        eventually(deadline, what, || {
+            let output = self.output();
+            let found = output.lines().find(|line| wanted(line)).map(str::to_owned);
+            found.with_context(|| format!("printed only:\n{output}"))
+        })
+    }
+}
+
+/// Reads a pipe to its end, so that the program never blocks on it.
+fn keep(pipe: impl Read + Send + 'static, output: Arc<Mutex<String>>) {
+    std::thread::spawn(move || {
+        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+            let mut output = output.lock().unwrap_or_else(PoisonError::into_inner);
+            // Writing to a String cannot fail.
+            writeln!(output, "{line}").ok();
+        }
+    });
+}
+
+fn built(relative: &str) -> PathBuf {
+    paths::target().join("ci").join(relative)
+}
+
+/// Librdkafka's settings for the examples: `KAFKA_<NAME>`.
+pub fn example_settings(cluster: &Cluster, user: &str) -> anyhow::Result<Vec<(String, String)>> {
+    let settings = cluster.client_settings(user)?;
+    let name = |key: &str| format!("KAFKA_{}", key.to_uppercase().replace('.', "_"));
+    let others = settings.into_iter().filter(|(key, _)| *key != "bootstrap.servers");
+    let mut all: Vec<_> = others.map(|(key, value)| (name(key), value)).collect();
+    all.push(("BOOTSTRAP".to_owned(), cluster.bootstrap_secure()?.to_owned()));
+    Ok(all)
+}
+
+/// Starts an example of the library.
+pub fn example(name: &str, environment: &[(String, String)]) -> anyhow::Result<Program> {
+    Program::start(&built(&format!("examples/{name}")), &[], environment)
+}
+
+/// Starts `chaperone` with a configuration file.
+pub fn chaperone(verb: &[&str], config: &Path) -> anyhow::Result<Program> {
+    let config = config.to_string_lossy();
+    let arguments: Vec<&str> = verb.iter().copied().chain(["--config", &config]).collect();
+    Program::start(&built("chaperone"), &arguments, &[("NO_COLOR".to_owned(), "1".to_owned())])
+}
+
+/// Waits until `chaperone run` says where it listens; returns the URL.
+pub fn listening(program: &mut Program) -> anyhow::Result<String> {
+    let line =
+        program.line("chaperone listens", Duration::from_mins(1), |line| line.contains("listening on http://"))?;
+    let (_, url) = line.split_once("listening on ").context("no URL")?;
+    Ok(url.trim().to_owned())
+}

@@ -1,0 +1,152 @@
+//! The table of the suites. A new suite is a row here and a `[[test]]` in `tests/Cargo.toml`.
+
+use std::fmt;
+
+use serde::Deserialize;
+
+/// When a suite runs by itself, and which run shows a promise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// At every run, in CI too. All of them together stay below 40 minutes from a fresh clone.
+    Ci,
+    /// With `--full` only.
+    Full,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Mode::Ci => "ci",
+            Mode::Full => "full",
+        })
+    }
+}
+
+/// What a suite needs beside cargo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// The shared clusters ([`crate::Bed`]).
+    Kafka,
+    /// TLS, logins and ACLs on them, which a `CHAPERONE_TEST_BOOTSTRAP` does not have.
+    Acls,
+    /// `PostgreSQL`'s server programs.
+    Postgres,
+    /// A Chromium.
+    Chromium,
+    /// The workspace's binaries in `target/ci`, up to date.
+    Binaries,
+}
+
+/// One row.
+#[derive(Debug)]
+pub struct Suite {
+    /// By which it is called.
+    pub name: &'static str,
+    /// When it runs.
+    pub mode: Mode,
+    /// About how long, in CI, once everything is compiled. Three times that (at least 20 minutes) and it is killed.
+    pub minutes: u64,
+    /// Without which it is skipped.
+    pub needs: &'static [Need],
+    /// The sections of figures that it records.
+    pub figures: &'static [&'static str],
+    /// Arguments for cargo. `--workspace` always: else features resolve differently and the C libraries build twice.
+    pub command: &'static [&'static str],
+}
+
+/// All suites, in the order in which they run.
+pub const SUITES: &[Suite] = &[
+    Suite {
+        name: "unit",
+        mode: Mode::Ci,
+        minutes: 10,
+        needs: &[],
+        figures: &[],
+        command: &["test", "--profile", "ci", "--workspace", "--no-fail-fast"],
+    },
+    Suite {
+        name: "tidy",
+        mode: Mode::Ci,
+        minutes: 1,
+        needs: &[],
+        figures: &[],
+        command: &["test", "--profile", "ci", "--workspace", "--test", "tidy", "--", "--nocapture"],
+    },
+    Suite {
+        name: "harness",
+        mode: Mode::Ci,
+        minutes: 2,
+        needs: &[Need::Kafka, Need::Acls],
+        figures: &["harness"],
+        command: &["test", "--profile", "ci", "--workspace", "--test", "harness", "--", "--nocapture"],
+    },
+    Suite {
+        name: "spine",
+        mode: Mode::Ci,
+        minutes: 12,
+        needs: &[Need::Kafka, Need::Acls, Need::Binaries],
+        figures: &["spine"],
+        command: &[
+            "test",
+            "--profile",
+            "ci",
+            "--workspace",
+            "--test",
+            "spine",
+            "--",
+            "--nocapture",
+            "--test-threads=1",
+        ],
+    },
+    Suite {
+        name: "faults",
+        mode: Mode::Ci,
+        minutes: 5,
+        needs: &[Need::Kafka, Need::Binaries],
+        figures: &["faults"],
+        command: &[
+            "test",
+            "--profile",
+            "ci",
+            "--workspace",
+            "--test",
+            "faults",
+            "--",
+            "--nocapture",
+            "--test-threads=1",
+        ],
+    },
+];
+
+/// The suite of that name.
+pub fn find(name: &str) -> Option<&'static Suite> {
+    SUITES.iter().find(|suite| suite.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::promises;
+
+    #[test]
+    fn every_promise_has_a_suite_of_its_mode_that_gives_the_figure() -> anyhow::Result<()> {
+        for (section, names) in promises::load()? {
+            for (name, promise) in names {
+                let given = |suite: &Suite| suite.mode == promise.mode && suite.figures.contains(&section.as_str());
+                assert!(SUITES.iter().any(given), "no {} suite gives {section}.{name}", promise.mode);
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn names_are_unique_and_the_fast_set_stays_below_forty_minutes() {
+        let minutes: u64 = SUITES.iter().filter(|suite| suite.mode == Mode::Ci).map(|suite| suite.minutes).sum();
+        assert!(minutes <= 40, "{minutes}");
+        for suite in SUITES {
+            assert_eq!(SUITES.iter().filter(|other| other.name == suite.name).count(), 1, "{}", suite.name);
+            assert!(suite.command.contains(&"--workspace"), "{}", suite.name);
+        }
+    }
+}
