@@ -17,7 +17,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router, routing::post};
 use chaperone_audit::Message;
-use chaperone_audit::kafka::proves_not_persisted;
+use chaperone_audit::kafka::{Grant, missing_grant, proves_not_persisted};
 use chaperone_audit::message::NoHeaders;
 use chaperone_audit::recorder::{Recorder, Ticket};
 use rdkafka::client::ClientContext;
@@ -99,11 +99,11 @@ async fn produce(
     let timestamp_ms = timestamp_ms.unwrap_or_else(|| proxy.recorder.now_ms());
     let report = match proxy.hand_over(&topic, header("x-key"), &body, timestamp_ms) {
         Ok(report) => report,
-        Err(error) => return refusal(&error),
+        Err(error) => return refusal(&error, &topic),
     };
     match report.await {
         Ok(Ok((partition, offset))) => Json(Stored { partition, offset }).into_response(),
-        Ok(Err(error)) => refusal(&error),
+        Ok(Err(error)) => refusal(&error, &topic),
         Err(_) => (StatusCode::GATEWAY_TIMEOUT, "in doubt: no delivery report").into_response(),
     }
 }
@@ -115,8 +115,14 @@ struct Stored {
     offset: i64,
 }
 
-fn refusal(error: &KafkaError) -> Response {
-    let text = error.to_string();
+fn refusal(error: &KafkaError, topic: &str) -> Response {
+    let text = match missing_grant(error, Grant::WriteTopic(topic)) {
+        Some(text) => {
+            eprintln!("{text}");
+            text
+        }
+        None => error.to_string(),
+    };
     if *error == KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull) {
         (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "1")], text).into_response()
     } else if proves_not_persisted(error) {

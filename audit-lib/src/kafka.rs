@@ -9,6 +9,7 @@
 
 mod consumer;
 mod error;
+mod grant;
 mod observe;
 mod producer;
 mod sink;
@@ -17,6 +18,7 @@ mod tests;
 
 pub use consumer::AuditedConsumer;
 pub use error::{KafkaStartError, proves_not_persisted};
+pub use grant::{Grant, missing_grant};
 pub use observe::observe_message;
 pub use producer::{AuditedContext, AuditedProducer, Pending, Stamping};
 pub use sink::KafkaSink;

@@ -92,7 +92,7 @@ fn awaiting(mut awaited: Vec<String>) -> Progress {
 fn say(m: &Mark) -> String {
     match m.through_ms {
         Some(ms) => format!("{} (watermark {})", m.name, clock(ms)),
-        None => format!("{} (nothing heard yet)", m.name),
+        None => format!("{} (no watermark yet)", m.name),
     }
 }
 
@@ -183,7 +183,7 @@ mod tests {
         assert_eq!(ask(45_681_000, one(&reports), &[], 0), "late arrivals until 12:41:22");
         assert_eq!(
             ask(45_690_000, one(&reports), one(&partition), 0),
-            "reports of consumer on host-3 (watermark 12:41:20), audit partition chaperone-audit/2 (nothing heard yet)"
+            "reports of consumer on host-3 (watermark 12:41:20), audit partition chaperone-audit/2 (no watermark yet)"
         );
         assert_eq!(ask(45_690_000, &[], &[], 5), "5 messages in flight upstream");
         assert_eq!(settle_passed(day + 45_680_000, one(&reports)), Progress::Settled);

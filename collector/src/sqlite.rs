@@ -8,6 +8,7 @@
 //! Limits: one file, one machine; a second process may claim partitions in the same file, but only one may judge.
 
 mod apply;
+mod codec;
 mod db;
 mod facts;
 mod file;

@@ -57,9 +57,9 @@ impl App {
     /// # Errors
     /// [`Code::CannotWrite`] for the store, [`Code::Unavailable`] for the port, [`Code::Configuration`] for librdkafka.
     pub async fn build(config: Config, clock: Arc<dyn Clock>, parts: Parts) -> Result<Self, Failure> {
-        let listener = TcpListener::bind(config.listen)
-            .await
-            .map_err(|e| Failure::new(Code::Unavailable, format!("web.listen {}: {e}; choose another port", config.listen)))?;
+        let listener = TcpListener::bind(config.listen).await.map_err(|e| {
+            Failure::new(Code::Unavailable, format!("web.listen {}: {e}; choose another port", config.listen))
+        })?;
         let address = listener
             .local_addr()
             .map_err(|e| Failure::new(Code::Unavailable, format!("web.listen {}: {e}", config.listen)))?;
@@ -104,25 +104,26 @@ impl App {
         };
         let served = serve(self.listener, state, stopping);
         let mut web = tokio::spawn(served);
+        crate::supervisor::ready();
         let ended = tokio::select! {
             () = shutdown => None,
             early = &mut web => Some(early),
         };
+        crate::supervisor::stopping();
         tracing::info!("stopping");
         stop_parts(self.taps, self.intakes).await;
         judge.abort();
         // Event streams end when nobody can report problems any more.
         drop(self.shared);
         stop_web.send_replace(true);
-        let result = match ended {
-            Some(early) => early,
-            None => match tokio::time::timeout(WEB_DEADLINE, &mut web).await {
-                Ok(result) => result,
-                Err(_) => {
-                    web.abort();
-                    return Ok(());
-                }
-            },
+        let ended = match ended {
+            Some(early) => Some(early),
+            None => tokio::time::timeout(WEB_DEADLINE, &mut web).await.ok(),
+        };
+        let Some(result) = ended else {
+            // A browser that does not hang up does not hold up the end.
+            web.abort();
+            return Ok(());
         };
         match result {
             Ok(Ok(())) => Ok(()),
@@ -186,10 +187,14 @@ pub async fn stop_parts(taps: Vec<Tap>, intakes: Vec<Intake>) {
     let stopped = tokio::task::spawn_blocking(move || {
         taps.iter().for_each(Tap::stop);
         let deadline = Instant::now() + TAPS_DEADLINE;
-        taps.into_iter().for_each(|tap| tap.join(deadline));
+        for tap in taps {
+            tap.join(deadline);
+        }
         intakes.iter().for_each(Intake::stop);
         let deadline = Instant::now() + INTAKE_DEADLINE;
-        intakes.into_iter().for_each(|intake| intake.join(deadline));
+        for intake in intakes {
+            intake.join(deadline);
+        }
     });
     if let Err(e) = stopped.await {
         tracing::error!("stopping: {e}");

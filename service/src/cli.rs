@@ -88,7 +88,8 @@ impl Cli {
                 Err(Failure::new(Code::Usage, text.trim_start_matches("error: ").trim_end()))
             }
             Err(e) => {
-                e.print().map_err(|io| Failure::new(Code::Unavailable, format!("cannot write to standard output: {io}")))?;
+                e.print()
+                    .map_err(|io| Failure::new(Code::Unavailable, format!("cannot write to standard output: {io}")))?;
                 Ok(None)
             }
         }
@@ -106,7 +107,10 @@ impl Cli {
             let command = Self::command();
             let verbs: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
             let verbs = verbs.join(", ");
-            return Err(Failure::new(Code::Usage, format!("what to do? One of: {verbs}; `chaperone --help` explains them")));
+            return Err(Failure::new(
+                Code::Usage,
+                format!("what to do? One of: {verbs}; `chaperone --help` explains them"),
+            ));
         };
         match verb {
             Verb::Init(init) => init.run(),

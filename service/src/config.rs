@@ -1,4 +1,4 @@
-//! The configuration: text → shape ([`file`]) → checked [`Config`].
+//! The configuration: text → shape ([`mod@file`]) → checked [`Config`].
 //!
 //! Pure but for references to files and environment, which come through [`Lookup`]. A [`Config`] is complete: defaults
 //! are filled in, names resolve, patterns compile. Secrets are never shown by `Debug` or by an error.

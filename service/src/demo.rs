@@ -126,8 +126,8 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(),
     if sums.caught == sums.injected && sums.invented == 0 {
         return Ok(());
     }
-    let unseen = sums.injected - sums.caught;
-    let words = format!("of {} faults {unseen} were not seen; {} verdicts were invented", sums.injected, sums.invented);
+    let (unseen, injected, invented) = (sums.injected - sums.caught, sums.injected, sums.invented);
+    let words = format!("not seen: {unseen} of {injected} faults; invented: {invented} verdicts");
     Err(Failure::new(Code::Software, words))
 }
 

@@ -108,7 +108,11 @@ fn refused_property(cluster: &Cluster, e: KafkaError) -> Failure {
     let path = format!("kafka.{}.properties", cluster.name);
     let message = match e {
         KafkaError::ClientConfig(_, words, key, _) => {
-            let why = if words.starts_with("No such") { "librdkafka has no such property" } else { "librdkafka refuses its value" };
+            let why = if words.starts_with("No such") {
+                "librdkafka has no such property"
+            } else {
+                "librdkafka refuses its value"
+            };
             format!("{path}.\"{key}\": {why}")
         }
         KafkaError::ClientCreation(words) => format!("{path}: librdkafka: {words}"),
@@ -127,6 +131,9 @@ pub fn close<C: ConsumerContext + 'static>(name: &str, consumer: BaseConsumer<C>
         done.send(()).is_ok()
     });
     if closing.is_ok() && closed.recv_timeout(CLOSE_DEADLINE).is_err() {
-        tracing::warn!("{name}: the Kafka client did not close within {} s; it is left behind", CLOSE_DEADLINE.as_secs());
+        tracing::warn!(
+            "{name}: the Kafka client did not close within {} s; it is left behind",
+            CLOSE_DEADLINE.as_secs()
+        );
     }
 }

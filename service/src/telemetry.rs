@@ -28,11 +28,11 @@ pub fn init() {
     }
 }
 
-/// From now on only warnings, unless `RUST_LOG` says otherwise: for verbs that speak to people.
+/// From now on only errors and the warnings of the demo, unless `RUST_LOG` says otherwise: for verbs that speak to people.
 pub fn quieter() {
     if std::env::var_os(EnvFilter::DEFAULT_ENV).is_none()
         && let Some(replace) = REPLACE.get()
     {
-        replace(EnvFilter::new("warn"));
+        replace(EnvFilter::new("error,chaperone::demo=warn"));
     }
 }

@@ -52,7 +52,8 @@ fn join_takes_whole_chains_and_prints_what_was_there() {
     assert_eq!(joined, expected);
     let empty = answer("join", r#"{"a":{},"b":{}}"#);
     assert_eq!(empty, serde_json::json!({"n":0,"bytes":0,"acked":0,"failed":0,"sketch_n":null,"flags":[]}));
-    let kept = answer("join", &format!(r#"{{"a":{{"n":1,"f_in":"{f}","min_ms":-5,"final":false}},"b":{{"sketch_n":7}}}}"#));
+    let kept =
+        answer("join", &format!(r#"{{"a":{{"n":1,"f_in":"{f}","min_ms":-5,"final":false}},"b":{{"sketch_n":7}}}}"#));
     assert_eq!(kept["f_in"], f);
     assert_eq!((&kept["min_ms"], &kept["sketch_n"], &kept["final"]), (&(-5).into(), &7.into(), &false.into()));
 }
@@ -69,8 +70,14 @@ fn verdicts_follow_the_numbers_and_silence_is_not_a_zero() {
     assert_eq!(word(r#"{"attempted":5,"acked":5,"downstream":6}"#), "surplus");
     assert_eq!(word(r#"{"attempted":5,"acked":5,"downstream":6,"at_least_once":true}"#), "re-read");
     assert_eq!(word(r#"{"attempted":5,"acked":5,"downstream":6,"complete":false}"#), "partial");
-    assert_eq!(word(r#"{"attempted":5,"acked":5,"downstream":5,"f_down":"000000000000000000000000000000ff"}"#), "mixed");
-    let all = answer("verdict", r#"{"attempted":5,"acked":5,"downstream":3,"passage":"passed","caveats":["reporter gone downstream: 1"]}"#);
+    assert_eq!(
+        word(r#"{"attempted":5,"acked":5,"downstream":5,"f_down":"000000000000000000000000000000ff"}"#),
+        "mixed"
+    );
+    let all = answer(
+        "verdict",
+        r#"{"attempted":5,"acked":5,"downstream":3,"passage":"passed","caveats":["reporter gone downstream: 1"]}"#,
+    );
     assert_eq!((&all["missing_min"], &all["surplus_min"]), (&1.into(), &0.into()));
     assert!(all["why"].as_str().is_some_and(|w| w.contains("reporter gone")), "{all}");
 }
@@ -116,7 +123,10 @@ fn exit_codes_tell_what_is_wrong() {
     };
     let data = dir.path().join("data");
     let good = |listen: &str, data: &Path| {
-        format!("data_dir = '{}'\n[web]\nlisten = '{listen}'\n[kafka.k]\nbootstrap_servers = '127.0.0.1:1'\n", data.display())
+        format!(
+            "data_dir = '{}'\n[web]\nlisten = '{listen}'\n[kafka.k]\nbootstrap_servers = '127.0.0.1:1'\n",
+            data.display()
+        )
     };
     let code = |arguments: &[&str]| {
         let output = fed(arguments, "");

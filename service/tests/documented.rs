@@ -41,7 +41,8 @@ fn every_key_of_the_schema_is_documented_and_no_other() {
     let of_schema = |table: bool| schema::keys().into_iter().filter(move |k| k.table == table).map(|k| k.path);
     assert_eq!(keys, of_schema(false).collect::<BTreeSet<_>>());
     // `kafka` and `pipeline` hold one table a name.
-    let named = |path: String| if ["kafka", "pipeline"].contains(&path.as_str()) { format!("{path}.NAME") } else { path };
+    let named =
+        |path: String| if ["kafka", "pipeline"].contains(&path.as_str()) { format!("{path}.NAME") } else { path };
     assert_eq!(tables, of_schema(true).map(named).collect::<BTreeSet<_>>());
 }
 
@@ -63,7 +64,8 @@ fn what_is_required_says_so() {
 #[test]
 fn the_acl_table_has_the_form_that_machines_read() {
     let text = operations();
-    let table = text.split_once("<!-- acls -->").and_then(|(_, rest)| rest.split_once("<!-- /acls -->")).expect("markers").0;
+    let table =
+        text.split_once("<!-- acls -->").and_then(|(_, rest)| rest.split_once("<!-- /acls -->")).expect("markers").0;
     let rows: Vec<Vec<String>> = table
         .lines()
         .filter(|l| l.starts_with('|'))
@@ -92,7 +94,8 @@ fn the_acl_table_has_the_form_that_machines_read() {
 #[test]
 fn every_exit_code_is_documented() {
     let text = operations();
-    let section = text.split("## Exit codes\n").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("the section");
+    let section =
+        text.split("## Exit codes\n").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("the section");
     let found: Vec<u8> = section.lines().filter_map(|l| cells(l).first()?.parse().ok()).collect();
     assert_eq!(found, [0, 64, 69, 70, 73, 77, 78]);
 }

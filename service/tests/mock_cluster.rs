@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::sync::atomic::Ordering;
+
 use chaperone_audit::{Clock, SystemClock};
 use chaperone_collector::Store;
 use common::{Bed, Source, cluster, config, eventually};
@@ -166,5 +168,76 @@ start = 'end'
     });
     let states = bed.runtime.block_on(bed.store.partitions(STAGE)).expect("partitions");
     assert_eq!(states[0].log, 1);
+    Bed::stop(vec![tap], vec![intake]);
+}
+
+#[test]
+fn a_store_that_refuses_is_waited_for_and_nothing_is_lost_or_doubled() {
+    let kafka = cluster(2);
+    let bed = Bed::new();
+    let config = config(&kafka.bootstrap_servers(), "g", "earliest");
+    let intake = bed.intake(&config);
+    let mut source = Source::new(&kafka.bootstrap_servers(), 2);
+    let tap = bed.tap(&config);
+    source.send(200);
+    bed.counts_exactly(STAGE, &source);
+    bed.flaky.refuses.store(true, Ordering::SeqCst);
+    source.send(200);
+    eventually("the sentence", || {
+        let said = bed.problems.borrow().clone();
+        let found = said.iter().any(|p| p.contains("apply a batch") && p.contains("goes on by itself"));
+        if found { Ok(()) } else { Err(format!("{said:?}")) }
+    });
+    bed.flaky.refuses.store(false, Ordering::SeqCst);
+    bed.counts_exactly(STAGE, &source);
+    eventually("solved", || {
+        let said = bed.problems.borrow().clone();
+        if said.is_empty() { Ok(()) } else { Err(format!("{said:?}")) }
+    });
+    Bed::stop(vec![tap], vec![intake]);
+}
+
+#[test]
+fn a_report_that_kafka_lost_is_noticed_and_counted_again() {
+    let kafka = cluster(1);
+    let bed = Bed::new();
+    let config = config(&kafka.bootstrap_servers(), "g", "earliest");
+    let intake = bed.intake(&config);
+    let mut source = Source::new(&kafka.bootstrap_servers(), 1);
+    let tap = bed.tap(&config);
+    source.send(100);
+    bed.counts_exactly(STAGE, &source);
+    bed.flaky.loses.store(true, Ordering::SeqCst);
+    source.send(100);
+    eventually("another claim", || {
+        let epochs = bed.epochs(STAGE);
+        if epochs.get(&0).is_some_and(|e| *e > 1) { Ok(()) } else { Err(format!("{epochs:?}")) }
+    });
+    bed.flaky.loses.store(false, Ordering::SeqCst);
+    bed.counts_exactly(STAGE, &source);
+    Bed::stop(vec![tap], vec![intake]);
+}
+
+#[test]
+fn brokers_that_go_away_are_waited_for_and_nothing_is_lost_or_doubled() {
+    let kafka = cluster(2);
+    let bed = Bed::new();
+    let config = config(&kafka.bootstrap_servers(), "g", "earliest");
+    let intake = bed.intake(&config);
+    let mut source = Source::new(&kafka.bootstrap_servers(), 2);
+    let tap = bed.tap(&config);
+    source.send(200);
+    bed.counts_exactly(STAGE, &source);
+    kafka.broker_down(-1).expect("down");
+    eventually("the sentence", || {
+        let said = bed.problems.borrow().clone();
+        let found = said.iter().any(|p| p.contains("no broker answers"));
+        if found { Ok(()) } else { Err(format!("{said:?}")) }
+    });
+    kafka.broker_up(-1).expect("up");
+    source.send(200);
+    bed.counts_exactly(STAGE, &source);
+    bed.watermarks_pass(STAGE, 2, SystemClock.now_ms());
+    assert!(bed.problems.borrow().is_empty(), "{:?}", *bed.problems.borrow());
     Bed::stop(vec![tap], vec![intake]);
 }

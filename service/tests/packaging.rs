@@ -1,8 +1,10 @@
 //! What docs/deploy has fits the binary: the service, the container, the Kubernetes file.
 
 use std::collections::BTreeSet;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use chaperone::config::{Config, Lookup};
 
@@ -20,7 +22,10 @@ fn assert_exists(arguments: &[&str]) {
     assert!(output.status.success(), "there is no verb {verb}");
     let help = String::from_utf8_lossy(&output.stdout);
     for flag in rest.iter().filter(|a| a.starts_with("--")) {
-        assert!(help.contains(&format!("{flag} ")) || help.contains(&format!("{flag}\n")), "{verb} has no {flag}: {help}");
+        assert!(
+            help.contains(&format!("{flag} ")) || help.contains(&format!("{flag}\n")),
+            "{verb} has no {flag}: {help}"
+        );
     }
 }
 
@@ -101,7 +106,8 @@ fn kubernetes_gets_a_configuration_that_chaperone_takes() {
     let (_, rest) = text.split_once("chaperone.toml: |\n").expect("a block");
     let block: Vec<&str> = rest.lines().map_while(|l| l.strip_prefix("    ")).collect();
     let config = Config::parse(&block.join("\n"), &Secrets).expect("good");
-    let chaperone = documents(&text).into_iter().find(|d| value(d, "kind") == Some("StatefulSet")).expect("a StatefulSet");
+    let chaperone =
+        documents(&text).into_iter().find(|d| value(d, "kind") == Some("StatefulSet")).expect("a StatefulSet");
     assert!(chaperone.contains(&format!("mountPath: {}", config.data_dir.display())), "the store has a volume");
     assert_exists(&list(value(chaperone, "args").expect("args")));
     assert!(config.rule.seed() != 0 && config.listen.ip().is_loopback());
@@ -127,11 +133,18 @@ fn the_kubernetes_file_is_well_formed() {
         };
         let mounted = names("mountPath:");
         let (_, volumes) = document.split_once("      volumes:\n").unwrap_or_default();
-        let there: BTreeSet<String> =
-            volumes.lines().filter_map(|l| l.split("name: ").nth(1)?.split([',', '}']).next().map(str::to_owned)).collect();
+        let there: BTreeSet<String> = volumes
+            .lines()
+            .filter_map(|l| l.split("name: ").nth(1)?.split([',', '}']).next().map(str::to_owned))
+            .collect();
         assert!(mounted.is_subset(&there), "mounted {mounted:?}, there {there:?}");
         if value(document, "containers").is_some() || document.contains("containers:") {
-            for line in ["runAsNonRoot: true", "allowPrivilegeEscalation: false", "readOnlyRootFilesystem: true", "drop: [\"ALL\"]"] {
+            for line in [
+                "runAsNonRoot: true",
+                "allowPrivilegeEscalation: false",
+                "readOnlyRootFilesystem: true",
+                "drop: [\"ALL\"]",
+            ] {
                 assert!(document.contains(line), "{line} in {document}");
             }
         }
@@ -154,4 +167,31 @@ fn the_container_is_built_from_the_lock_file_and_runs_without_root() {
     assert_exists(&list(command));
     let volume = last("VOLUME ").expect("a volume");
     assert!(text.contains(&format!("--chown={user} /out{volume} {volume}")), "the volume is the user's own");
+}
+
+/// `Type=notify`: systemd hears when the page is served and when the end begins, and SIGTERM ends well.
+#[test]
+fn run_tells_the_service_manager() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (path, config) = (dir.path().join("notify"), dir.path().join("chaperone.toml"));
+    let socket = UnixDatagram::bind(&path).expect("a socket");
+    socket.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
+    let data_dir = dir.path().join("data");
+    let text = format!(
+        "data_dir = {data_dir:?}\n[web]\nlisten = \"127.0.0.1:0\"\n[kafka.k]\nbootstrap_servers = \"127.0.0.1:1\"\n"
+    );
+    std::fs::write(&config, text).expect("written");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_chaperone"));
+    command.args(["run", "--config"]).arg(&config).env("NOTIFY_SOCKET", &path).env_remove("CHAPERONE_CONFIG");
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts");
+    let hear = || {
+        let mut text = [0; 256];
+        let length = socket.recv(&mut text).unwrap_or(0);
+        String::from_utf8_lossy(text.get(..length).unwrap_or_default()).trim().to_owned()
+    };
+    let ready = hear();
+    Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kill");
+    let stopping = hear();
+    let ended = child.wait().expect("ends");
+    assert_eq!((ready.as_str(), stopping.as_str(), ended.code()), ("READY=1", "STOPPING=1", Some(0)));
 }

@@ -147,7 +147,10 @@ fn all_mistakes_are_listed() {
     assert_discreet(&output);
     let said = messages(&output);
     assert_eq!(said.len(), 2, "{said:?}");
-    assert!(said.iter().any(|l| l.contains("web.listen")) && said.iter().any(|l| l.contains("kafka.other.bootstrap_servers")));
+    assert!(
+        said.iter().any(|l| l.contains("web.listen"))
+            && said.iter().any(|l| l.contains("kafka.other.bootstrap_servers"))
+    );
 }
 
 #[test]
@@ -244,7 +247,8 @@ fn init_writes_a_good_file_once() {
     assert_eq!(seed(), first, "a refused init changes nothing");
     assert!(chaperone(&["init", "--output", &path, "--force"]).status.success());
     assert_ne!(seed(), first);
-    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(Path::new(&path)).expect("there").permissions());
+    let mode =
+        std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(Path::new(&path)).expect("there").permissions());
     assert_eq!(mode & 0o777, 0o600);
     let printed = chaperone(&["init", "--output", "-"]);
     assert!(String::from_utf8_lossy(&printed.stdout).contains("[kafka.regional.tap]"));
@@ -254,7 +258,9 @@ fn init_writes_a_good_file_once() {
 fn print_config_hides_secrets_unless_told() {
     let scene = Scene::new();
     let path = scene.config("\"producer\"", "\"producer\"");
-    for arguments in [&["print-config", "--config", &path] as &[&str], &["print-config", "--config", &path, "--redacted"]] {
+    for arguments in
+        [&["print-config", "--config", &path] as &[&str], &["print-config", "--config", &path, "--redacted"]]
+    {
         let output = chaperone(arguments);
         assert_discreet(&output);
         let stdout = String::from_utf8_lossy(&output.stdout);

@@ -2,7 +2,9 @@
 //!
 //! Garbage must end in quarantine, each piece with its reason, while counting goes on. An outage must not change how a
 //! producer's calls behave (a control without the library runs beside it), and every count must arrive afterwards.
+//! And a configuration tried against a secured broker names each right that is missing.
 
+mod check_config;
 mod garbage;
 mod outage;
 mod scene;

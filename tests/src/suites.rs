@@ -103,7 +103,7 @@ pub const SUITES: &[Suite] = &[
         name: "faults",
         mode: Mode::Ci,
         minutes: 5,
-        needs: &[Need::Kafka, Need::Binaries],
+        needs: &[Need::Kafka, Need::Acls, Need::Binaries],
         figures: &["faults"],
         command: &[
             "test",
@@ -116,6 +116,14 @@ pub const SUITES: &[Suite] = &[
             "--nocapture",
             "--test-threads=1",
         ],
+    },
+    Suite {
+        name: "demo",
+        mode: Mode::Ci,
+        minutes: 4,
+        needs: &[Need::Binaries],
+        figures: &["demo"],
+        command: &["test", "--profile", "ci", "--workspace", "--test", "demo", "--", "--nocapture"],
     },
 ];
 

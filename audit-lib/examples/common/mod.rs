@@ -21,12 +21,21 @@ pub(crate) fn topic() -> String {
     setting("TOPIC", "orders")
 }
 
-/// The settings of every Kafka client.
+/// The settings of the clients of the messages' cluster.
 pub(crate) fn kafka() -> ClientConfig {
+    client("")
+}
+
+/// The settings of the client of the audit topic: `AUDIT_BOOTSTRAP` and `AUDIT_KAFKA_…` where it is on another cluster.
+fn audit_kafka() -> ClientConfig {
+    client(if env::var_os("AUDIT_BOOTSTRAP").is_some() { "AUDIT_" } else { "" })
+}
+
+fn client(prefix: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", setting("BOOTSTRAP", "localhost:9092"));
+    config.set("bootstrap.servers", setting(&format!("{prefix}BOOTSTRAP"), "localhost:9092"));
     for (name, value) in env::vars() {
-        if let Some(property) = name.strip_prefix("KAFKA_") {
+        if let Some(property) = name.strip_prefix(&format!("{prefix}KAFKA_")) {
             config.set(property.to_lowercase().replace('_', "."), value);
         }
     }
@@ -35,13 +44,15 @@ pub(crate) fn kafka() -> ClientConfig {
 
 /// A recorder for `stage` that reports to the audit topic.
 pub(crate) fn recorder(stage: &str, application: &str) -> anyhow::Result<Recorder> {
+    // What the library has to say goes to standard error.
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).init();
     let config = Config {
         cluster: setting("CLUSTER", ""),
         data_dir: env::var_os("DATA_DIR").map(Into::into),
         seed: setting("SEED", "0").parse().context("SEED is not a number")?,
         ..Config::new(setting("STAGE", stage), application)
     };
-    let sink = KafkaSink::new(&kafka(), &setting("AUDIT_TOPIC", "chaperone-audit"))?;
+    let sink = KafkaSink::new(&audit_kafka(), &setting("AUDIT_TOPIC", "chaperone-audit"))?;
     Ok(Recorder::start(config, Box::new(sink), Arc::new(SystemClock))?)
 }
 

@@ -6,16 +6,19 @@
 //! Limits: with `enable.auto.commit=true` (librdkafka's default) offsets are committed when they are handed out, not
 //! when they are processed; it works, and a crash between the two is a loss that the audit will show.
 
+use std::collections::BTreeSet;
 use std::ops::Deref;
+use std::sync::Once;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::config::FromClientConfigAndContext;
-use rdkafka::consumer::{BaseConsumer, ConsumerContext, DefaultConsumerContext};
-use rdkafka::error::KafkaResult;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, DefaultConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{BorrowedMessage, Message as _};
 
 use super::error::KafkaStartError;
+use super::grant::{Grant, missing_grant};
 use super::observe::observe_message;
 use crate::recorder::Recorder;
 
@@ -23,6 +26,9 @@ use crate::recorder::Recorder;
 pub struct AuditedConsumer<C: ConsumerContext = DefaultConsumerContext> {
     consumer: BaseConsumer<C>,
     recorder: Recorder,
+    group: String,
+    /// A missing ACL is said once, not at every retry of librdkafka's.
+    refused: Once,
 }
 
 impl AuditedConsumer {
@@ -45,12 +51,28 @@ impl<C: ConsumerContext> AuditedConsumer<C> {
             tracing::warn!("enable.auto.commit is on: a crash between commit and processing loses messages");
         }
         let consumer = BaseConsumer::from_config_and_context(config, context)?;
-        Ok(Self { consumer, recorder })
+        let group = config.get("group.id").unwrap_or_default().to_owned();
+        Ok(Self { consumer, recorder, group, refused: Once::new() })
     }
 
     /// The next message or error, after at most `timeout`. A message is counted by [`seen`](Self::seen), not here.
     pub fn poll(&self, timeout: Duration) -> Option<KafkaResult<BorrowedMessage<'_>>> {
-        self.consumer.poll(timeout)
+        let polled = self.consumer.poll(timeout);
+        if let Some(Err(error)) = &polled {
+            self.name_missing_grant(error);
+        }
+        polled
+    }
+
+    fn name_missing_grant(&self, error: &KafkaError) {
+        let subscribed = self.consumer.subscription().map(|topics| topics.to_topic_map()).unwrap_or_default();
+        let topics: BTreeSet<&str> = subscribed.keys().map(|(topic, _)| topic.as_str()).collect();
+        let topics = topics.into_iter().collect::<Vec<_>>().join("', '");
+        let said = missing_grant(error, Grant::ReadGroup(&self.group))
+            .or_else(|| missing_grant(error, Grant::ReadTopic(&topics)));
+        if let Some(said) = said {
+            self.refused.call_once(|| tracing::error!("{said}"));
+        }
     }
 
     /// Counts a processed message and moves the partition's position past it. Call it before the commit.

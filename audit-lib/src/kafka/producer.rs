@@ -8,18 +8,20 @@
 //! in doubt. Call [`AuditedProducer::flush`], then close the recorder.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Once;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::message::{DeliveryResult, Header, OwnedHeaders, ToBytes};
+use rdkafka::message::{DeliveryResult, Header, Message as _, OwnedHeaders, ToBytes};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ProducerContext, ThreadedProducer};
 use rdkafka::statistics::Statistics;
 use rdkafka::util::IntoOpaque;
 
 use super::error::{KafkaStartError, check_producer, proves_not_persisted};
+use super::grant::{Grant, missing_grant};
 use crate::message::{Headers, Message, NoHeaders};
 use crate::recorder::{Recorder, Ticket};
 use crate::rule;
@@ -60,7 +62,7 @@ impl<C: ProducerContext + 'static> AuditedProducer<C> {
     /// delivery reports do not say whether a message is persisted. [`KafkaStartError::Client`] from librdkafka.
     pub fn with_context(config: &ClientConfig, context: C, recorder: Recorder) -> Result<Self, KafkaStartError> {
         check_producer(config)?;
-        let context = AuditedContext { host: context };
+        let context = AuditedContext { host: context, refused: Once::new() };
         let producer = ThreadedProducer::from_config_and_context(config, context)?;
         Ok(Self { producer, recorder, stamping: Stamping::Off })
     }
@@ -197,6 +199,8 @@ pub struct Pending<D> {
 /// The host's context, with the ticket handed in before its own delivery callback.
 pub struct AuditedContext<C> {
     host: C,
+    /// A missing ACL is said once, not for every message.
+    refused: Once,
 }
 
 impl<C> AuditedContext<C> {
@@ -221,6 +225,11 @@ impl<C: ProducerContext> ProducerContext for AuditedContext<C> {
             if catch_unwind(hand_in).is_err() {
                 tracing::error!("the audit of a delivery report panicked; its message is in doubt");
             }
+        }
+        if let Err((error, message)) = result
+            && let Some(said) = missing_grant(error, Grant::WriteTopic(message.topic()))
+        {
+            self.refused.call_once(|| tracing::error!("{said}"));
         }
         self.host.delivery(result, host);
     }

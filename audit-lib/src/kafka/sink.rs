@@ -14,10 +14,11 @@ use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::DeliveryResult;
+use rdkafka::message::{DeliveryResult, Message as _};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 
 use super::error::KafkaStartError;
+use super::grant::{Grant, missing_grant};
 use crate::recorder::{Sink, SinkError};
 
 /// One turn of polling: rdkafka's poll waits to its end even when something came.
@@ -91,9 +92,14 @@ impl KafkaSink {
 
     /// Replaces a producer that will never send again.
     fn revive(&mut self) {
-        let dead = self.producer.as_ref().is_none_or(|p| p.client().fatal_error().is_some());
+        let fatal = self.producer.as_ref().and_then(|p| p.client().fatal_error());
+        let dead = self.producer.is_none() || fatal.is_some();
         if !dead || self.made.elapsed() < REPLACE_MIN {
             return;
+        }
+        if let Some((code, words)) = fatal {
+            let refused = missing_grant(&KafkaError::MessageProduction(code), Grant::WriteTopic(&self.topic));
+            tracing::error!("the audit producer cannot go on: {}", refused.unwrap_or(words));
         }
         // Dropping purges its queue and reports that; what even so stays unreported is reported here.
         drop(self.producer.take());
@@ -105,7 +111,7 @@ impl KafkaSink {
         drop(reports);
         match make(&self.config, &self.reports) {
             Ok(producer) => {
-                tracing::warn!("audit producer replaced after a fatal error");
+                tracing::info!("a new audit producer takes over");
                 self.producer = Some(producer);
             }
             Err(error) => tracing::warn!(%error, "cannot replace the audit producer yet"),
@@ -128,7 +134,7 @@ impl Sink for KafkaSink {
                 Ok(())
             }
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => Err(SinkError::Full),
-            Err((error, _)) => Err(SinkError::NotStored(error.to_string())),
+            Err((error, _)) => Err(not_stored(&error, &self.topic)),
         }
     }
 
@@ -156,6 +162,11 @@ impl Sink for KafkaSink {
     }
 }
 
+fn not_stored(error: &KafkaError, topic: &str) -> SinkError {
+    let refused = missing_grant(error, Grant::WriteTopic(topic));
+    SinkError::NotStored(refused.unwrap_or_else(|| error.to_string()))
+}
+
 /// Collects delivery reports.
 struct SinkContext {
     reports: Reports,
@@ -177,7 +188,7 @@ impl ProducerContext for SinkContext {
     fn delivery(&self, result: &DeliveryResult<'_>, token: Box<u64>) {
         let result = match result {
             Ok(_) => Ok(()),
-            Err((error, _)) => Err(SinkError::NotStored(error.to_string())),
+            Err((error, message)) => Err(not_stored(error, message.topic())),
         };
         self.reports.lock().push((*token, result));
     }

@@ -222,7 +222,10 @@ impl Run {
         let (old, new, diverged) = match reporter.book.join(db, reporter.id, record)? {
             Joined::Nothing => return Ok(false),
             Joined::Refused => {
-                let text = format!("slot {} was not applied: too many gaps in the reporter's slot ids", record.id);
+                let text = format!(
+                    "slot {} was not applied: too many gaps in the reporter's slot ids, or too many open slots",
+                    record.id
+                );
                 db.event(append_ms, "gaps", Some(m.incarnation.as_bytes()), &text)?;
                 return Ok(false);
             }
@@ -239,7 +242,7 @@ impl Run {
         if diverged {
             let text = format!("slot {} ({}, window {})", record.id, record.topic, record.window_ms.0);
             db.event(append_ms, "divergent", Some(m.incarnation.as_bytes()), &text)?;
-            stage_flag(db, &key, "divergent", record.window_ms.end_ms(record.width_ms))?;
+            stage_flag(db, &key, "divergent", key.end_ms())?;
         }
         let last_ms = new.last_ms.map(|ms| reporter.skew.broker_ms(ms, append_ms));
         note_flags(db, reporter, &key, &new, last_ms)?;
@@ -268,7 +271,7 @@ fn note_flags(db: &Db<'_>, reporter: &mut Reporter, key: &Key, s: &SlotState, la
     }
     if s.flags.contains(flag::OVERFLOW) {
         // Its windows are those of arrival, and the last of them takes what comes after it.
-        let to_ms = key.window.end_ms(key.width).max(last_ms.unwrap_or(i64::MIN));
+        let to_ms = key.end_ms().max(last_ms.unwrap_or(i64::MIN));
         stage_flag(db, key, "overflow", to_ms)?;
     }
     Ok(())

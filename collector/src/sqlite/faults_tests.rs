@@ -179,3 +179,56 @@ async fn a_writer_that_stopped_says_so() {
     assert!(matches!(store.apply(batch(1, 0..1)).await, Err(StoreError::Stopped)));
     assert!(store.status().await.is_ok(), "readers still answer");
 }
+
+#[tokio::test]
+async fn the_wildest_numbers_stop_nobody() {
+    let store = SqliteStore::in_memory().expect("store");
+    let wild = [i64::MIN, i64::MIN + 1, -1, 0, 1, i64::MAX - 1, i64::MAX];
+    let mut next = 0;
+    for clock in wild {
+        for width in Width::ALL {
+            let mut b = batch(next + 1, 0..3);
+            next += 1;
+            for item in &mut b.items {
+                (item.append_ms, item.received_ms) = (clock, clock);
+                let Content::Message(m) = &mut item.content else { continue };
+                (m.sent_ms, m.watermark_ms, m.seq) = (clock.wrapping_neg(), Some(clock), clock.cast_unsigned());
+                m.incarnation = Uuid::from_u128(u128::from(clock.cast_unsigned()) + 1);
+                m.stage = ["producer", "consumer"][usize::try_from(next % 2).expect("small")].into();
+                for (s, ms) in m.slots.iter_mut().zip([clock, i64::MAX - clock.max(0), i64::MIN]) {
+                    // Not below the least number: such a window cannot be written down.
+                    s.window_ms = WindowStart(ms.max(i64::MIN + 600_000).div_euclid(width.ms()) * width.ms());
+                    (s.width_ms, s.topic, s.id) = (width, "orders".into(), s.id ^ clock.cast_unsigned());
+                    let count = chaperone_audit::wire::MAX_COUNT;
+                    s.state =
+                        SlotState { n: count, bytes: u64::MAX, acked: count, failed: count, ..SlotState::default() };
+                    (s.state.last_ms, s.state.min_ms, s.state.max_ms) = (Some(clock), Some(clock), Some(clock));
+                    s.state.flags = ["overflow", "seen"].map(str::to_owned).into();
+                }
+            }
+            store.apply(b).await.expect("apply");
+        }
+    }
+    let stage = |name: &str| crate::Stage {
+        name: name.into(),
+        kind: crate::StageKind::Client,
+        complete: true,
+        at_least_once: false,
+    };
+    let pipeline = crate::Pipeline {
+        name: "p".into(),
+        cluster: "-".into(),
+        topics: vec![crate::TopicPattern::Name("orders".into())],
+        stages: vec![stage("producer"), stage("consumer")],
+        grace: std::time::Duration::MAX,
+        silent_after: std::time::Duration::MAX,
+    };
+    for now in wild {
+        store.judge(now, &Pipelines(vec![pipeline.clone()])).await.expect("judge");
+        store.reporters(now).await.expect("reporters");
+    }
+    let all = WindowQuery { from_ms: i64::MIN, to_ms: i64::MAX, ..WindowQuery::default() };
+    assert!(!store.windows(all.clone()).await.expect("windows").is_empty());
+    assert!(!store.topics(all.clone()).await.expect("topics").is_empty());
+    assert!(!store.stage_windows(all).await.expect("totals").is_empty());
+}

@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::db::{Done, Fault};
 
@@ -14,8 +14,9 @@ use super::db::{Done, Fault};
 const BUSY: Duration = Duration::from_secs(10);
 /// Statements kept prepared per connection.
 const STATEMENTS: usize = 128;
-/// Attempts to bring the schema up to date, should two processes try at once.
-const SCHEMA_ATTEMPTS: u32 = 4;
+/// Attempts to open the file, should two processes make it at once; the wait grows by [`STEP`] each time.
+const ATTEMPTS: u32 = 20;
+const STEP: Duration = Duration::from_millis(20);
 
 mod schema {
     refinery::embed_migrations!("src/sqlite/schema");
@@ -53,6 +54,19 @@ impl Place {
         if let Self::File(path) = self {
             create_private(Path::new(path))?;
         }
+        let mut attempt = 1;
+        loop {
+            match self.try_writer(durable) {
+                // SQLite does not wait while the journal mode changes, and of two who make the schema one fails; the
+                // next attempt finds the other's work done.
+                Err(fault) if attempt < ATTEMPTS && is_contention(&fault) => std::thread::sleep(STEP * attempt),
+                outcome => return outcome,
+            }
+            attempt += 1;
+        }
+    }
+
+    fn try_writer(&self, durable: bool) -> Done<Connection> {
         let no_mutex = OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut conn = self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | no_mutex)?;
         conn.busy_timeout(BUSY)?;
@@ -62,7 +76,7 @@ impl Place {
         conn.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get::<_, String>(0))?;
         conn.execute_batch("PRAGMA cache_size = -65536; PRAGMA temp_store = MEMORY;")?;
         conn.pragma_update(None, "synchronous", if durable { "FULL" } else { "OFF" })?;
-        migrate(&mut conn)?;
+        schema::migrations::runner().run(&mut conn)?;
         Ok(conn)
     }
 
@@ -93,15 +107,15 @@ fn create_private(path: &Path) -> std::io::Result<()> {
     }
 }
 
-fn migrate(conn: &mut Connection) -> Done<()> {
-    let mut attempt = 1;
-    loop {
-        match schema::migrations::runner().run(conn) {
-            Ok(_) => return Ok(()),
-            Err(fault) if attempt >= SCHEMA_ATTEMPTS => return Err(Fault::Schema(fault)),
-            // Another process may have been faster; the next attempt finds its work done.
-            Err(_) => std::thread::sleep(Duration::from_millis(50) * attempt),
+fn is_contention(fault: &Fault) -> bool {
+    match fault {
+        Fault::Sql(e) => {
+            matches!(e.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
         }
-        attempt += 1;
+        Fault::Schema(e) => {
+            let text = format!("{e:?}");
+            text.contains("locked") || text.contains("already exists") || text.contains("UNIQUE")
+        }
+        Fault::File(_) | Fault::Stored { .. } => false,
     }
 }

@@ -24,6 +24,10 @@ pub(super) struct Span {
 }
 
 impl Span {
+    /// The window of this width that holds `at_ms`.
+    pub(super) fn holding(at_ms: i64, width_ms: i64) -> Self {
+        Self { start_ms: at_ms.div_euclid(width_ms).saturating_mul(width_ms), width_ms }
+    }
     pub(super) fn end_ms(self) -> i64 {
         self.start_ms.saturating_add(self.width_ms)
     }

@@ -140,7 +140,7 @@ impl<'a> Court<'a> {
             let of_hop = wider.iter().filter(|(stage, _)| stages.contains(&Some(*stage)));
             width_ms = of_hop.map(|(_, width)| *width).fold(width_ms, i64::max);
         }
-        Ok(Span { start_ms: w.window_ms.div_euclid(width_ms) * width_ms, width_ms })
+        Ok(Span::holding(w.window_ms, width_ms))
     }
 
     fn hop(
@@ -177,7 +177,7 @@ fn wider(db: &Db<'_>, w: &Due) -> Done<Vec<(i64, i64)>> {
     if w.width_ms >= WIDEST_MS {
         return Ok(Vec::new());
     }
-    let floor = |width: i64| w.window_ms.div_euclid(width) * width;
+    let floor = |width_ms: i64| Span::holding(w.window_ms, width_ms).start_ms;
     let mut statement = db.conn.prepare_cached(include_str!("sql/wider.sql"))?;
     let rows = statement
         .query_map(params![w.topic, floor(60_000), floor(WIDEST_MS), w.width_ms], |r| Ok((r.get(0)?, r.get(1)?)))?;

@@ -4,31 +4,29 @@
 //! slot says nothing new. Invariants: every id known is in exactly one of the three places; a slot's whole state is
 //! kept until it is sealed, so that duplicates and late, older reports merge by `Join` and change nothing.
 //!
-//! Limits: at most [`RUNS`] gaps in a reporter's ids; a record that would make more is not applied (its reporter
-//! announces it again, when the gaps have closed).
+//! Limits: at most [`RUNS`] gaps in a reporter's ids and [`OPEN`] open slots; a record that would make more is not
+//! applied (an honest reporter announces it again, when the gaps have closed).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chaperone_audit::wire::SlotRecord;
 use chaperone_audit::{SlotState, state::flag};
 use rusqlite::{OptionalExtension, params};
-use serde::{Deserialize, Serialize};
 
+use super::codec::{self, VERSION};
 use super::db::{Db, Done, Fault, int};
 use super::ids::IdSet;
 
-/// Version of the stored form.
-const VERSION: i64 = 1;
 /// Runs of ids of one reporter at most.
 const RUNS: usize = 4096;
+/// Open slots of one reporter at most: far more than its own table holds.
+const OPEN: usize = 65_536;
 
 /// A slot as it is stored.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Slot {
-    #[serde(flatten)]
     pub(super) record: SlotRecord,
     /// A divergent state of it was told already.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) diverged: bool,
 }
 
@@ -56,7 +54,7 @@ pub(super) enum Joined {
     },
     /// The id stands for another topic, window or class: the record is not believed.
     Impostor,
-    /// Too many gaps in the ids.
+    /// Too many gaps in the ids, or too many open slots.
     Refused,
 }
 
@@ -112,7 +110,7 @@ impl Book {
 
     fn open_slot(&mut self, record: &SlotRecord) -> Joined {
         let mut known = self.known.clone();
-        if !known.insert(record.id) || known.ranges() > RUNS {
+        if !known.insert(record.id) || known.ranges() > RUNS || self.open.len() >= OPEN {
             return Joined::Refused;
         }
         self.known = known;
@@ -156,19 +154,19 @@ impl Book {
                 serde_json::to_string(&ids).map_err(Fault::stored("ids"))?,
                 now_ms,
                 VERSION,
-                encode(&finals)?,
+                codec::encode(finals.values()),
             ])?;
         }
         if self.open_dirty || !finals.is_empty() {
             db.conn
                 .prepare_cached("INSERT OR REPLACE INTO open_slots (reporter, version, body) VALUES (?1, ?2, ?3)")?
-                .execute(params![reporter, VERSION, encode(&self.open)?])?;
+                .execute(params![reporter, VERSION, codec::encode(self.open.values())])?;
             self.open_dirty = false;
         }
         for segment in self.segments.iter_mut().filter(|s| s.dirty) {
             db.conn
                 .prepare_cached("UPDATE final_slots SET version = ?2, body = ?3 WHERE id = ?1")?
-                .execute(params![segment.id, VERSION, encode(&segment.slots)?])?;
+                .execute(params![segment.id, VERSION, codec::encode(segment.slots.values())])?;
             segment.dirty = false;
         }
         self.save_open_windows(db, reporter, stage)
@@ -209,6 +207,10 @@ fn merge(slot: &mut Slot, record: &SlotRecord) -> Joined {
     {
         return Joined::Impostor;
     }
+    // Most duplicates are exact.
+    if held.state == record.state {
+        return Joined::Nothing;
+    }
     let diverged = !slot.diverged && held.state.divergent(&record.state);
     let old = Box::new(held.state.clone());
     slot.record.state.join(&record.state);
@@ -219,14 +221,8 @@ fn merge(slot: &mut Slot, record: &SlotRecord) -> Joined {
     Joined::Changed { old, new: Box::new(slot.record.state.clone()), diverged }
 }
 
-fn encode(slots: &BTreeMap<u64, Slot>) -> Done<Vec<u8>> {
-    let all: Vec<&Slot> = slots.values().collect();
-    serde_json::to_vec(&all).map_err(Fault::stored("slots"))
-}
-
 fn decode(body: &[u8]) -> Done<BTreeMap<u64, Slot>> {
-    let all: Vec<Slot> = serde_json::from_slice(body).map_err(Fault::stored("slots"))?;
-    Ok(all.into_iter().map(|slot| (slot.record.id, slot)).collect())
+    codec::decode(body).map_err(Fault::stored("slots"))
 }
 
 /// Seals slots that became final before `before_ms`: their states go, their ids stay. At most `limit` rows.

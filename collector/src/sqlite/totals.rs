@@ -22,6 +22,10 @@ pub(super) struct Key {
 }
 
 impl Key {
+    /// End of the window; no window of a reporter that lies may stop us.
+    pub(super) fn end_ms(&self) -> i64 {
+        self.window.0.saturating_add(self.width.ms())
+    }
     /// The class as it is stored: its place in [`Class::ALL`].
     fn class_no(&self) -> i64 {
         class_no(self.class)

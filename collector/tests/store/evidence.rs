@@ -90,7 +90,49 @@ async fn an_audit_partition_that_is_behind_holds_everything_back() {
     let w = p.judge(20_000).await;
     assert!(w.verdict == Verdict::Settling && w.why.contains("audit partition chaperone-audit/7"), "{}", w.why);
     p.store.audit_through(vec![(crate::sim::source(7), START + 20_000)]).await.expect("through");
+    // Old news does not take anything back.
+    p.store.audit_through(vec![(crate::sim::source(7), START + 1_000)]).await.expect("through");
+    assert_eq!(p.store.status().await.expect("status").applied_through_ms, Some(START + 20_000));
     assert_eq!(p.judge(21_000).await.verdict, Verdict::Ok);
+}
+
+#[tokio::test]
+async fn slots_that_a_vanished_reporter_left_open_are_said_however_old_their_window() {
+    let mut p = Pair::new(0);
+    p.producer.arrive(&Msg { id: 99, topic: "orders", event_ms: START + 500 }, START + 600);
+    p.beats(60_000).await;
+    assert!(p.judge(60_000).await.why.contains("1 message in flight upstream"));
+    let beat = p.consumer.beat(START + 100_000);
+    p.send(vec![beat], 100_000).await;
+    let w = p.judge(100_000).await;
+    assert_eq!((w.verdict, caveats(&w)), (Verdict::Ok, vec!["reporter gone upstream".to_owned()]), "{}", w.why);
+}
+
+#[tokio::test]
+async fn a_record_is_judged_at_once_however_long_its_window_has_waited() {
+    let mut p = Pair::new(0);
+    p.pipelines = pipelines(vec![stage("producer", StageKind::Client), stage("consumer", StageKind::Kafka)]);
+    p.consumer.stage = "elsewhere";
+    let mut tap = SimTap::new(9, "consumer", "orders");
+    let mut log = SimLog::new(1);
+    tap.claim(&*p.store, 0, START).await;
+    for id in 1..=10 {
+        log.append(0, Msg { id, topic: "orders", event_ms: START + 100 }, START + 120);
+    }
+    p.beats(100_000).await;
+    let held = |mut m: AuditMessage| {
+        m.marks[0].held_since_ms = Some(START);
+        m
+    };
+    let beat = AuditMessage { intervals: vec![], ..held(tap.beat(&SimLog::new(1), START + 100_000)) };
+    p.send(vec![beat], 100_000).await;
+    assert_eq!(p.judge(100_000).await.verdict, Verdict::Uncertain, "the next look is due in seconds");
+    let beat = tap.beat(&log, START + 100_001);
+    p.send(vec![beat], 100_001).await;
+    let beat = p.producer.beat(START + 103_000);
+    let mark = tap.beat(&log, START + 103_000);
+    p.send(vec![beat, mark], 103_000).await;
+    assert_eq!(p.judge(100_002).await.verdict, Verdict::Ok);
 }
 
 #[tokio::test]
@@ -130,6 +172,17 @@ async fn what_failed_upstream_is_not_missed_and_what_failed_downstream_is_not_th
     }
     let w = p.settled().await;
     assert_eq!((w.verdict, w.missing_min), (Verdict::Missing, 1));
+    // One more came in than it could pass on: what is there is what upstream sent.
+    p.consumer = SimReporter::new(4, "consumer", "host-2", START - 1);
+    p.store = memory();
+    p.audit = Audit::default();
+    for id in 1..=11 {
+        let m = Msg { id, topic: "orders", event_ms: START + 100 };
+        p.consumer.arrive(&m, START + 120);
+        if id == 11 { p.consumer.failed(&m) } else { p.consumer.acked(&m) }
+    }
+    let w = p.settled().await;
+    assert_eq!(w.verdict, Verdict::Ok, "{}", w.why);
 }
 
 #[tokio::test]
@@ -217,6 +270,11 @@ async fn silence_of_a_stage_is_no_zero_and_its_first_report_is_judged_at_once() 
     let w = p.judge(20_000).await;
     assert_eq!((w.verdict, w.missing_min, w.settled_ms), (Verdict::NoReport, 0, None));
     assert_eq!(p.store.judge(START + 90_000, &p.pipelines).await.expect("judge"), 0);
+    // It reports that it has seen nothing: now that is a zero.
+    let first = SimReporter::new(8, "consumer", "host-2", START - 1).beat(START + 20_000);
+    p.send(vec![first], 20_000).await;
+    let w = p.judge(20_000).await;
+    assert_eq!((w.verdict, w.missing_min), (Verdict::Missing, 10));
     p.beats(21_000).await;
     let w = p.judge(21_000).await;
     assert_eq!((w.verdict, w.missing_min), (Verdict::Missing, 3));
@@ -417,7 +475,7 @@ async fn a_position_past_the_window_makes_absence_a_loss_even_if_it_keeps_moving
         audit.send(&*store, beats, at).await;
         store.judge(at, &pipelines).await.expect("judge");
         let beats = vec![two.beat(at - 1)];
-        audit.send(&*store, beats, at + 1_000).await;
+        audit.send(&*store, beats, at - 1).await;
         at += 2_000;
         store.judge(at, &pipelines).await.expect("judge");
         last = verdicts(&*store, "orders").await[0].verdict;

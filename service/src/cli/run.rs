@@ -26,7 +26,8 @@ impl Run {
         super::block_on(async move {
             let app = App::build(config, Arc::new(SystemClock), Parts { taps: !self.no_taps }).await?;
             // Nobody may be reading any more; the process is wanted all the same.
-            let said = writeln!(std::io::stdout(), "chaperone {} listening on {}", env!("CARGO_PKG_VERSION"), app.url());
+            let said =
+                writeln!(std::io::stdout(), "chaperone {} listening on {}", env!("CARGO_PKG_VERSION"), app.url());
             if let Err(e) = said {
                 tracing::debug!("standard output: {e}");
             }

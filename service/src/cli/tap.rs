@@ -46,10 +46,9 @@ fn check_cluster(config: &Config, only: Option<&str>) -> Result<(), Failure> {
         _ if tapped.is_empty() => {
             Err(Failure::new(Code::Configuration, "no cluster has a [kafka.NAME.tap] table; there is nothing to tap"))
         }
-        Some(name) if !tapped.contains(&name) => Err(Failure::new(
-            Code::Usage,
-            format!("--cluster {name}: no such tap; allowed: {}", tapped.join(", ")),
-        )),
+        Some(name) if !tapped.contains(&name) => {
+            Err(Failure::new(Code::Usage, format!("--cluster {name}: no such tap; allowed: {}", tapped.join(", "))))
+        }
         _ => Ok(()),
     }
 }

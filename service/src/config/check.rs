@@ -39,8 +39,8 @@ const OWNED: [(&str, &str); 20] = [
 
 /// The least silence that tells a dead reporter from a slow one: three heartbeats.
 const SILENT_AFTER_MIN: Duration = Duration::from_secs(6);
-const GRACE_MAX: Duration = Duration::from_secs(3600);
-const RETENTION_MIN: Duration = Duration::from_secs(3600);
+const GRACE_MAX: Duration = Duration::from_hours(1);
+const RETENTION_MIN: Duration = Duration::from_hours(1);
 
 /// Mistakes found so far.
 #[derive(Default)]
@@ -198,7 +198,7 @@ fn audit(path: &str, raw: file::Audit, m: &mut Mistakes) -> Audit {
         if text == "*" {
             stages.push(StagePattern::Any);
         } else {
-            let pattern = m.take(format!("{path}.stages[{i}]"), TopicPattern::parse(text).map_err(regex_words));
+            let pattern = m.take(format!("{path}.stages[{i}]"), TopicPattern::parse(text).map_err(|e| regex_words(&e)));
             stages.extend(pattern.map(StagePattern::Matching));
         }
     }
@@ -237,7 +237,7 @@ fn stage_name(path: &str, name: &str, m: &mut Mistakes) {
     }
 }
 
-fn regex_words(e: regex::Error) -> String {
+fn regex_words(e: &regex::Error) -> String {
     let text = e.to_string();
     let last = text.lines().last().unwrap_or_default();
     format!("cannot read the regular expression: {}", last.trim_start_matches("error: "))
@@ -254,7 +254,7 @@ fn patterns(path: &str, texts: &[String], m: &mut Mistakes) -> Vec<TopicPattern>
             m.add(path, format!("'{text}' is no topic name; a regular expression begins with ^"));
             continue;
         }
-        patterns.extend(m.take(path, TopicPattern::parse(text).map_err(regex_words)));
+        patterns.extend(m.take(path, TopicPattern::parse(text).map_err(|e| regex_words(&e))));
     }
     patterns
 }
@@ -328,7 +328,10 @@ fn pipeline(name: &str, raw: &file::Pipeline, clusters: &[Cluster], m: &mut Mist
     }
     let silent_after = raw.silent_after.map_or(Duration::from_secs(30), |s| s.0);
     if silent_after < SILENT_AFTER_MIN {
-        m.add(format!("{path}.silent_after"), "is shorter than 6s, three heartbeats; slow reporters would count as dead");
+        m.add(
+            format!("{path}.silent_after"),
+            "is shorter than 6s, three heartbeats; slow reporters would count as dead",
+        );
     }
     let width = raw.width.map_or(Ok(Width::default()), |s| {
         u32::try_from(s.0.as_millis())

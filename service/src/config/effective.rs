@@ -22,7 +22,8 @@ pub enum Secrets {
 
 const HIDDEN: &str = "…";
 /// A property is secret if its name has one of these in it. Rather too many than too few.
-const SECRET: [&str; 9] = ["password", "secret", "key", "token", "jaas", "pem", "assertion", "oauthbearer.config", "kinit.cmd"];
+const SECRET: [&str; 9] =
+    ["password", "secret", "key", "token", "jaas", "pem", "assertion", "oauthbearer.config", "kinit.cmd"];
 
 /// Whether a property's value is a secret, by its name.
 fn is_secret(property: &str) -> bool {
@@ -135,7 +136,7 @@ fn pipelines(file: &file::File, config: &Config) -> Table {
 fn span(duration: Duration) -> String {
     let ms = duration.as_millis();
     let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
-    match units.iter().find(|(unit, _)| ms > 0 && ms % unit == 0) {
+    match units.iter().find(|(unit, _)| ms > 0 && ms.is_multiple_of(*unit)) {
         Some((unit, word)) => format!("{}{word}", ms / unit),
         None => format!("{ms}ms"),
     }
@@ -185,7 +186,12 @@ stages = ["producer", "kafka:k"]
     fn hidden_is_hidden_and_references_are_as_written() {
         let said = effective(TEXT, &Hush, Secrets::Hidden).expect("good");
         assert!(!said.contains("hush") && !said.contains("00ff"), "{said}");
-        for line in ["seed = \"…\"", "\"sasl.password\" = \"…\"", "\"sasl.username\" = \"${USER}\"", "\"ssl.ca.location\" = \"@file:/ca\""] {
+        for line in [
+            "seed = \"…\"",
+            "\"sasl.password\" = \"…\"",
+            "\"sasl.username\" = \"${USER}\"",
+            "\"ssl.ca.location\" = \"@file:/ca\"",
+        ] {
             assert!(said.contains(line), "{line} in {said}");
         }
     }
@@ -195,7 +201,14 @@ stages = ["producer", "kafka:k"]
         let once = effective(TEXT, &Hush, Secrets::Shown).expect("good");
         let twice = effective(&once, &Hush, Secrets::Shown).expect("its own text is good");
         assert_eq!(once, twice);
-        for line in ["width = \"10m\"", "width = \"10s\"", "grace = \"10s\"", "retention = \"14d\"", "stage = \"kafka:k\"", "listen = \"127.0.0.1:8080\""] {
+        for line in [
+            "width = \"10m\"",
+            "width = \"10s\"",
+            "grace = \"10s\"",
+            "retention = \"14d\"",
+            "stage = \"kafka:k\"",
+            "listen = \"127.0.0.1:8080\"",
+        ] {
             assert!(once.contains(line), "{line} in {once}");
         }
         let (z, a) = (once.find("[pipeline.z]"), once.find("[pipeline.a]"));

@@ -31,7 +31,12 @@ pub fn example(seed: u64) -> String {
 /// `kafka.regional.tap` → `kafka.NAME.tap`.
 fn generic(header: &str) -> String {
     let parts = header.split('.').enumerate();
-    let parts = parts.map(|(i, part)| if i == 1 && ["kafka", "pipeline"].iter().any(|t| header.starts_with(t)) { "NAME" } else { part });
+    let parts =
+        parts.map(
+            |(i, part)| {
+                if i == 1 && ["kafka", "pipeline"].iter().any(|t| header.starts_with(t)) { "NAME" } else { part }
+            },
+        );
     parts.collect::<Vec<_>>().join(".")
 }
 
@@ -120,9 +125,7 @@ mod tests {
         let shown = |line: &&str| !line.starts_with('"') && !line.starts_with("replication");
         let whole = uncommented(&text);
         let whole = whole.lines().filter(shown).collect::<Vec<_>>().join("\n");
-        let of = |text: &str| {
-            crate::config::effective(text, &Secret, crate::config::Secrets::Shown).expect("good")
-        };
+        let of = |text: &str| crate::config::effective(text, &Secret, crate::config::Secrets::Shown).expect("good");
         assert_eq!(of(&text), of(&whole));
     }
 }

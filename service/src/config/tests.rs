@@ -7,7 +7,11 @@ impl Lookup for Fixed {
         (name == "PASSWORD").then(|| "hush".to_owned())
     }
     fn file(&self, path: &Path) -> std::io::Result<String> {
-        if path == Path::new("/secret") { Ok("from-file\n".to_owned()) } else { Err(std::io::ErrorKind::NotFound.into()) }
+        if path == Path::new("/secret") {
+            Ok("from-file\n".to_owned())
+        } else {
+            Err(std::io::ErrorKind::NotFound.into())
+        }
     }
 }
 
@@ -64,20 +68,26 @@ fn a_full_file_reads_with_defaults_filled_in() {
     assert_eq!(value("ssl.key.password"), Some("from-file"));
     assert_eq!((value("socket.timeout.ms"), value("socket.keepalive.enable")), (Some("5000"), Some("true")));
     let audit = regional.audit.as_ref().expect("there");
-    assert_eq!((audit.topic.as_str(), audit.partitions, audit.replication, audit.create), ("chaperone-audit", 4, None, true));
+    assert_eq!(
+        (audit.topic.as_str(), audit.partitions, audit.replication, audit.create),
+        ("chaperone-audit", 4, None, true)
+    );
     assert!(audit.allows("producer") && audit.allows("kafka:agg") && !audit.allows("proxy"));
     let tap = c.cluster("agg").and_then(|c| c.tap.as_ref()).expect("there");
-    assert_eq!((tap.stage.as_str(), tap.audit.as_str(), tap.group.as_str()), ("kafka:agg", "regional", "chaperone-tap"));
+    assert_eq!(
+        (tap.stage.as_str(), tap.audit.as_str(), tap.group.as_str()),
+        ("kafka:agg", "regional", "chaperone-tap")
+    );
     assert_eq!(tap.isolation, Isolation::ReadUncommitted);
 }
 
 #[test]
 fn pipelines_keep_the_order_of_the_file_and_know_kafka_stages() {
+    use StageKind::{Client, Kafka};
     let c = Config::parse(FULL, &Fixed).expect("good");
     let orders = c.pipelines.of("orders").expect("matches");
     assert_eq!((orders.name.as_str(), orders.cluster.as_str()), ("zebra", "regional"));
     let kinds: Vec<(StageKind, bool)> = orders.stages.iter().map(|s| (s.kind, s.complete)).collect();
-    use StageKind::{Client, Kafka};
     assert_eq!(kinds, [(Client, true), (Client, false), (Kafka, true), (Kafka, true), (Client, false)]);
     assert_eq!((c.widths.of("orders").ms(), c.widths.of("other").ms()), (60_000, 10_000));
 }
@@ -118,31 +128,71 @@ fn every_kind_of_mistake_names_its_key() {
         ("\"c:9092\"", "9092", &["kafka.agg.bootstrap_servers", "is a integer; expected a string"]),
         ("\"c:9092\"", "\" \"", &["kafka.agg.bootstrap_servers: is empty"]),
         ("[kafka.agg]", "[kafka.\"a b\"]\nbootstrap_servers = 'h:1'\n[kafka.agg]", &["kafka.a b: a cluster's name"]),
-        ("\"socket.timeout.ms\"", "\"enable.auto.commit\"", &["kafka.regional.properties.\"enable.auto.commit\": is chaperone's own"]),
+        (
+            "\"socket.timeout.ms\"",
+            "\"enable.auto.commit\"",
+            &["kafka.regional.properties.\"enable.auto.commit\": is chaperone's own"],
+        ),
         ("\"socket.timeout.ms\"", "\"group.id\"", &["write tap.group"]),
         ("${PASSWORD}", "${NOPE}", &["kafka.regional.properties.\"sasl.password\"", "NOPE is not set"]),
         ("@file:/secret", "@file:/nope", &["\"ssl.key.password\"", "cannot read /nope"]),
-        ("topics = [\"orders\", \"^pay-.*\"]", "topcs = []", &["unknown key kafka.regional.tap.topcs", "did you mean topics?"]),
+        (
+            "topics = [\"orders\", \"^pay-.*\"]",
+            "topcs = []",
+            &["unknown key kafka.regional.tap.topcs", "did you mean topics?"],
+        ),
         ("\"^pay-.*\"", "\"^pay-(\"", &["kafka.regional.tap.topics[1]", "regular expression"]),
         ("\"^pay-.*\"", "\"pay *\"", &["kafka.regional.tap.topics[1]", "begins with ^"]),
         ("start = \"end\"", "", &["kafka.regional.tap.start is required"]),
         ("start = \"end\"", "start = \"begin\"", &["kafka.regional.tap.start", "earliest"]),
-        ("start = \"end\"", "start = \"end\"\naudit = \"reginal\"", &["kafka.regional.tap.audit", "did you mean regional?"]),
-        ("start = \"end\"", "start = \"end\"\nstage = \"kafka:agg\"", &["kafka.agg.tap.stage", "already the stage of kafka.regional.tap"]),
+        (
+            "start = \"end\"",
+            "start = \"end\"\naudit = \"reginal\"",
+            &["kafka.regional.tap.audit", "did you mean regional?"],
+        ),
+        (
+            "start = \"end\"",
+            "start = \"end\"\nstage = \"kafka:agg\"",
+            &["kafka.agg.tap.stage", "already the stage of kafka.regional.tap"],
+        ),
         ("\"^kafka:.*\"", "\"consumer\"", &["kafka.regional.tap.stage", "add it to kafka.regional.audit.stages"]),
-        ("[kafka.regional.audit]", "[kafka.regional.audit]\npartitions = 0", &["kafka.regional.audit.partitions: is 0"]),
+        (
+            "[kafka.regional.audit]",
+            "[kafka.regional.audit]\npartitions = 0",
+            &["kafka.regional.audit.partitions: is 0"],
+        ),
         ("[kafka.regional.audit]", "[kafka.regional.audit]\nretention = \"5m\"", &["kafka.regional.audit.retention"]),
-        ("[kafka.regional.audit]", "[kafka.regional.audit]\nretention = 14", &["kafka.regional.audit.retention", "\"10s\""]),
+        (
+            "[kafka.regional.audit]",
+            "[kafka.regional.audit]\nretention = 14",
+            &["kafka.regional.audit.retention", "\"10s\""],
+        ),
         ("[kafka.regional.audit]", "[kafka.regional.audit]\ntopic = \"a b\"", &["kafka.regional.audit.topic"]),
         ("[kafka.regional.audit]", "[kafka.regional.audit]\nreplication = 0", &["kafka.regional.audit.replication"]),
-        ("complete = [\"producer\"]", "complete = [\"producr\"]", &["pipeline.zebra.complete: 'producr'", "did you mean producer?"]),
-        ("at_least_once = [\"consumer\"]", "at_least_once = [\"kafka\"]", &["pipeline.zebra.at_least_once: 'kafka'", "allowed: producer"]),
+        (
+            "complete = [\"producer\"]",
+            "complete = [\"producr\"]",
+            &["pipeline.zebra.complete: 'producr'", "did you mean producer?"],
+        ),
+        (
+            "at_least_once = [\"consumer\"]",
+            "at_least_once = [\"kafka\"]",
+            &["pipeline.zebra.at_least_once: 'kafka'", "allowed: producer"],
+        ),
         ("grace = \"2s\"", "grace = \"2\"", &["pipeline.zebra.grace", "10s"]),
         ("grace = \"2s\"", "grace = \"2h\"", &["pipeline.zebra.grace", "1h"]),
         ("grace = \"2s\"", "silent_after = \"1s\"", &["pipeline.zebra.silent_after"]),
         ("width = \"1m\"", "width = \"15s\"", &["pipeline.zebra.width: allowed are 10s"]),
-        ("stages = [\"kafka:regional\", \"kafka:agg\"]", "stages = [\"kafka:regional\"]", &["pipeline.all.stages: needs at least two"]),
-        ("stages = [\"kafka:regional\", \"kafka:agg\"]", "stages = [\"a\", \"a\"]", &["pipeline.all.stages[1]: 'a' is there twice"]),
+        (
+            "stages = [\"kafka:regional\", \"kafka:agg\"]",
+            "stages = [\"kafka:regional\"]",
+            &["pipeline.all.stages: needs at least two"],
+        ),
+        (
+            "stages = [\"kafka:regional\", \"kafka:agg\"]",
+            "stages = [\"a\", \"a\"]",
+            &["pipeline.all.stages[1]: 'a' is there twice"],
+        ),
         ("[pipeline.all]", "[pipelin.all]", &["unknown key pipelin", "did you mean pipeline?"]),
         ("[web]", "[web", &["line 4"]),
     ];

@@ -16,7 +16,8 @@ impl Span {
     /// # Errors
     /// When there is no whole number, no unit, or the time does not fit.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let wrong = || format!("'{text}' is not a duration; write a whole number and a unit: 250ms, 10s, 2m, 6h or 14d");
+        let wrong =
+            || format!("'{text}' is not a duration; write a whole number and a unit: 250ms, 10s, 2m, 6h or 14d");
         let text_trimmed = text.trim();
         let digits = text_trimmed.bytes().take_while(u8::is_ascii_digit).count();
         let (number, unit) = text_trimmed.split_at(digits);
@@ -85,7 +86,9 @@ mod tests {
 
     #[test]
     fn durations_need_a_number_and_a_unit() {
-        for (text, ms) in [("250ms", 250), ("10s", 10_000), (" 2 m", 120_000), ("6h", 21_600_000), ("14d", 1_209_600_000)] {
+        for (text, ms) in
+            [("250ms", 250), ("10s", 10_000), (" 2 m", 120_000), ("6h", 21_600_000), ("14d", 1_209_600_000)]
+        {
             assert_eq!(Span::parse(text), Ok(Span(Duration::from_millis(ms))), "{text}");
         }
         for bad in ["", "10", "s", "-1s", "1.5s", "10 seconds", "99999999999999999999d", "18446744073709551615d"] {

@@ -29,6 +29,8 @@ const TICK: Duration = Duration::from_millis(50);
 const ARM_MS: i64 = 1_500;
 /// A fault that was not injected so long after its window is planned again, ms.
 const MISSED_MS: i64 = 10_000;
+/// So long after a window's begin the one before has surely been reported, and dies with nobody, ms.
+const REPORTED_MS: i64 = 2_500;
 /// A fault that was not seen for so long is given up.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// When the time is up, what was injected is waited for this long at most; and so long for the last windows' verdicts.
@@ -205,7 +207,12 @@ impl<W: std::io::Write> Director<W> {
             self.printer.caught(caught)?;
         }
         for invented in &sights.invented {
-            tracing::error!("invented: {} at {}: {}", super::print::name(invented.hop), invented.window_ms, invented.said);
+            tracing::error!(
+                "invented: {} at {}: {}",
+                super::print::name(invented.hop),
+                invented.window_ms,
+                invented.said
+            );
             self.printer.invented(invented)?;
         }
         Ok(())
@@ -236,7 +243,8 @@ impl<W: std::io::Write> Director<W> {
                 self.place(&wishes, now_ms);
             }
         }
-        if self.next_mix.is_some_and(|at| now >= at) && self.ahead.is_empty() && self.ledger.waiting().next().is_none() {
+        if self.next_mix.is_some_and(|at| now >= at) && self.ahead.is_empty() && self.ledger.waiting().next().is_none()
+        {
             self.next_mix = Some(now + Duration::from_secs(self.random.random_range(MIX_EVERY_S)));
             let wishes = plan::mix(&mut self.random);
             self.place(&wishes, now_ms);
@@ -320,7 +328,7 @@ fn order(fault: &Fault, stall_after_ms: i64) -> Order {
             let (from_ms, until_ms) = (window_ms + stall_after_ms, fault.end_ms() + STALL_ENDS_MS);
             Order::Stall(Stall { id, from_ms, until_ms })
         }
-        Kind::Kill => Order::Stand(Stand { id, window_ms, count }),
+        Kind::Kill => Order::Stand(Stand { id, from_ms: window_ms + REPORTED_MS, count }),
     }
 }
 
@@ -345,6 +353,7 @@ mod tests {
         assert_eq!(order(&fault(Kind::Masked), 0), armed(4, 4));
         let stall = Stall { id: 9, from_ms: 53_000, until_ms: 60_000 + STALL_ENDS_MS };
         assert_eq!(order(&fault(Kind::Stall), 3_000), Order::Stall(stall));
-        assert_eq!(order(&fault(Kind::Kill), 0), Order::Stand(Stand { id: 9, window_ms: 50_000, count: 4 }));
+        let stand = Stand { id: 9, from_ms: 50_000 + REPORTED_MS, count: 4 };
+        assert_eq!(order(&fault(Kind::Kill), 0), Order::Stand(stand));
     }
 }

@@ -187,7 +187,11 @@ impl Ledger {
         let whole = (self.stages.len().saturating_sub(1)) as u64;
         let last = self.seen.iter().filter(|((_, window_ms), _)| *window_ms == last_ms);
         last.count() as u64 == whole
-            && self.seen.range(..).filter(|((_, w), _)| *w <= last_ms).all(|(_, row)| row.is_settled() && !row.is_late())
+            && self
+                .seen
+                .range(..)
+                .filter(|((_, w), _)| *w <= last_ms)
+                .all(|(_, row)| row.is_settled() && !row.is_late())
     }
 
     /// Compares rows with what is expected.
@@ -244,9 +248,7 @@ fn catches(fault: &Fault, row: &Row) -> bool {
         Kind::Dup => row.verdict == "surplus" && row.surplus_min == count,
         Kind::Masked => row.verdict == "mixed",
         Kind::Stall => row.is_late() && row.delayed >= count,
-        Kind::Kill => {
-            row.is_settled() && !row.is_red() && row.caveats.iter().any(|c| c.starts_with("reporter gone"))
-        }
+        Kind::Kill => row.is_settled() && !row.is_red() && row.caveats.iter().any(|c| c.starts_with("reporter gone")),
     }
 }
 
@@ -366,7 +368,9 @@ mod tests {
         assert!(!ledger.is_quiet_through(W));
         ledger.look(vec![row(1, W, "ok", 0)], now);
         assert!(!ledger.is_quiet_through(W), "one hop is not there");
-        for (verdict, quiet) in [("ok", true), ("missing", true), ("uncertain", true), ("settling", false), ("delayed", false)] {
+        for (verdict, quiet) in
+            [("ok", true), ("missing", true), ("uncertain", true), ("settling", false), ("delayed", false)]
+        {
             ledger.look(vec![row(1, W, "ok", 0), row(2, W, verdict, 7), row(1, W + WIDTH_MS, "open", 0)], now);
             assert_eq!(ledger.is_quiet_through(W), quiet, "{verdict}");
             assert!(!ledger.is_quiet_through(W + WIDTH_MS));

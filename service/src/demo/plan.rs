@@ -13,6 +13,8 @@ use super::spec::{HOPS, Kind, Wish};
 pub const WIDTH_MS: i64 = 10_000;
 /// From the end of a fault's window until its verdict is on the page, at most, on a machine that is not overloaded.
 const VERDICT_MS: i64 = 15_000;
+/// So much longer between two clusters, where a loss is told from a delay by how far the event times have come.
+const FRONTIER_MS: i64 = 20_000;
 /// How long after its window's end a stall ends.
 pub const STALL_ENDS_MS: i64 = 10_000;
 /// What a fault may still touch longer ago than this is forgotten.
@@ -40,7 +42,8 @@ impl Fault {
     }
     /// By then it has surely been seen, ms.
     pub const fn seen_by_ms(&self) -> i64 {
-        self.end_ms() + VERDICT_MS
+        let frontier_ms = if self.hop == 3 { FRONTIER_MS } else { 0 };
+        self.end_ms() + VERDICT_MS + frontier_ms
     }
     /// The wish that it fulfils.
     pub const fn wish(&self) -> Wish {
@@ -234,6 +237,7 @@ mod tests {
     fn one_loss_takes_a_window_and_its_verdict_after_the_next_begins() {
         assert_eq!(takes_ms(&[wish(Kind::Loss, 1)], false), 35_000);
         assert_eq!(takes_ms(&[wish(Kind::Loss, 1), wish(Kind::Loss, 1)], false), 45_000);
+        assert_eq!(takes_ms(&[wish(Kind::Loss, 3)], false), 55_000);
         assert_eq!(takes_ms(&[], false), WIDTH_MS);
     }
 }

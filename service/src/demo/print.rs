@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::ledger::{Caught, Invented, Sums};
-use super::plan::{Fault, WIDTH_MS};
+use super::plan::{Fault, STALL_ENDS_MS, WIDTH_MS};
 use super::spec::Kind;
 use super::{RATE, STAGES, TOPIC};
 
@@ -72,7 +72,7 @@ impl<W: Write> Printer<W> {
             Kind::Loss => format!("{count} lost"),
             Kind::Dup => format!("{count} doubled"),
             Kind::Masked => format!("{count} lost and {count} others doubled"),
-            Kind::Stall => "nothing passes for a while".to_owned(),
+            Kind::Stall => format!("nothing passes until {}", clock(fault.end_ms() + STALL_ENDS_MS)),
             Kind::Kill => format!("the {}'s process killed with SIGKILL and restarted", stage(hop)),
         };
         let word = self.paint("33", "injected");
@@ -88,7 +88,8 @@ impl<W: Write> Printer<W> {
             return self.json(&Event::Caught { id: fault.id, verdict, count: *count, after_s, url: &url });
         }
         let number = if *count > 0 { format!(" {count}") } else { String::new() };
-        let (word, note) = (self.paint("32", "caught  "), if fault.kind == Kind::Kill { ", reporter gone" } else { "" });
+        let (word, note) =
+            (self.paint("32", "caught  "), if fault.kind == Kind::Kill { ", reporter gone" } else { "" });
         self.line(&format!(
             "{}  {word} #{:<3} {}: {verdict}{number}{note}, after {after_s:.1} s  {url}",
             clock(fault.window_ms),
@@ -151,9 +152,9 @@ fn stage(hop: u8) -> &'static str {
     STAGES.get(usize::from(hop)).copied().unwrap_or("?")
 }
 
-/// The window by the time of day, as the page shows it.
-fn clock(window_ms: i64) -> String {
-    DateTime::<Utc>::from_timestamp_millis(window_ms).map(|t| t.format("%H:%M:%S").to_string()).unwrap_or_default()
+/// The time of day, as the page shows it.
+fn clock(ms: i64) -> String {
+    DateTime::<Utc>::from_timestamp_millis(ms).map(|t| t.format("%H:%M:%S").to_string()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -99,7 +99,9 @@ impl Replicator {
             match order {
                 Order::Tamper(armed) => self.tamper.arm(armed),
                 Order::Stall(stall) => self.stall = Some(stall),
-                Order::Letter(_) | Order::Stand(_) => tracing::warn!("the demo's replicator only loses, doubles and stalls"),
+                Order::Letter(_) | Order::Stand(_) => {
+                    tracing::warn!("the demo's replicator only loses, doubles and stalls")
+                }
             }
         }
     }

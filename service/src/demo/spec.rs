@@ -82,7 +82,7 @@ pub struct Wish {
     /// Where: 1 is the first stage → the second.
     pub hop: u8,
     /// Of how many messages: lost, doubled, or (masked) lost and as many doubled. A stall holds back at least so many
-    /// of its window; a reporter is killed when it has counted so many of its window.
+    /// of its window; a reporter is killed when it has counted at least so many of its window.
     pub count: u32,
 }
 
@@ -109,7 +109,10 @@ impl Faults {
         }
         let parts: Vec<&str> = text.split(';').map(str::trim).filter(|part| !part.is_empty()).collect();
         if parts.is_empty() {
-            return Err(format!("no fault is named; allowed: none, or KIND:hop=N,count=N;… with KIND one of {}", kinds()));
+            return Err(format!(
+                "no fault is named; allowed: none, or KIND:hop=N,count=N;… with KIND one of {}",
+                kinds()
+            ));
         }
         if parts.len() > FAULTS_MAX {
             return Err(format!("{} faults; allowed are at most {FAULTS_MAX}", parts.len()));
@@ -177,7 +180,8 @@ mod tests {
         assert_eq!(read(" none "), Faults::None);
         let loss = Wish { kind: Kind::Loss, hop: 3, count: 7 };
         let masked = Wish { kind: Kind::Masked, hop: 2, count: 5 };
-        for text in ["loss:hop=3,count=7;masked:hop=2,count=5", "loss;masked", " loss : count=7 , hop=3 ; masked:hop=2;; "]
+        for text in
+            ["loss:hop=3,count=7;masked:hop=2,count=5", "loss;masked", " loss : count=7 , hop=3 ; masked:hop=2;; "]
         {
             assert_eq!(read(text), Faults::These(vec![loss, masked]), "{text}");
         }

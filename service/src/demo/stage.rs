@@ -71,7 +71,7 @@ impl Countdown {
     /// A message of that event time was counted.
     fn counted(&mut self, event_ms: i64) -> Option<Stand> {
         let stand = self.0.as_mut()?;
-        if event_ms < stand.window_ms {
+        if event_ms < stand.from_ms {
             return None;
         }
         stand.count = stand.count.saturating_sub(1);
@@ -87,8 +87,8 @@ mod tests {
     fn a_stand_begins_with_the_last_message_asked_for() {
         let mut countdown = Countdown::default();
         assert_eq!(countdown.counted(5), None);
-        countdown.order(Stand { id: 3, window_ms: 10, count: 2 });
-        assert_eq!(countdown.counted(9), None, "a message of the window before");
+        countdown.order(Stand { id: 3, from_ms: 10, count: 2 });
+        assert_eq!(countdown.counted(9), None, "too early");
         assert_eq!(countdown.counted(10), None);
         assert_eq!(countdown.counted(11).map(|s| s.id), Some(3));
         assert_eq!(countdown.counted(12), None);

@@ -30,8 +30,11 @@ pub fn watch(url: &str, from_ms: &AtomicI64, events: &Sender<Event>, stop: &Atom
     while !stop.load(Ordering::SeqCst) {
         let to_ms = SystemClock.now_ms() + WIDTH_MS;
         match look(&agent, url, from_ms.load(Ordering::SeqCst), to_ms) {
-            Ok(rows) if events.send(Event::Rows(rows)).is_err() => return,
-            Ok(_) => {}
+            Ok(rows) => {
+                if events.send(Event::Rows(rows)).is_err() {
+                    return;
+                }
+            }
             Err(e) => tracing::warn!("the demo's watcher: {e}"),
         }
         std::thread::sleep(LOOK_EVERY);

@@ -67,7 +67,7 @@ pub enum Order {
     Tamper(Armed),
     /// Pass nothing on from then until then.
     Stall(Stall),
-    /// Stand still once so many messages of the window are counted, to be killed.
+    /// Stand still once so many messages are counted, to be killed.
     Stand(Stand),
 }
 
@@ -87,9 +87,9 @@ pub struct Stall {
 pub struct Stand {
     /// The fault's number.
     pub id: u32,
-    /// The window, ms.
-    pub window_ms: i64,
-    /// Messages of it to count first.
+    /// Messages of that event time or later, ms.
+    pub from_ms: i64,
+    /// So many of them are counted first.
     pub count: u32,
 }
 

@@ -60,8 +60,7 @@ struct Answer {
 /// What is wrong with the line.
 pub fn answer(line: &str) -> Result<String, String> {
     let hop: Hop = super::read(line)?;
-    let progress =
-        if hop.settled { Progress::Settled } else { Progress::Settling { awaited: "reports".to_owned() } };
+    let progress = if hop.settled { Progress::Settled } else { Progress::Settling { awaited: "reports".to_owned() } };
     let judged = judge(&Evidence {
         attempted: hop.attempted,
         acked: hop.acked,

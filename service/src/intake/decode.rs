@@ -64,7 +64,9 @@ mod tests {
     #[test]
     fn a_message_is_read_and_a_foreign_stage_is_not_believed() {
         assert!(matches!(decode(Some(&good("producer")), &audit("['producer']")), Content::Message(_)));
-        let Content::Refused(refused) = decode(Some(&good("proxy")), &audit("['producer']")) else { panic!("accepted") };
+        let Content::Refused(refused) = decode(Some(&good("proxy")), &audit("['producer']")) else {
+            panic!("accepted")
+        };
         assert!(refused.reason.contains("proxy"), "{}", refused.reason);
         assert_eq!(refused.length, good("proxy").len() as u64);
         assert_eq!(refused.sha256.len(), 64);

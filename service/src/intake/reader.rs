@@ -58,6 +58,8 @@ pub struct Reader {
     back_off: Duration,
     create_time_noted: bool,
     short: BTreeMap<i32, u32>,
+    /// Partitions that were made anew, and up to where the store ignores them.
+    ignored_below: BTreeMap<i32, i64>,
 }
 
 impl Reader {
@@ -79,6 +81,7 @@ impl Reader {
             back_off: BACK_OFF,
             create_time_noted: false,
             short: BTreeMap::new(),
+            ignored_below: BTreeMap::new(),
             settings: settings.clone(),
             shared: shared.clone(),
         };
@@ -195,6 +198,10 @@ impl Reader {
         match self.shared.runtime.block_on(self.shared.store.apply(batch)) {
             Ok(_) => {
                 open.applied(next);
+                if self.ignored_below.get(&partition).is_some_and(|below| next > *below) {
+                    self.ignored_below.remove(&partition);
+                    self.shared.problems.clear(&self.key(&format!("other log {partition}")));
+                }
                 self.back_off = BACK_OFF;
                 self.shared.problems.clear(&self.key("store"));
                 true
@@ -237,9 +244,10 @@ impl Reader {
         let Some(partitions) = answer.topics.get(&topic).copied() else { return Ok(()) };
         self.shared.problems.clear(&self.key("create"));
         let new = (0..partitions).any(|p| !self.open.contains_key(&p));
-        if new && self.resume_at.is_none_or(|at| Instant::now() >= at) {
+        if new {
             self.apply(true);
-            return self.open_all(partitions);
+            let waits = self.resume_at.is_some_and(|at| Instant::now() < at);
+            return if waits { Ok(()) } else { self.open_all(partitions) };
         }
         self.note_positions();
         for ((_, partition), end) in &answer.ends {
@@ -317,17 +325,17 @@ impl Reader {
         Ok(())
     }
 
-    fn read_from(&self, partition: i32, stands: Option<i64>, start: i64, end: i64) -> i64 {
-        let (cluster, topic) = (&self.settings.cluster.name, &self.settings.audit.topic);
+    fn read_from(&mut self, partition: i32, stands: Option<i64>, start: i64, end: i64) -> i64 {
         let next = stands.unwrap_or(0);
         if end < next {
+            self.ignored_below.insert(partition, next);
             self.say_other_log(partition, next, end);
             return start;
         }
         if start > next && stands.is_some_and(|s| s > 0) {
             tracing::error!(
-                cluster,
-                topic,
+                cluster = self.settings.cluster.name,
+                topic = self.settings.audit.topic,
                 partition,
                 "reports {next} to {start} were deleted before they were read; slots that change again and taps repair what they can"
             );

@@ -21,7 +21,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::context::{Plain, reach_key};
 use super::refusal::{self, Need};
-use super::{ASK_TIMEOUT, assigned_consumer, asking, create};
+use super::{ASK_TIMEOUT, asking, assigned_consumer, create};
 use crate::config::{Cluster, Isolation};
 use crate::exit::Failure;
 use crate::problems::Problems;
@@ -76,6 +76,8 @@ pub struct Answer {
     pub absent: Vec<String>,
     /// Wanted topics that gave an error instead of an answer.
     pub unsure: Vec<String>,
+    /// Partitions without a leader: nobody can be asked about them.
+    pub leaderless: BTreeSet<Tp>,
     /// High watermarks of the watched partitions.
     pub ends: BTreeMap<Tp, i64>,
     /// How far the owner had read before the question: an end below it is another log's.
@@ -168,6 +170,9 @@ impl Client {
             None if partitions > 0 => {
                 self.problems.clear(&key);
                 answer.topics.insert(name.to_owned(), partitions);
+                let without =
+                    topic.map(MetadataTopic::partitions).unwrap_or_default().iter().filter(|p| p.leader() < 0);
+                answer.leaderless.extend(without.map(|p| (name.to_owned(), p.id())));
             }
             Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
                 self.problems.clear(&key);
@@ -200,7 +205,7 @@ pub fn read_key(cluster: &str, topic: &str) -> String {
     format!("kafka.{cluster} read {topic}")
 }
 
-/// One question for all; where that fails (a partition without a leader spoils it), one a topic.
+/// One question for all; where that fails (a deleted topic spoils it), one a topic. An error only if nobody answers.
 fn offsets(client: &BaseConsumer<Plain>, partitions: &[Tp], at: Offset) -> KafkaResult<BTreeMap<Tp, i64>> {
     if partitions.is_empty() {
         return Ok(BTreeMap::new());
@@ -208,7 +213,7 @@ fn offsets(client: &BaseConsumer<Plain>, partitions: &[Tp], at: Offset) -> Kafka
     let together = offsets_at_once(client, partitions, at);
     let topics: BTreeSet<&str> = partitions.iter().map(|(topic, _)| topic.as_str()).collect();
     let Err(e) = together else { return together };
-    if topics.len() == 1 || refusal::is_unreachable(refusal::code_of(&e)) {
+    if refusal::is_unreachable(refusal::code_of(&e)) {
         return Err(e);
     }
     let mut answers = BTreeMap::new();
@@ -219,7 +224,7 @@ fn offsets(client: &BaseConsumer<Plain>, partitions: &[Tp], at: Offset) -> Kafka
             Err(e) => tracing::debug!(topic, "offsets: {e}"),
         }
     }
-    if answers.is_empty() { Err(e) } else { Ok(answers) }
+    Ok(answers)
 }
 
 fn offsets_at_once(client: &BaseConsumer<Plain>, partitions: &[Tp], at: Offset) -> KafkaResult<BTreeMap<Tp, i64>> {
@@ -339,7 +344,8 @@ impl Round {
         let mut answer = Answer { asked_ms: self.clock.now_ms(), ..Answer::default() };
         self.client.topics(&self.wanted, &mut answer)?;
         answer.floors = self.interest.partitions.lock().iter().cloned().collect();
-        let partitions: Vec<Tp> = answer.floors.keys().cloned().collect();
+        let askable = answer.floors.keys().filter(|tp| !answer.leaderless.contains(*tp));
+        let partitions: Vec<Tp> = askable.cloned().collect();
         answer.ends = self.client.ends(&partitions)?;
         if self.interest.starts.swap(false, Ordering::SeqCst) {
             answer.starts = self.client.starts(&partitions)?;

@@ -74,8 +74,10 @@ pub fn code_of(error: &KafkaError) -> RDKafkaErrorCode {
 
 /// The sentence for an answer that stands against `need`.
 pub fn sentence(cluster: &str, need: &Need, code: RDKafkaErrorCode) -> String {
+    // An idempotent producer that may write to no topic at all is refused by the cluster before it names a topic.
     if code == RDKafkaErrorCode::ClusterAuthorizationFailed && matches!(need, Need::WriteTopic(_)) {
-        return refused(cluster, "IDEMPOTENT_WRITE on the cluster (brokers before 3.0)");
+        let grant = format!("{} (and, on brokers before 3.0, IDEMPOTENT_WRITE on the cluster)", need.grant());
+        return refused(cluster, &grant);
     }
     if is_authorisation(code) {
         return refused(cluster, &need.grant());
@@ -103,7 +105,9 @@ pub fn unreachable(cluster: &str, code: RDKafkaErrorCode, reason: &str) -> Strin
             "kafka.{cluster}: the broker refuses our credentials: check sasl.mechanism, sasl.username and sasl.password in kafka.{cluster}.properties ({reason})"
         ),
         RDKafkaErrorCode::SSL => {
-            format!("kafka.{cluster}: no TLS connection: check security.protocol and ssl.* in kafka.{cluster}.properties ({reason})")
+            format!(
+                "kafka.{cluster}: no TLS connection: check security.protocol and ssl.* in kafka.{cluster}.properties ({reason})"
+            )
         }
         _ => format!(
             "kafka.{cluster}: no broker answers: check kafka.{cluster}.bootstrap_servers and security.protocol; it is tried again"
@@ -122,7 +126,11 @@ mod tests {
             (Need::ReadTopic("orders".into()), denied, "READ on topic 'orders'"),
             (Need::ReadGroup("g".into()), RDKafkaErrorCode::GroupAuthorizationFailed, "READ on group 'g'"),
             (Need::WriteTopic("chaperone-audit".into()), denied, "WRITE on topic 'chaperone-audit'"),
-            (Need::CreateTopic("chaperone-audit".into()), RDKafkaErrorCode::ClusterAuthorizationFailed, "CREATE on topic 'chaperone-audit'"),
+            (
+                Need::CreateTopic("chaperone-audit".into()),
+                RDKafkaErrorCode::ClusterAuthorizationFailed,
+                "CREATE on topic 'chaperone-audit'",
+            ),
         ];
         for (need, code, grant) in table {
             assert_eq!(
@@ -130,6 +138,12 @@ mod tests {
                 format!("kafka.regional: not authorised: role chaperone needs {grant} (docs/OPERATIONS.md, ACLs)")
             );
         }
+    }
+
+    #[test]
+    fn a_producer_that_is_not_let_in_lacks_write() {
+        let said = sentence("k", &Need::WriteTopic("a".into()), RDKafkaErrorCode::ClusterAuthorizationFailed);
+        assert!(said.contains("needs WRITE on topic 'a'") && said.contains("IDEMPOTENT_WRITE"), "{said}");
     }
 
     #[test]

@@ -45,9 +45,8 @@ impl Creator {
         for (key, value) in &properties {
             topic = topic.set(key, value);
         }
-        let options = AdminOptions::new()
-            .request_timeout(Some(ASK_TIMEOUT))
-            .operation_timeout(Some(Duration::from_secs(3)));
+        let options =
+            AdminOptions::new().request_timeout(Some(ASK_TIMEOUT)).operation_timeout(Some(Duration::from_secs(3)));
         let need = Need::CreateTopic(audit.topic.clone());
         let code = match self.admin.create_topics([&topic], &options).await {
             Err(e) => refusal::code_of(&e),

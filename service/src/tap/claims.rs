@@ -3,7 +3,7 @@
 //! A claim needs to know where the log begins and ends. A log that ends before what was counted is looked at twice, a
 //! moment apart, before it is believed to be another log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use chaperone_collector::query::PartitionState;
@@ -74,15 +74,18 @@ pub struct Claims {
     waiting: BTreeMap<Tp, Candidate>,
     /// Partitions there were when this process first looked: others were born while it watched.
     baseline: Option<BTreeMap<String, i32>>,
+    leaderless: BTreeSet<Tp>,
 }
 
 impl Claims {
     /// For the tap process `tap`.
     pub fn new(tap: Uuid) -> Self {
-        Self { tap, waiting: BTreeMap::new(), baseline: None }
+        Self { tap, waiting: BTreeMap::new(), baseline: None, leaderless: BTreeSet::new() }
     }
-    /// What the cluster looks like; only the first look counts. Topics that could not be looked at count as old.
-    pub fn first_look(&mut self, answer: &Answer) {
+    /// What the cluster looks like. What it looked like first stays known: topics that could not be looked at then count
+    /// as old.
+    pub fn look(&mut self, answer: &Answer) {
+        self.leaderless.clone_from(&answer.leaderless);
         self.baseline.get_or_insert_with(|| {
             let unsure = answer.unsure.iter().map(|topic| (topic.clone(), i32::MAX));
             answer.topics.clone().into_iter().chain(unsure).collect()
@@ -103,9 +106,16 @@ impl Claims {
         }
     }
 
-    /// Claims what is due; returns what was granted and can be read.
-    pub fn serve(&mut self, now: Instant, client: &Client, settings: &Settings, shared: &Shared) -> Vec<(Tp, Partition)> {
-        let due: Vec<Tp> = self.waiting.iter().filter(|(_, c)| c.is_due(now)).map(|(tp, _)| tp.clone()).collect();
+    /// Claims what is due and has a leader; returns what was granted and can be read.
+    pub fn serve(
+        &mut self,
+        now: Instant,
+        client: &Client,
+        settings: &Settings,
+        shared: &Shared,
+    ) -> Vec<(Tp, Partition)> {
+        let due = self.waiting.iter().filter(|(tp, c)| c.is_due(now) && !self.leaderless.contains(*tp));
+        let due: Vec<Tp> = due.map(|(tp, _)| tp.clone()).collect();
         if due.is_empty() {
             return Vec::new();
         }
@@ -151,7 +161,8 @@ impl Claims {
             Some(claim) if end >= claim.next => claim,
             doubted => {
                 candidate.new_log |= doubted.is_some();
-                let request = request(self.tap, &tp, (start, end), candidate.new_log, self.baseline.as_ref(), settings, shared);
+                let request =
+                    request(self.tap, &tp, (start, end), candidate.new_log, self.baseline.as_ref(), settings, shared);
                 match shared.runtime.block_on(shared.store.claim(request)) {
                     Ok(claim) => {
                         shared.problems.clear(STORE_KEY);

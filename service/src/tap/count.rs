@@ -243,7 +243,8 @@ mod tests {
         }
         parts.extend(two.cut());
         let whole = one.cut().expect("a run");
-        let sum = parts.iter().flat_map(|i| &i.windows).fold((0, Fingerprint::ZERO), |(n, f), w| (n + w.n, f.plus(w.f)));
+        let sum =
+            parts.iter().flat_map(|i| &i.windows).fold((0, Fingerprint::ZERO), |(n, f), w| (n + w.n, f.plus(w.f)));
         assert_eq!(sum, (100, whole.windows[0].f));
     }
 

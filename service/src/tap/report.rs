@@ -130,7 +130,7 @@ mod tests {
             frontier_ms: Some(i64::MAX),
             held_since_ms: Some(i64::MAX),
         };
-        let marks: Vec<_> = (0..i32::try_from(MARKS_MAX).expect("small") + 1).map(mark).collect();
+        let marks: Vec<_> = (0..=i32::try_from(MARKS_MAX).expect("small")).map(mark).collect();
         let topics = [TopicMark { topic: "t".to_owned(), partitions: 3, asked_ms: 1 }];
         let messages = r.heartbeat(1, &marks, &topics, Some(End::Clean));
         assert_eq!(messages.iter().map(|m| m.seq).collect::<Vec<_>>(), [0, 1, 2]);

@@ -4,7 +4,7 @@
 //! producer, and what was under way is told as failed (a duplicate is a no-op at the collector).
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rdkafka::ClientContext;
@@ -22,6 +22,8 @@ use crate::problems::Problems;
 
 /// Events of the producer served at once: delivery reports come many in one.
 const EVENTS_PER_POLL: usize = 64;
+/// Pause before a producer with a fatal error is replaced.
+const RENEW_AFTER: Duration = Duration::from_secs(2);
 
 /// What became of a report: where it is, or why not.
 pub type Delivery = (u64, Result<(i32, i64), RDKafkaErrorCode>);
@@ -60,6 +62,8 @@ pub struct Sender {
     problems: Problems,
     producer: BaseProducer<Reports>,
     delivered: Arc<Mutex<Vec<Delivery>>>,
+    /// The producer is of no more use, and when another takes over.
+    renew_at: Option<Instant>,
 }
 
 impl Sender {
@@ -75,6 +79,7 @@ impl Sender {
             topic: topic.to_owned(),
             problems: problems.clone(),
             delivered,
+            renew_at: None,
         })
     }
 
@@ -84,13 +89,14 @@ impl Sender {
 
     /// Hands a report over; what becomes of it is told by [`poll`](Self::poll). `false`: the queue is full or closed.
     pub fn send(&mut self, id: u64, key: &str, payload: &[u8]) -> bool {
+        if self.renew_at.is_some() {
+            return false;
+        }
         let record = BaseRecord::with_opaque_to(&self.topic, Box::new(id)).key(key).payload(payload);
         match self.producer.send(record) {
             Ok(()) => true,
             Err((e, _)) => {
-                let need = Need::WriteTopic(self.topic.clone());
-                let sentence = refusal::sentence(&self.cluster.name, &need, refusal::code_of(&e));
-                self.problems.set(self.problem_key(), sentence);
+                self.note(Some(refusal::code_of(&e)));
                 false
             }
         }
@@ -102,21 +108,46 @@ impl Sender {
         for _ in 0..EVENTS_PER_POLL {
             self.producer.poll(Duration::ZERO);
         }
-        if let Some((code, words)) = self.producer.client().fatal_error() {
-            tracing::error!(cluster = self.cluster.name, "producer: {code}: {words}; a new one takes over");
-            match make(&self.cluster, &self.problems, &self.delivered) {
-                // Dropping the old one purges its queue, which tells each report as failed.
-                Ok(fresh) => self.producer = fresh,
-                Err(failure) => self.problems.set(self.problem_key(), failure.to_string()),
-            }
-        }
+        self.renew();
         let delivered = std::mem::take(&mut *self.delivered.lock());
         if let Some((_, last)) = delivered.last() {
-            let need = Need::WriteTopic(self.topic.clone());
-            let sentence = last.as_ref().err().map(|code| refusal::sentence(&self.cluster.name, &need, *code));
-            self.problems.note(&self.problem_key(), sentence);
+            self.note(last.as_ref().err().copied());
         }
         delivered
+    }
+
+    /// A producer with a fatal error is of no more use; another takes over after a pause.
+    fn renew(&mut self) {
+        let now = Instant::now();
+        if self.renew_at.is_none()
+            && let Some((code, words)) = self.producer.client().fatal_error()
+        {
+            self.note(Some(code));
+            tracing::error!(cluster = self.cluster.name, "producer: {code}: {words}; another takes over");
+            self.renew_at = Some(now + RENEW_AFTER);
+        }
+        if self.renew_at.is_none_or(|at| now < at) {
+            return;
+        }
+        match make(&self.cluster, &self.problems, &self.delivered) {
+            // Dropping the old one purges its queue, which tells each report as failed.
+            Ok(fresh) => {
+                self.producer = fresh;
+                self.renew_at = None;
+            }
+            Err(failure) => self.problems.set(self.problem_key(), failure.to_string()),
+        }
+    }
+
+    fn note(&self, code: Option<RDKafkaErrorCode>) {
+        let ours = [RDKafkaErrorCode::PurgeQueue, RDKafkaErrorCode::PurgeInflight, RDKafkaErrorCode::Fatal];
+        if code.is_some_and(|code| ours.contains(&code)) {
+            // What follows from an error that was noted before.
+            return;
+        }
+        let need = Need::WriteTopic(self.topic.clone());
+        let sentence = code.map(|code| refusal::sentence(&self.cluster.name, &need, code));
+        self.problems.note(&self.problem_key(), sentence);
     }
 
     /// Waits until everything handed over was told of, at most for `deadline`.

@@ -248,7 +248,8 @@ impl Worker {
 
     /// Tells the asker whose ends to ask for, and how far each has been read.
     fn watch(&self) {
-        let each = self.owned.iter().flat_map(|(topic, ps)| ps.iter().map(move |(n, p)| ((topic.clone(), *n), p.next())));
+        let each =
+            self.owned.iter().flat_map(|(topic, ps)| ps.iter().map(move |(n, p)| ((topic.clone(), *n), p.next())));
         *self.asker.interest.partitions.lock() = each.collect();
     }
 
@@ -281,7 +282,7 @@ impl Worker {
     // Answers about ends and topics.
 
     fn answer(&mut self, answer: Answer) -> Result<(), String> {
-        self.claims.first_look(&answer);
+        self.claims.look(&answer);
         if answer.absent != self.absent {
             for topic in &answer.absent {
                 tracing::warn!(cluster = self.settings.cluster.name, topic, "does not exist yet; it is waited for");

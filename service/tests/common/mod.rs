@@ -1,8 +1,11 @@
 //! A cluster of librdkafka's mock brokers, a store, and the parts of the process under test.
 #![allow(dead_code, reason = "each test binary uses some of it")]
 
+pub(crate) mod flaky;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use chaperone::config::{Config, System};
@@ -12,6 +15,7 @@ use chaperone::tap::{self, Shared, Tap};
 use chaperone_audit::{Fingerprint, Rule, SystemClock};
 use chaperone_collector::query::{StageWindow, WindowQuery};
 use chaperone_collector::{SqliteStore, Store};
+use flaky::Flaky;
 use rdkafka::ClientConfig;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
@@ -95,6 +99,8 @@ impl Source {
 pub(crate) struct Bed {
     pub(crate) runtime: Runtime,
     pub(crate) store: Arc<SqliteStore>,
+    /// The store as taps and intake have it.
+    pub(crate) flaky: Arc<Flaky>,
     pub(crate) shared: Shared,
     pub(crate) problems: watch::Receiver<Vec<String>>,
 }
@@ -103,14 +109,19 @@ impl Bed {
     pub(crate) fn new() -> Self {
         let runtime = Runtime::new().expect("runtime");
         let store = Arc::new(SqliteStore::in_memory().expect("store"));
+        let flaky = Arc::new(Flaky {
+            store: Arc::clone(&store),
+            refuses: AtomicBool::new(false),
+            loses: AtomicBool::new(false),
+        });
         let (problems_list, problems) = Problems::new();
         let shared = Shared {
-            store: Arc::clone(&store) as Arc<dyn Store>,
+            store: Arc::clone(&flaky) as Arc<dyn Store>,
             runtime: runtime.handle().clone(),
             clock: Arc::new(SystemClock),
             problems: problems_list,
         };
-        Self { runtime, store, shared, problems }
+        Self { runtime, store, flaky, shared, problems }
     }
 
     pub(crate) fn intake(&self, config: &Config) -> Intake {
@@ -165,8 +176,12 @@ impl Bed {
 
     pub(crate) fn stop(taps: Vec<Tap>, intakes: Vec<Intake>) {
         let deadline = Instant::now() + DEADLINE;
-        taps.into_iter().for_each(|t| t.join(deadline));
-        intakes.into_iter().for_each(|i| i.join(deadline));
+        for tap in taps {
+            tap.join(deadline);
+        }
+        for intake in intakes {
+            intake.join(deadline);
+        }
     }
 }
 

@@ -7,11 +7,12 @@ mod client;
 mod topics;
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
+use rdkafka::TopicPartitionList;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
-use rdkafka::TopicPartitionList;
 
 use super::report::Report;
 use crate::config::{Audit, Cluster, Config, Isolation, Tap};
@@ -45,7 +46,8 @@ fn check_cluster(config: &Config, cluster: &Cluster, report: &mut Report<'_>) ->
         report.ok(format!("kafka.{name}: {user} is accepted"));
     }
     if let Some(tap) = &cluster.tap {
-        let own: BTreeSet<String> = config.clusters.iter().filter_map(|c| Some(c.audit.as_ref()?.topic.clone())).collect();
+        let own: BTreeSet<String> =
+            config.clusters.iter().filter_map(|c| Some(c.audit.as_ref()?.topic.clone())).collect();
         let topics = Topics::find(cluster, tap, own, &client, &metadata, report);
         topics.check(report);
         group(cluster, tap, topics.first(), report);
@@ -79,11 +81,9 @@ fn group(cluster: &Cluster, tap: &Tap, topic: Option<&str>, report: &mut Report<
     let ear = Ear::default();
     let asked = create(cluster, &tap_consumer(cluster, &tap.group, tap.isolation), ear.clone()).map(
         |client: BaseConsumer<Ear>| {
-            let mut list = TopicPartitionList::new();
-            list.add_partition(topic, 0);
-            let answer = client.committed_offsets(list, ASK_TIMEOUT);
+            let answer = ask_for_offsets(&client, topic);
             ear.listen(&client);
-            answer.err().map(|e| refusal::code_of(&e))
+            answer
         },
     );
     match asked {
@@ -97,6 +97,27 @@ fn group(cluster: &Cluster, tap: &Tap, topic: Option<&str>, report: &mut Report<
         }
         Ok(Some(code)) => report.unknown(format!("kafka.{name}: READ on group '{}': {code}", tap.group)),
         Ok(None) => report.ok(format!("kafka.{name}: group '{}' may be asked for", tap.group)),
+    }
+}
+
+/// Asks for the group's offsets, again while the cluster is still choosing who answers for the group.
+fn ask_for_offsets(client: &BaseConsumer<Ear>, topic: &str) -> Option<RDKafkaErrorCode> {
+    let until = Instant::now() + ASK_TIMEOUT;
+    loop {
+        let mut list = TopicPartitionList::new();
+        list.add_partition(topic, 0);
+        let code = refusal::code_of(&client.committed_offsets(list, ASK_TIMEOUT).err()?);
+        let choosing = matches!(
+            code,
+            RDKafkaErrorCode::NotCoordinator
+                | RDKafkaErrorCode::CoordinatorNotAvailable
+                | RDKafkaErrorCode::CoordinatorLoadInProgress
+        );
+        if !choosing || Instant::now() >= until {
+            return Some(code);
+        }
+        // Serves the client's queue, and is the pause between two questions.
+        drop(client.poll(Duration::from_millis(200)));
     }
 }
 
@@ -120,7 +141,9 @@ fn audit_topic(cluster: &Cluster, audit: &Audit, client: &BaseConsumer<Ear>, rep
         }
         Existence::Untold(code) => report.unknown(format!("{path}: '{topic}': {code}")),
     }
-    report.unknown(format!("kafka.{name}: WRITE on topic '{topic}': shows only by writing; `chaperone run` says so if it is missing"));
+    report.unknown(format!(
+        "kafka.{name}: WRITE on topic '{topic}': shows only by writing; `chaperone run` says so if it is missing"
+    ));
 }
 
 /// Asks the broker whether it would create the topic.
@@ -129,7 +152,8 @@ fn may_create(cluster: &Cluster, audit: &Audit) -> Result<String, Failure> {
     let software = |e: std::io::Error| Failure::new(Code::Software, format!("cannot start a runtime: {e}"));
     let admin: AdminClient<Ear> = create(cluster, &asking(cluster, Isolation::default()), Ear::default())?;
     let properties = topic::properties(audit);
-    let mut new = NewTopic::new(&audit.topic, audit.partitions, TopicReplication::Fixed(audit.replication.unwrap_or(-1)));
+    let mut new =
+        NewTopic::new(&audit.topic, audit.partitions, TopicReplication::Fixed(audit.replication.unwrap_or(-1)));
     for (key, value) in &properties {
         new = new.set(key, value);
     }
@@ -147,11 +171,18 @@ fn may_create(cluster: &Cluster, audit: &Audit) -> Result<String, Failure> {
     };
     let need = Need::CreateTopic(audit.topic.clone());
     Err(match code {
-        _ if refusal::is_authorisation(code) => Failure::new(Code::NotAuthorised, refusal::sentence(&cluster.name, &need, code)),
-        _ if refusal::is_unreachable(code) => Failure::new(Code::Unavailable, refusal::sentence(&cluster.name, &need, code)),
+        _ if refusal::is_authorisation(code) => {
+            Failure::new(Code::NotAuthorised, refusal::sentence(&cluster.name, &need, code))
+        }
+        _ if refusal::is_unreachable(code) => {
+            Failure::new(Code::Unavailable, refusal::sentence(&cluster.name, &need, code))
+        }
         RDKafkaErrorCode::InvalidReplicationFactor => {
             Failure::new(Code::Configuration, format!("{path}.replication: the cluster has fewer brokers than that"))
         }
-        _ => Failure::new(Code::Configuration, format!("{path}.topic: the broker would not create '{}': {code}", audit.topic)),
+        _ => Failure::new(
+            Code::Configuration,
+            format!("{path}.topic: the broker would not create '{}': {code}", audit.topic),
+        ),
     })
 }

@@ -45,11 +45,13 @@ pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
     let mut reader = Reader {
         consumer,
         orders: orders(),
-        tamper: Tamper::new(generator(settings.fault_seed, 0), RATE),
-        countdown: Countdown::default(),
+        counting: Counting {
+            tamper: Tamper::new(generator(settings.fault_seed, 0), RATE),
+            countdown: Countdown::default(),
+            flowing: false,
+        },
         stall: None,
         commit_at: Instant::now() + COMMIT_EVERY,
-        flowing: false,
     };
     reader.read();
     reader.commit(CommitMode::Sync);
@@ -64,8 +66,11 @@ fn orders() -> Receiver<Order> {
     std::thread::spawn(move || {
         for line in std::io::stdin().lock().lines().map_while(Result::ok) {
             match serde_json::from_str(&line) {
-                Ok(order) if sender.send(order).is_ok() => {}
-                Ok(_) => return,
+                Ok(order) => {
+                    if sender.send(order).is_err() {
+                        return;
+                    }
+                }
                 Err(e) => tracing::warn!("the demo's consumer does not understand: {e}"),
             }
         }
@@ -76,10 +81,15 @@ fn orders() -> Receiver<Order> {
 struct Reader {
     consumer: AuditedConsumer,
     orders: Receiver<Order>,
-    tamper: Tamper,
-    countdown: Countdown,
+    counting: Counting,
     stall: Option<Stall>,
     commit_at: Instant,
+}
+
+/// What decides how a message is counted.
+struct Counting {
+    tamper: Tamper,
+    countdown: Countdown,
     flowing: bool,
 }
 
@@ -93,7 +103,7 @@ impl Reader {
             }
             let stand = match self.consumer.poll(POLL) {
                 None => None,
-                Some(Ok(message)) => self.count(&message),
+                Some(Ok(message)) => self.counting.count(&self.consumer, &message),
                 Some(Err(e)) => {
                     tracing::debug!("the demo's consumer: {e}");
                     None
@@ -118,9 +128,9 @@ impl Reader {
     fn listen(&mut self) -> bool {
         loop {
             match self.orders.try_recv() {
-                Ok(Order::Tamper(armed)) => self.tamper.arm(armed),
+                Ok(Order::Tamper(armed)) => self.counting.tamper.arm(armed),
                 Ok(Order::Stall(stall)) => self.stall = Some(stall),
-                Ok(Order::Stand(stand)) => self.countdown.order(stand),
+                Ok(Order::Stand(stand)) => self.counting.countdown.order(stand),
                 Ok(Order::Letter(_)) => tracing::warn!("the demo's consumer takes no letters"),
                 Err(TryRecvError::Empty) => return true,
                 Err(TryRecvError::Disconnected) => return false,
@@ -136,8 +146,17 @@ impl Reader {
         said != Stalled::No
     }
 
+    fn commit(&self, mode: CommitMode) {
+        if let Err(e) = self.consumer.commit_consumer_state(mode) {
+            // Nothing was read since the last commit, or the cluster is gone.
+            tracing::debug!("the demo's consumer commits: {e}");
+        }
+    }
+}
+
+impl Counting {
     /// Counts a message as its fate says; the fault that now waits for its end, if one does.
-    fn count(&mut self, message: &BorrowedMessage<'_>) -> Option<u32> {
+    fn count(&mut self, consumer: &AuditedConsumer, message: &BorrowedMessage<'_>) -> Option<u32> {
         let event_ms = message.timestamp().to_millis().unwrap_or_default();
         let times = match self.tamper.fate(event_ms) {
             Fate::Pass => 1,
@@ -145,20 +164,13 @@ impl Reader {
             Fate::Double => 2,
         };
         for _ in 0..times {
-            self.consumer.seen(message);
+            consumer.seen(message);
         }
         self.tamper.take_done().into_iter().for_each(|done| say(&Said::Done(done)));
         if !std::mem::replace(&mut self.flowing, true) {
             say(&Said::Flowing);
         }
         self.countdown.counted(event_ms).map(|stand| stand.id)
-    }
-
-    fn commit(&self, mode: CommitMode) {
-        if let Err(e) = self.consumer.commit_consumer_state(mode) {
-            // Nothing was read since the last commit, or the cluster is gone.
-            tracing::debug!("the demo's consumer commits: {e}");
-        }
     }
 }
 

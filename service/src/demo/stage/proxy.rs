@@ -4,10 +4,10 @@
 use std::io::BufRead;
 use std::time::Duration;
 
+use chaperone_audit::Message;
 use chaperone_audit::kafka::proves_not_persisted;
 use chaperone_audit::message::NoHeaders;
 use chaperone_audit::recorder::{Recorder, Ticket};
-use chaperone_audit::Message;
 use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::config::FromClientConfigAndContext;

@@ -24,6 +24,8 @@ const TRIES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Du
 #[derive(Clone, Default)]
 pub(super) struct Ear(Arc<Mutex<Vec<(RDKafkaErrorCode, String)>>>);
 
+/// How long what waits in a client's queue is listened to.
+const LISTEN: Duration = Duration::from_millis(200);
 /// Most errors kept.
 const HEARD_MAX: usize = 100;
 
@@ -37,11 +39,15 @@ impl Ear {
         let heard = self.0.lock();
         let find = |wanted: &dyn Fn(RDKafkaErrorCode) -> bool| heard.iter().find(|(code, _)| wanted(*code)).cloned();
         let about_all = |code| code == RDKafkaErrorCode::AllBrokersDown;
-        find(&is_login).or_else(|| find(&|code| code == RDKafkaErrorCode::SSL)).or_else(|| find(&|code| !about_all(code)))
+        find(&is_login)
+            .or_else(|| find(&|code| code == RDKafkaErrorCode::SSL))
+            .or_else(|| find(&|code| !about_all(code)))
     }
     /// Takes what waits in the client's queue. Messages are dropped.
     pub(super) fn listen(&self, client: &BaseConsumer<Self>) {
-        while let Some(event) = client.poll(Duration::ZERO) {
+        let until = Instant::now() + LISTEN;
+        // Not with a timeout of zero: a poll ends with the first log line then, before the errors behind it.
+        while let Some(event) = client.poll(until.saturating_duration_since(Instant::now())) {
             if let Err(KafkaError::MessageConsumption(code) | KafkaError::MessageConsumptionFatal(code)) = event {
                 self.note(code, "");
             }
@@ -102,11 +108,15 @@ pub(super) fn reach(cluster: &Cluster, client: &BaseConsumer<Ear>, ear: &Ear) ->
         let text = format!("kafka.{name}: {servers} refuses our login: {keys} in kafka.{name}.properties ({reason})");
         Failure::new(Code::NotAuthorised, text)
     } else if code == RDKafkaErrorCode::SSL {
-        let text = format!("kafka.{name}: no TLS connection to {servers}: check security.protocol and ssl.* in kafka.{name}.properties ({reason})");
+        let text = format!(
+            "kafka.{name}: no TLS connection to {servers}: check security.protocol and ssl.* in kafka.{name}.properties ({reason})"
+        );
         Failure::new(Code::Unavailable, text)
     } else {
         let waited = began.elapsed().as_secs();
-        let text = format!("kafka.{name}: no broker answers at {servers} within {waited} s: check kafka.{name}.bootstrap_servers and security.protocol ({reason})");
+        let text = format!(
+            "kafka.{name}: no broker answers at {servers} within {waited} s: check kafka.{name}.bootstrap_servers and security.protocol ({reason})"
+        );
         Failure::new(Code::Unavailable, text)
     })
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use chaperone_collector::TopicPattern;
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 use rdkafka::{Message, Offset, Timestamp, TopicPartitionList};
 
@@ -57,14 +57,20 @@ impl<'a> Topics<'a> {
                     report.fail(failure.code, failure.message);
                 }
                 Existence::Untold(code) => report.unknown(format!("{path}: '{name}': {code}")),
-                Existence::There(_) => report.warning(format!("{path}: '{name}' is a topic that is never counted: Kafka's or our own")),
-                Existence::Absent => report.warning(format!("{path}: '{name}' does not exist; it is counted once it does")),
+                Existence::There(_) => {
+                    report.warning(format!("{path}: '{name}' is a topic that is never counted: Kafka's or our own"));
+                }
+                Existence::Absent => {
+                    report.warning(format!("{path}: '{name}' does not exist; it is counted once it does"));
+                }
             }
         }
         let patterns = tap.topics.iter().any(|t| matches!(t, TopicPattern::Regex(_)));
         if found.is_empty() && patterns {
             let seen = metadata.topics().len();
-            report.warning(format!("{path}: none of the {seen} topics that we may see matches; new ones are counted once they do"));
+            report.warning(format!(
+                "{path}: none of the {seen} topics that we may see matches; new ones are counted once they do"
+            ));
         }
         Self { cluster, tap, found }
     }
@@ -103,7 +109,10 @@ pub(super) fn read(
 ) -> Vec<(String, Option<bool>)> {
     let mut config = assigned_consumer(cluster, "check");
     // The end is an answer as well, and it comes at once.
-    config.set("isolation.level", isolation.as_str()).set("enable.partition.eof", "true").set("fetch.wait.max.ms", "10");
+    config
+        .set("isolation.level", isolation.as_str())
+        .set("enable.partition.eof", "true")
+        .set("fetch.wait.max.ms", "10");
     let ear = Ear::default();
     let consumer: BaseConsumer<Ear> = match create(cluster, &config, ear.clone()) {
         Ok(consumer) => consumer,
@@ -139,7 +148,8 @@ fn read_topic(
     topic: &str,
     partitions: i32,
 ) -> Result<Option<bool>, Failure> {
-    let software = |e: KafkaError| Failure::new(Code::Software, format!("kafka.{}: cannot read '{topic}': {e}", cluster.name));
+    let software =
+        |e: KafkaError| Failure::new(Code::Software, format!("kafka.{}: cannot read '{topic}': {e}", cluster.name));
     let mut list = TopicPartitionList::new();
     for partition in 0..partitions {
         list.add_partition_offset(topic, partition, Offset::OffsetTail(1)).map_err(software)?;
@@ -159,8 +169,9 @@ fn read_topic(
                     return Ok(None);
                 }
             }
-            Some(Err(e)) if refusal::is_authorisation(refusal::code_of(&e)) => {
-                return Err(may_not_read(&cluster.name, topic, refusal::code_of(&e)));
+            // Other refusals are not about the topic: the group of this consumer is joined by nobody, and not ours.
+            Some(Err(e)) if refusal::code_of(&e) == RDKafkaErrorCode::TopicAuthorizationFailed => {
+                return Err(may_not_read(&cluster.name, topic, RDKafkaErrorCode::TopicAuthorizationFailed));
             }
             _ => {}
         }
