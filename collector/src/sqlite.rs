@@ -2,7 +2,7 @@
 //!
 //! `apply` (a batch → slots, taps, totals, reporters) → `pending` → `judge` (`facts` + totals → `gather` → the pure
 //! functions [`settle`](crate::settle), [`passage`](crate::passage), [`verdict`](crate::verdict)) → `hop_window` →
-//! `reader`. The schema is in `schema/`, longer statements in `sql/`; docs/FORMATS-store.md describes both.
+//! `reader`. The schema is in `schema/`, longer statements in `sql/`; docs/SQL.md describes both.
 //!
 //! Invariants: every write is one `BEGIN IMMEDIATE` transaction; a database that refuses leaves everything as it was.
 //! Limits: one file, one machine; a second process may claim partitions in the same file, but only one may judge.
@@ -21,6 +21,7 @@ mod reader;
 mod reopen;
 mod reporters;
 mod slots;
+mod standing;
 mod taps;
 mod totals;
 mod writer;

@@ -38,9 +38,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chaperone_audit::{Clock, SystemClock};
+use chaperone_collector::Store;
 
 use crate::app::{App, Parts};
 use crate::exit::{Code, Failure};
@@ -67,6 +68,8 @@ pub const GRACE: Duration = Duration::from_secs(2);
 /// After this silence a reporter is not waited for.
 pub const SILENT_AFTER: Duration = Duration::from_secs(6);
 
+/// How long the store may be in use after the dashboard's end.
+const STORE_DEADLINE: Duration = Duration::from_secs(5);
 /// With less time than this, faults are injected as soon as they can be.
 const SPREAD_MIN: Duration = Duration::from_secs(180);
 
@@ -145,16 +148,34 @@ async fn play(
         Failure::new(f.code, words)
     })?;
     let url = app.url();
+    let store = app.store();
     let (end_app, app_ends) = tokio::sync::oneshot::channel::<()>();
     let app = tokio::spawn(app.run(async move { drop(app_ends.await) }));
     let result = direct(options, course, scene, &url, stop).await;
     // It ends by itself only when it fails, and then nobody listens.
     end_app.send(()).ok();
-    match app.await {
+    let ended = app.await;
+    close(store).await;
+    match ended {
         Ok(ended) => ended?,
         Err(e) => return Err(Failure::new(Code::Software, format!("the dashboard: {e}"))),
     }
     result
+}
+
+/// Closes the store once nobody else has it: only then is it one file, without a log beside it.
+async fn close(store: Arc<dyn Store>) {
+    let deadline = Instant::now() + STORE_DEADLINE;
+    while Arc::strong_count(&store) > 1 && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    if Arc::strong_count(&store) > 1 {
+        tracing::warn!("the store is still in use and is not closed");
+    }
+    // Its end waits for what is being written.
+    if let Err(e) = tokio::task::spawn_blocking(move || drop(store)).await {
+        tracing::warn!("closing the store: {e}");
+    }
 }
 
 async fn direct(

@@ -40,6 +40,13 @@ impl Problems {
         self.publish(&open);
     }
 
+    /// `key` has this problem now, unless a better reason is known already.
+    pub fn suppose(&self, key: &str, sentence: impl Into<String>) {
+        if !self.has(key) {
+            self.set(key, sentence);
+        }
+    }
+
     /// `key` has no problem any more.
     pub fn clear(&self, key: &str) {
         let mut open = self.0.open.lock();

@@ -6,6 +6,7 @@ mod claims;
 mod evidence;
 mod five_stages;
 mod model;
+mod passage;
 mod readers;
 mod sim;
 mod watermark;

@@ -1,3 +1,5 @@
+//! Every kind of mistake names its key; what is right is read as it was meant.
+
 use super::*;
 use chaperone_collector::StageKind;
 

@@ -228,7 +228,9 @@ impl<W: std::io::Write> Director<W> {
         self.arm(now_ms);
         let late: Vec<u32> =
             self.ledger.waiting().filter(|(_, at)| *at + PATIENCE < now).map(|(fault, _)| fault.id).collect();
-        late.into_iter().for_each(|id| self.ledger.give_up(id));
+        for id in late {
+            self.ledger.give_up(id);
+        }
         Ok(())
     }
 

@@ -52,7 +52,7 @@ impl<W: Write> Printer<W> {
     /// It is up.
     ///
     /// # Errors
-    /// Nobody reads any more; the same for all others.
+    /// Nobody reads any more.
     pub fn ready(&mut self, seed: u64) -> io::Result<()> {
         if self.voice == Voice::Json {
             let url = self.url.clone();
@@ -63,6 +63,9 @@ impl<W: Write> Printer<W> {
     }
 
     /// A fault was injected.
+    ///
+    /// # Errors
+    /// Nobody reads any more.
     pub fn injected(&mut self, fault: &Fault) -> io::Result<()> {
         let Fault { id, kind, hop, count, window_ms } = *fault;
         if self.voice == Voice::Json {
@@ -80,6 +83,9 @@ impl<W: Write> Printer<W> {
     }
 
     /// A fault was seen.
+    ///
+    /// # Errors
+    /// Nobody reads any more.
     pub fn caught(&mut self, caught: &Caught) -> io::Result<()> {
         let url = self.cell(caught.fault.window_ms);
         let after_s = (caught.after.as_secs_f64() * 10.0).round() / 10.0;
@@ -99,6 +105,9 @@ impl<W: Write> Printer<W> {
     }
 
     /// A verdict that nothing explains. It goes to people only; in JSON it is counted at the end.
+    ///
+    /// # Errors
+    /// Nobody reads any more.
     pub fn invented(&mut self, invented: &Invented) -> io::Result<()> {
         if self.voice == Voice::Json {
             return Ok(());
@@ -109,6 +118,9 @@ impl<W: Write> Printer<W> {
     }
 
     /// It is over.
+    ///
+    /// # Errors
+    /// Nobody reads any more.
     pub fn end(&mut self, sums: Sums) -> io::Result<()> {
         let Sums { injected, caught, invented, settled_ok } = sums;
         if self.voice == Voice::Json {

@@ -100,7 +100,7 @@ impl Replicator {
                 Order::Tamper(armed) => self.tamper.arm(armed),
                 Order::Stall(stall) => self.stall = Some(stall),
                 Order::Letter(_) | Order::Stand(_) => {
-                    tracing::warn!("the demo's replicator only loses, doubles and stalls")
+                    tracing::warn!("the demo's replicator only loses, doubles and stalls");
                 }
             }
         }

@@ -148,7 +148,9 @@ mod tests {
     /// Lost and doubled by window, and what was said to be done.
     fn run(armed: &[Armed], rate: u32, until_ms: i64) -> (Vec<(i64, Fate)>, Vec<Done>) {
         let mut tamper = Tamper::new(StdRng::seed_from_u64(7), rate);
-        armed.iter().for_each(|a| tamper.arm(*a));
+        for a in armed {
+            tamper.arm(*a);
+        }
         let step = i64::from(1_000 / rate);
         let mut touched = Vec::new();
         for n in 0..until_ms / step {

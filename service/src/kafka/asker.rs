@@ -327,12 +327,9 @@ impl Round {
                     }
                 }
                 Err(e) => {
-                    let code = refusal::code_of(&e);
-                    // librdkafka's own words about credentials are better than "timed out" and stay.
-                    let key = reach_key(&cluster);
-                    if !self.client.problems.has(&key) || !refusal::is_unreachable(code) {
-                        self.client.problems.set(key, refusal::sentence(&cluster, &Need::Ask, code));
-                    }
+                    // librdkafka's own words about credentials are a better reason than "timed out".
+                    let sentence = refusal::sentence(&cluster, &Need::Ask, refusal::code_of(&e));
+                    self.client.problems.suppose(&reach_key(&cluster), sentence);
                 }
             }
             let period = Duration::from_millis(self.interest.period_ms.load(Ordering::Relaxed));

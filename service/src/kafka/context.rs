@@ -60,11 +60,12 @@ impl ClientContext for Plain {
     fn error(&self, error: KafkaError, reason: &str) {
         let Some(code) = error.rdkafka_error_code() else { return };
         match code {
-            RDKafkaErrorCode::Authentication
-            | RDKafkaErrorCode::SaslAuthenticationFailed
-            | RDKafkaErrorCode::SSL
-            | RDKafkaErrorCode::AllBrokersDown => {
+            RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed | RDKafkaErrorCode::SSL => {
                 self.problems.set(self.reach_key(), refusal::unreachable(&self.cluster, code, reason));
+            }
+            // It follows a refusal as well, which is the better reason.
+            RDKafkaErrorCode::AllBrokersDown => {
+                self.problems.suppose(&self.reach_key(), refusal::unreachable(&self.cluster, code, reason));
             }
             _ => tracing::debug!(cluster = self.cluster, part = self.part, "{code}: {reason}"),
         }

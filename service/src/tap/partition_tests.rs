@@ -1,3 +1,5 @@
+//! What a tap makes of one partition: claims, cuts, marks.
+
 use super::*;
 use chaperone_audit::{Class, Fingerprint, MessageId, Observation};
 

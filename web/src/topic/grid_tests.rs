@@ -1,3 +1,5 @@
+//! Windows and hops laid out on one axis.
+
 use std::time::Duration;
 
 use chaperone_collector::{Stage, Verdict};

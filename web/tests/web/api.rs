@@ -1,3 +1,5 @@
+//! The API through the router: shape, CSV, ranges, problems.
+
 use chaperone_collector::{Caveat, CaveatKind, Doubt, Pipelines, Verdict};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Foreign hosts, headers, limits.
+
 use super::*;
 use fake::{FakeStore, bench, config};
 

@@ -1,3 +1,5 @@
+//! Events: revisions, resumption, the cap on clients.
+
 use std::time::Duration;
 
 use axum::body::BodyDataStream;

@@ -1,3 +1,5 @@
+//! The overview: worst first, empty states.
+
 use chaperone_collector::{Pipelines, Verdict};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! The topic page: every verdict's cell, hostile names, fragments.
+
 use chaperone_collector::{Caveat, CaveatKind, Doubt, Pipelines, Verdict};
 
 use super::*;

@@ -1,4 +1,4 @@
--- The store, version 1. docs/FORMATS-store.md describes it; the views at the end are the stable interface for people's
+-- The store, version 1. docs/SQL.md describes it; the views at the end are the stable interface for people's
 -- own queries and alert rules. Times are milliseconds since 1970 (UTC) unless a name ends in _start or _at (seconds).
 -- Fingerprints are 16 bytes, high lane first. Classes are numbered: 0 stamped, 1 bare, 2 no_time, 3 malformed,
 -- 4 out_of_range; only the first two have an event time and are judged.

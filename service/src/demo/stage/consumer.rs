@@ -201,13 +201,13 @@ pub(in crate::demo) fn stalled(stall: &mut Option<Stall>, now_ms: i64) -> Stalle
 
 #[cfg(test)]
 mod tests {
+    use super::Stalled::{Begins, No, On};
     use super::*;
 
     #[test]
     fn a_standstill_begins_once_and_ends() {
         let mut stall = Some(Stall { id: 4, from_ms: 100, until_ms: 200 });
         let said: Vec<_> = [50, 100, 150, 199, 200, 300].map(|now| stalled(&mut stall, now)).into();
-        use Stalled::{Begins, No, On};
         assert_eq!(said, [No, Begins(4), On, On, No, No]);
         assert_eq!(stall, None);
     }
