@@ -52,6 +52,8 @@ fn reading(cluster: &Cluster, part: &str, isolation: Isolation) -> ClientConfig 
         // Per queue; grows with partitions in librdkafka (C7), so that it is small.
         .set("queued.max.messages.kbytes", "16384")
         .set("queued.min.messages", "10000")
+        // Once that many wait, librdkafka looks again after this; its default of a second caps a partition at 10,000/s.
+        .set("fetch.queue.backoff.ms", "10")
         // A larger message still arrives: the broker sends at least one, librdkafka grows its buffer.
         .set("fetch.message.max.bytes", "1048576");
     c

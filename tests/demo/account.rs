@@ -64,9 +64,9 @@ impl Account {
                 let fault = self.faults.get(id).with_context(|| format!("{id} was caught before it was injected"))?;
                 let right = match (fault.kind.as_str(), verdict.as_str()) {
                     ("loss", "missing") | ("dup", "surplus") => *count == fault.count,
-                    ("masked", "mixed") => true,
                     ("stall", "delayed" | "overdue") => *count >= fault.count,
-                    ("kill", "ok" | "uncertain" | "unproven" | "partial" | "delayed" | "overdue") => true,
+                    ("masked", "mixed")
+                    | ("kill", "ok" | "uncertain" | "unproven" | "partial" | "delayed" | "overdue") => true,
                     _ => false,
                 };
                 ensure!(right, "{fault:?} was caught as {verdict} {count}");

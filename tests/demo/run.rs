@@ -95,15 +95,14 @@ impl Demo {
         deadline: Duration,
         wanted: impl Fn(&Event) -> Option<T>,
     ) -> anyhow::Result<T> {
-        let found = eventually(deadline, what, || {
+        eventually(deadline, what, || {
             let over = self.process.ended()?;
             match (self.events()?.iter().find_map(&wanted), over) {
                 (Some(found), _) => Ok(Ok(found)),
                 (None, Some(status)) => Ok(Err(anyhow::anyhow!("{status} before {what}:\n{}", self.told()))),
                 (None, None) => anyhow::bail!("it said only:\n{}", self.told()),
             }
-        })?;
-        found
+        })?
     }
 
     /// The stage processes of this demo: its directory is among their arguments.

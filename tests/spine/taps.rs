@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use chaperone_audit::{Clock, SystemClock, Width};
+use chaperone_audit::{AuditMessage, Clock, SystemClock, Width};
 use chaperone_tests::{clients, eventually, figures};
 use rand::Rng;
 use rdkafka::Message;
@@ -60,6 +60,19 @@ fn recount(scene: &Scene, messages: u64) -> anyhow::Result<BTreeMap<i64, u64>> {
     Ok(counts)
 }
 
+/// What a collector without claims would have counted: every interval on the audit topic, added up.
+fn without_epochs(scene: &Scene) -> anyhow::Result<u64> {
+    let records: i64 = scene.bed.regional.offsets(&scene.audit)?.iter().map(|(from, to)| to - from).sum();
+    let config = scene.bed.regional.plain_config();
+    let all = clients::consume(&config, &scene.audit, "control", usize::try_from(records)?, Duration::from_secs(60))?;
+    let mut sum = 0;
+    for record in &all {
+        let message = AuditMessage::decode(record.payload().unwrap_or_default())?;
+        sum += message.intervals.iter().flat_map(|i| &i.windows).map(|w| w.n).sum::<u64>();
+    }
+    Ok(sum)
+}
+
 fn tap(scene: &Scene) -> anyhow::Result<Program> {
     programs::chaperone(&["tap", "--cluster", "regional"], &scene.config(&scene.audit)?)
 }
@@ -99,7 +112,13 @@ fn killed_taps_and_zombies_count_every_message_once() -> anyhow::Result<()> {
     let truth = recount(&scene, messages)?;
     let stored = api::stage_counts(&scene.data_dir(), &scene.topic, "kafka:regional")?;
     ensure!(stored == truth, "the store says {stored:?}, the topic holds {truth:?}");
-    println!("{messages} messages, {KILLS} kills, 1 zombie: {} windows equal", truth.len());
+    // The control: without the check of epoch and `next` the same intervals count some messages twice.
+    let naive = without_epochs(&scene)?;
+    ensure!(
+        naive > messages,
+        "{naive} by blind adding, {messages} in truth: no interval was fenced, the run showed nothing"
+    );
+    println!("{messages} messages ({naive} by blind adding), {KILLS} kills, 1 zombie: {} windows equal", truth.len());
     survivor.process.terminate(Duration::from_secs(30))?;
     zombie.process.terminate(Duration::from_secs(30))?;
     figures::record("spine", "tap_kills", KILLS)?;

@@ -69,7 +69,11 @@ pub(crate) fn check_final(plan: &Plan, seen: &[Window]) -> anyhow::Result<Totals
     for w in seen {
         match w.verdict.as_str() {
             // The window in which five are lost and three doubled is told apart: it proves two, and is counted there.
-            "missing" => totals.missing += w.missing_min,
+            "missing" => {
+                let proof = format!("at least {} missing", w.missing_min);
+                ensure!(w.why.contains(&proof), "'{}' does not say '{proof}'", w.why);
+                totals.missing += w.missing_min;
+            }
             "surplus" => totals.surplus += w.surplus_min,
             "mixed" => totals.mixed += 1,
             "ok" => {

@@ -79,7 +79,7 @@ impl<W: Write> Printer<W> {
             Kind::Kill => format!("the {}'s process killed with SIGKILL and restarted", stage(hop)),
         };
         let word = self.paint("33", "injected");
-        self.line(&format!("{}  {word} #{id:<3} {}: {what}", clock(window_ms), name(hop)))
+        self.line(&format!("{word} #{id:<3} window {}  {}: {what}", clock(window_ms), name(hop)))
     }
 
     /// A fault was seen.
@@ -97,9 +97,9 @@ impl<W: Write> Printer<W> {
         let (word, note) =
             (self.paint("32", "caught  "), if fault.kind == Kind::Kill { ", reporter gone" } else { "" });
         self.line(&format!(
-            "{}  {word} #{:<3} {}: {verdict}{number}{note}, after {after_s:.1} s  {url}",
-            clock(fault.window_ms),
+            "{word} #{:<3} window {}  {}: {verdict}{number}{note}, after {after_s:.1} s  {url}",
             fault.id,
+            clock(fault.window_ms),
             name(fault.hop)
         ))
     }
@@ -113,7 +113,8 @@ impl<W: Write> Printer<W> {
             return Ok(());
         }
         let word = self.paint("31", "INVENTED");
-        let text = format!("{}  {word}      {}: {}", clock(invented.window_ms), name(invented.hop), invented.said);
+        let text =
+            format!("{word}      window {}  {}: {}", clock(invented.window_ms), name(invented.hop), invented.said);
         self.line(&format!("{text}  {}", self.cell(invented.window_ms)))
     }
 
@@ -205,7 +206,7 @@ mod tests {
     fn people_get_the_address_first_and_colours_only_at_a_terminal() {
         let plain = said(Voice::Plain);
         assert!(plain.starts_with("Dashboard: http://127.0.0.1:8080\n"), "{plain}");
-        assert!(plain.contains("#2   kafka:regional → kafka:aggregate: 7 lost"), "{plain}");
+        assert!(plain.contains("injected #2   window 14:13:20  kafka:regional → kafka:aggregate: 7 lost"), "{plain}");
         assert!(plain.contains("missing 7, after 12.3 s  http://127.0.0.1:8080/t/regional/orders?"), "{plain}");
         assert!(!plain.contains('\x1b'));
         let coloured = said(Voice::Coloured);
