@@ -75,10 +75,12 @@ fn random_faults(seed: u64) -> anyhow::Result<(Account, Vec<String>)> {
         "the store shows nothing while it runs"
     );
     let status = demo.process.wait(DEADLINE)?;
+    // First: who reads the store with mode=ro leaves its -shm and -wal behind.
+    let leftovers = demo.leftovers()?;
     let account = Account::of(&demo)?;
     ensure!(status.success(), "{status}: {}", demo.told());
     ensure!(account.specification() == spec, "it injected {}", account.specification());
-    Ok((account, demo.leftovers()?))
+    Ok((account, leftovers))
 }
 
 /// Without `--faults`: a mix of its own.
@@ -86,20 +88,22 @@ fn mix(seed: u64) -> anyhow::Result<(Account, Vec<String>)> {
     println!("demo --seed {seed} --duration 120");
     let mut demo = Demo::start(&["--seed", &seed.to_string(), "--duration", "120"])?;
     let status = demo.process.wait(DEADLINE)?;
+    let leftovers = demo.leftovers()?;
     let account = Account::of(&demo)?;
     ensure!(status.success(), "{status}: {}", demo.told());
     ensure!(account.kinds() >= 4, "only {} kinds: {}", account.kinds(), demo.told());
-    Ok((account, demo.leftovers()?))
+    Ok((account, leftovers))
 }
 
 /// Without faults nothing is claimed.
 fn nothing() -> anyhow::Result<(Account, Vec<String>)> {
     let mut demo = Demo::start(&["--faults", "none", "--duration", "40"])?;
     let status = demo.process.wait(DEADLINE)?;
+    let leftovers = demo.leftovers()?;
     let account = Account::of(&demo)?;
     ensure!(status.success(), "{status}: {}", demo.told());
     ensure!(account.injected() == 0 && account.settled_ok > 0, "{}", demo.told());
-    Ok((account, demo.leftovers()?))
+    Ok((account, leftovers))
 }
 
 /// Interrupted in the middle of a stall and of a reporter's death.

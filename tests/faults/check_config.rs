@@ -1,6 +1,7 @@
 //! `chaperone check-config --connect` on real Kafka with TLS, logins and ACLs: every documented ACL that is missing is
 //! named where it can be told, and nothing is changed.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -35,18 +36,20 @@ impl Scene {
         ]
     }
     fn config(&self, edit: impl Fn(String) -> String) -> anyhow::Result<PathBuf> {
-        let mut text = format!("data_dir = {:?}\n[web]\nlisten = \"127.0.0.1:0\"\n", self.dir.path().join("d"));
-        text += &format!(
+        let mut text =
+            format!("data_dir = {:?}\n[web]\nlisten = \"127.0.0.1:0\"\n", self.dir.path().join("d").to_string_lossy());
+        write!(
+            text,
             "[kafka.main]\nbootstrap_servers = {:?}\n[kafka.main.properties]\n",
             self.cluster.bootstrap_secure()?
-        );
+        )?;
         for (key, value) in self.cluster.client_settings("chaperone")? {
             if key != "bootstrap.servers" {
-                text += &format!("{key:?} = {value:?}\n");
+                writeln!(text, "{key:?} = {value:?}")?;
             }
         }
-        text += &format!("[kafka.main.tap]\ntopics = [{:?}]\nstart = \"end\"\ngroup = {:?}\n", self.topic, self.group);
-        text += &format!("[kafka.main.audit]\ntopic = {:?}\n", self.audit);
+        write!(text, "[kafka.main.tap]\ntopics = [{:?}]\nstart = \"end\"\ngroup = {:?}\n", self.topic, self.group)?;
+        write!(text, "[kafka.main.audit]\ntopic = {:?}\n", self.audit)?;
         let path = self.dir.path().join("chaperone.toml");
         std::fs::write(&path, edit(text))?;
         Ok(path)
@@ -107,7 +110,7 @@ fn a_refused_login_is_77_and_a_wrong_certificate_69() -> anyhow::Result<()> {
     let (code, text) = scene.check(|t| t.replace("chaperone-secret", "wrong-secret"))?;
     assert!(code == Some(77) && text.contains("kafka.main") && text.contains("refuses our login"), "{text}");
     let (code, text) =
-        scene.check(|t| t.lines().filter(|l| !l.contains("ssl.ca")).map(|l| format!("{l}\n")).collect())?;
+        scene.check(|t| t.lines().filter(|l| !l.contains("ssl.ca")).flat_map(|l| [l, "\n"]).collect())?;
     assert!(code == Some(69) && text.contains("no TLS connection"), "{text}");
     let (code, text) = scene.check(|t| t.replace("sasl_ssl", "plaintext"))?;
     assert!(code == Some(69) && text.contains("security.protocol"), "{text}");

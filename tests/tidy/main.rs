@@ -29,7 +29,7 @@ struct File {
 
 impl File {
     fn is_rust(&self) -> bool {
-        self.path.ends_with(".rs")
+        std::path::Path::new(&self.path).extension().is_some_and(|extension| extension == "rs")
     }
 
     fn lines(&self) -> usize {

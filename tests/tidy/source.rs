@@ -117,10 +117,9 @@ fn body_end(code: &str, from: usize) -> Option<usize> {
         match c {
             // `[u8; 4]` in a signature is no end.
             '(' | '[' => nesting += 1,
-            ')' | ']' => nesting -= 1,
+            ')' | ']' | '}' => nesting -= 1,
             ';' if nesting == 0 && !body => return None,
             '{' => (nesting, body) = (nesting + 1, true),
-            '}' => nesting -= 1,
             _ => {}
         }
         if body && nesting == 0 {

@@ -1,0 +1,208 @@
+//! What the tap holds: assignments of the group, claims, the store's view of them, and what the cluster answers about
+//! topics and ends.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use chaperone_collector::query::PartitionState;
+use rdkafka::consumer::Consumer;
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::{FORGET_AFTER, Worker};
+use crate::config::Isolation;
+use crate::kafka::asker::{Answer, Tp};
+use crate::kafka::context::Rebalance;
+use crate::tap::claims::{Candidate, STORE_KEY};
+use crate::tap::partition::Partition;
+
+impl Worker {
+    pub(super) fn partitions(&self) -> impl Iterator<Item = &Partition> {
+        self.owned.values().flat_map(BTreeMap::values)
+    }
+
+    pub(super) fn rebalance(&mut self, said: Rebalance) -> Result<(), String> {
+        match said {
+            Rebalance::Assign(list) => {
+                self.shared.problems.clear(&self.group_key());
+                tracing::info!(cluster = self.settings.cluster.name, partitions = list.len(), "assigned");
+                for tp in list {
+                    self.claims.add(tp, Candidate::now());
+                }
+                // The group waits for an answer; partitions are added as their claims are granted.
+                self.assign()
+            }
+            Rebalance::Revoke => {
+                tracing::info!(cluster = self.settings.cluster.name, "revoked");
+                self.hand_over();
+                self.owned.clear();
+                self.claims.clear();
+                self.watch();
+                self.consumer.unassign().map_err(|e| format!("unassign: {e}"))
+            }
+        }
+    }
+
+    /// Tells the consumer what to read and from where: all of it, since the group's protocol is eager.
+    pub(super) fn assign(&mut self) -> Result<(), String> {
+        let mut list = TopicPartitionList::new();
+        for (topic, partitions) in &mut self.owned {
+            for (number, partition) in partitions {
+                partition.assigned();
+                list.add_partition_offset(topic, *number, Offset::Offset(partition.start()))
+                    .map_err(|e| format!("assign {topic}/{number}: {e}"))?;
+            }
+        }
+        self.consumer.assign(&list).map_err(|e| format!("assign: {e}"))?;
+        if std::mem::take(&mut self.paused) {
+            self.consumer.resume(&list).map_err(|e| format!("resume: {e}"))?;
+        }
+        self.watch();
+        Ok(())
+    }
+
+    /// Tells the asker whose ends to ask for, and how far each has been read.
+    pub(super) fn watch(&self) {
+        let each =
+            self.owned.iter().flat_map(|(topic, ps)| ps.iter().map(move |(n, p)| ((topic.clone(), *n), p.next())));
+        *self.asker.interest.partitions.lock() = each.collect();
+    }
+
+    pub(super) fn serve_claims(&mut self) -> Result<(), String> {
+        let granted = self.claims.serve(Instant::now(), &self.asker.client, &self.settings, &self.shared);
+        if granted.is_empty() {
+            return Ok(());
+        }
+        for ((topic, number), partition) in granted {
+            self.owned.entry(topic).or_default().insert(number, partition);
+        }
+        self.assign()
+    }
+
+    /// Gives up a claim that is of no more use and asks for another.
+    pub(super) fn drop_claim(&mut self, (topic, number): Tp, candidate: Candidate) {
+        if let Some(partitions) = self.owned.get_mut(&topic) {
+            partitions.remove(&number);
+        }
+        self.sent.retain(|_, tp| (tp.0.as_str(), tp.1) != (topic.as_str(), number));
+        self.claims.add((topic, number), candidate);
+    }
+
+    pub(super) fn other_log(&mut self, tp: Tp) -> Result<(), String> {
+        tracing::error!(topic = tp.0, partition = tp.1, "the log was truncated or re-created; a new one begins");
+        self.drop_claim(tp, Candidate::other_log());
+        self.assign()
+    }
+
+    pub(super) fn answer(&mut self, answer: Answer) -> Result<(), String> {
+        self.claims.look(&answer);
+        if answer.absent != self.absent {
+            for topic in &answer.absent {
+                tracing::warn!(cluster = self.settings.cluster.name, topic, "does not exist yet; it is waited for");
+            }
+            self.absent = answer.absent;
+        }
+        self.topics_asked_ms = answer.asked_ms;
+        self.topics = answer.topics;
+        self.subscribe()?;
+        let mut lost = Vec::new();
+        let mut moved = false;
+        for (topic, partitions) in &mut self.owned {
+            for (number, partition) in partitions {
+                let tp = (topic.clone(), *number);
+                if let Some(start) = answer.starts.get(&tp) {
+                    moved |= partition.gone_below(*start);
+                }
+                if let (Some(end), Some(floor)) = (answer.ends.get(&tp), answer.floors.get(&tp))
+                    && partition.answer(answer.asked_ms, (*end, *floor), answer.stable.get(&tp).copied())
+                {
+                    lost.push(tp);
+                }
+            }
+        }
+        // Only a reader that stays behind can be held by a transaction.
+        let patience_ms = i64::try_from(self.settings.heartbeat.as_millis()).unwrap_or(2_000);
+        let behind = self.partitions().any(|p| p.is_behind_since(answer.asked_ms - patience_ms));
+        if behind && self.settings.tap.isolation == Isolation::ReadCommitted {
+            self.asker.interest.stable.store(true, Ordering::SeqCst);
+        }
+        for tp in lost {
+            self.other_log(tp)?;
+        }
+        if moved { self.assign() } else { Ok(()) }
+    }
+
+    /// Follows the topics that there are. One that is missing from an answer is kept for a while: every change of the
+    /// subscription is a rebalance for all taps of the group.
+    pub(super) fn subscribe(&mut self) -> Result<(), String> {
+        let now = Instant::now();
+        let before = self.subscribed.len();
+        self.subscribed.retain(|_, seen| now.saturating_duration_since(*seen) < FORGET_AFTER);
+        let mut changed = self.subscribed.len() != before;
+        for topic in self.topics.keys() {
+            changed |= self.subscribed.insert(topic.clone(), now).is_none();
+        }
+        if !changed {
+            return Ok(());
+        }
+        let names: Vec<&str> = self.subscribed.keys().map(String::as_str).collect();
+        tracing::info!(cluster = self.settings.cluster.name, topics = names.len(), "subscribing");
+        if names.is_empty() {
+            self.consumer.unsubscribe();
+            return Ok(());
+        }
+        self.consumer.subscribe(&names).map_err(|e| format!("subscribe: {e}"))
+    }
+
+    /// Fenced partitions are dropped; an interval that intake has passed without applying it is a hole, and what was not
+    /// applied is read again.
+    pub(super) fn compare_with_store(&mut self) -> Result<(), String> {
+        let Some((passed, states)) = self.ask_store() else { return Ok(()) };
+        let states: BTreeMap<(&str, i32), &PartitionState> =
+            states.iter().map(|s| ((s.topic.as_str(), s.partition), s)).collect();
+        self.claims.heartbeat(&states);
+        let mut dropped = Vec::new();
+        for (topic, partitions) in &self.owned {
+            for (number, partition) in partitions {
+                let Some(state) = states.get(&(topic.as_str(), *number)) else { continue };
+                let lost = partition.acked().is_some_and(|a| {
+                    a.to > state.next && passed.get(&a.audit_partition).is_some_and(|next| *next > a.audit_offset)
+                });
+                if state.epoch > partition.epoch() {
+                    dropped.push(((topic.clone(), *number), Candidate::fenced((*state).clone())));
+                } else if lost {
+                    dropped.push(((topic.clone(), *number), Candidate::now()));
+                }
+            }
+        }
+        if dropped.is_empty() {
+            return Ok(());
+        }
+        for (tp, candidate) in dropped {
+            tracing::warn!(topic = tp.0, partition = tp.1, ?candidate, "the claim is of no more use");
+            self.drop_claim(tp, candidate);
+        }
+        self.assign()
+    }
+
+    /// How far intake has read the audit topic, and then where partitions stand: in this order, so that what intake has
+    /// passed shows in the answer.
+    pub(super) fn ask_store(&self) -> Option<(HashMap<i32, i64>, Vec<PartitionState>)> {
+        let store = &self.shared.store;
+        let (cluster, topic) = (&self.settings.audit_cluster.name, &self.settings.audit.topic);
+        let answered = self.shared.runtime.block_on(async {
+            let passed = store.audit_next(cluster, topic).await?;
+            Ok::<_, chaperone_collector::StoreError>((passed, store.partitions(&self.settings.tap.stage).await?))
+        });
+        match answered {
+            Ok((passed, states)) => {
+                self.shared.problems.clear(STORE_KEY);
+                Some((passed.into_iter().collect(), states))
+            }
+            Err(e) => {
+                self.shared.problems.set(STORE_KEY, format!("{e}; taps wait and try again"));
+                None
+            }
+        }
+    }
+}

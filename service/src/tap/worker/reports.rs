@@ -1,0 +1,167 @@
+//! What the tap says: intervals, marks and heartbeats, when, and what became of them; up to the last ones.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use chaperone_audit::wire::{AuditMessage, End, PartitionMark, TopicMark};
+use rdkafka::consumer::Consumer;
+use rdkafka::error::RDKafkaErrorCode;
+
+use super::{FLUSH_DEADLINE, QUEUED_WINDOWS_MAX, STALL_PATIENCE, Worker};
+use crate::kafka::asker::read_key;
+use crate::kafka::close;
+use crate::tap::partition::Partition;
+use crate::tap::sender::Sender;
+use crate::tap::{HEARTBEAT_LARGE, MANY_PARTITIONS};
+
+impl Worker {
+    pub(super) fn beat(&mut self, now: Instant) -> Result<(), String> {
+        self.note_positions();
+        let mut busy = 0;
+        for partition in self.owned.values_mut().flat_map(BTreeMap::values_mut) {
+            partition.cut();
+            busy += usize::from(partition.take_traffic());
+        }
+        self.send_intervals(now);
+        let marks = self.idle_marks(now);
+        self.send_heartbeat(&marks, None);
+        let period = if busy > MANY_PARTITIONS { HEARTBEAT_LARGE } else { self.settings.heartbeat };
+        self.beat_at = now + period;
+        let ask_ms = u64::try_from(period.as_millis() / 2).unwrap_or(1_000);
+        self.asker.interest.period_ms.store(ask_ms, Ordering::Relaxed);
+        self.compare_with_store()?;
+        self.watch();
+        self.notice_stall(now)
+    }
+
+    /// A lost wake-up inside the client looks like this; a topic that refuses us does too, and a new client would not
+    /// help.
+    pub(super) fn notice_stall(&self, now: Instant) -> Result<(), String> {
+        let cluster = &self.settings.cluster.name;
+        for (topic, partitions) in &self.owned {
+            let stalled = partitions.iter().find(|(_, p)| p.is_stalled(now, STALL_PATIENCE));
+            let Some((number, _)) = stalled.filter(|_| !self.paused) else { continue };
+            if !self.shared.problems.has(&read_key(cluster, topic)) {
+                let seconds = STALL_PATIENCE.as_secs();
+                return Err(format!("{topic}/{number} is behind and has not moved for {seconds} s"));
+            }
+        }
+        Ok(())
+    }
+
+    /// One interval of each partition leaves, with the partition's mark if no other waits behind it.
+    pub(super) fn send_intervals(&mut self, now: Instant) {
+        let sent_ms = self.shared.clock.now_ms();
+        for (topic, partitions) in &mut self.owned {
+            for (number, partition) in partitions {
+                let id = self.next_id;
+                let Some((interval, last)) = partition.depart(id, now) else { continue };
+                self.next_id += 1;
+                let mark = if last { partition.mark(now) } else { None };
+                let message = self.reporting.interval(sent_ms, interval, mark);
+                // The data partition is the key: its intervals stay in order on one audit partition.
+                if send(&mut self.sender, id, &format!("{topic}/{number}"), &message) {
+                    self.sent.insert(id, (topic.clone(), *number));
+                } else {
+                    partition.returned(id, now);
+                }
+            }
+        }
+    }
+
+    pub(super) fn idle_marks(&mut self, now: Instant) -> Vec<PartitionMark> {
+        let partitions = self.owned.values_mut().flat_map(BTreeMap::values_mut);
+        partitions.filter(|p| p.is_settled()).filter_map(|p| p.mark(now)).collect()
+    }
+
+    pub(super) fn send_heartbeat(&mut self, marks: &[PartitionMark], end: Option<End>) {
+        let asked_ms = self.topics_asked_ms;
+        let topic_mark = |(topic, n): (&String, &i32)| TopicMark { topic: topic.clone(), partitions: *n, asked_ms };
+        let topics: Vec<TopicMark> = self.topics.iter().map(topic_mark).collect();
+        let key = self.reporting.incarnation().to_string();
+        for message in self.reporting.heartbeat(self.shared.clock.now_ms(), marks, &topics, end) {
+            // A heartbeat that does not leave is followed by the next.
+            let id = self.next_id;
+            self.next_id += 1;
+            send(&mut self.sender, id, &key, &message);
+        }
+    }
+
+    pub(super) fn note_deliveries(&mut self) {
+        let now = Instant::now();
+        for (id, result) in self.sender.poll() {
+            self.delivered(id, result, now);
+        }
+    }
+
+    pub(super) fn delivered(&mut self, id: u64, result: Result<(i32, i64), RDKafkaErrorCode>, now: Instant) {
+        let Some((topic, number)) = self.sent.remove(&id) else { return };
+        let Some(partition) = self.owned.get_mut(&topic).and_then(|t| t.get_mut(&number)) else { return };
+        match result {
+            Ok((audit_partition, audit_offset)) => partition.arrived(id, audit_partition, audit_offset),
+            Err(code) => {
+                tracing::debug!(topic, partition = number, "report not delivered: {code}");
+                partition.returned(id, now);
+            }
+        }
+    }
+
+    /// Too much waits for the audit topic: reading pauses until half of it has left.
+    pub(super) fn balance_queues(&mut self) -> Result<(), String> {
+        let queued: usize = self.partitions().map(Partition::queued_windows).sum();
+        if queued > 0 {
+            self.send_intervals(Instant::now());
+        }
+        let pause = if self.paused { queued > QUEUED_WINDOWS_MAX / 2 } else { queued > QUEUED_WINDOWS_MAX };
+        if pause == self.paused {
+            return Ok(());
+        }
+        let all = self.consumer.assignment().map_err(|e| format!("assignment: {e}"))?;
+        let done = if pause { self.consumer.pause(&all) } else { self.consumer.resume(&all) };
+        done.map_err(|e| format!("pause or resume: {e}"))?;
+        tracing::warn!(cluster = self.settings.cluster.name, pause, queued, "reports wait for the audit topic");
+        self.paused = pause;
+        Ok(())
+    }
+
+    /// Sends what was counted, as far as it goes within the deadline. What does not get through is read again by
+    /// whoever claims next.
+    pub(super) fn hand_over(&mut self) {
+        let deadline = Instant::now() + FLUSH_DEADLINE;
+        self.note_positions();
+        for partition in self.owned.values_mut().flat_map(BTreeMap::values_mut) {
+            partition.cut();
+        }
+        while self.partitions().any(|p| !p.is_settled()) && Instant::now() < deadline {
+            self.send_intervals(Instant::now());
+            let left = deadline.saturating_duration_since(Instant::now());
+            let now = Instant::now();
+            for (id, result) in self.sender.flush(left.min(Duration::from_millis(200))) {
+                self.delivered(id, result, now);
+            }
+        }
+    }
+
+    pub(super) fn finish(mut self) {
+        self.hand_over();
+        let marks = self.idle_marks(Instant::now());
+        self.send_heartbeat(&marks, Some(End::Clean));
+        self.sender.flush(FLUSH_DEADLINE);
+        self.consumer.context().closing();
+        if let Err(e) = self.consumer.unassign() {
+            tracing::debug!("unassign at the end: {e}");
+        }
+        close(&format!("tap-{}", self.settings.cluster.name), self.consumer);
+    }
+}
+
+fn send(sender: &mut Sender, id: u64, key: &str, message: &AuditMessage) -> bool {
+    match message.encode() {
+        Ok(payload) => sender.send(id, key, &payload),
+        Err(e) => {
+            tracing::error!("a report cannot be written: {e}");
+            false
+        }
+    }
+}
