@@ -89,7 +89,7 @@ fn a_producers_calls_behave_the_same_and_all_counts_arrive_afterwards() -> anyho
     let control_topic = cluster.fresh_topic("control", 2, &[])?;
     let (stop, with, without) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
     let value = |n: u64| format!("message {n:08} {:0100}", 0);
-    let (audited_calls, control_calls) = std::thread::scope(|scope| -> anyhow::Result<_> {
+    let (audited_calls, control_calls, away) = std::thread::scope(|scope| -> anyhow::Result<_> {
         let audited_calls = scope.spawn(|| {
             call(&stop, &with, |n| {
                 audited.send(BaseRecord::to(&scene.topic).key(&n.to_string()).payload(&value(n))).map_err(|(e, _)| e)
@@ -105,8 +105,8 @@ fn a_producers_calls_behave_the_same_and_all_counts_arrive_afterwards() -> anyho
         let join = |calls: std::thread::ScopedJoinHandle<'_, anyhow::Result<Calls>>| {
             calls.join().map_err(|_| anyhow::anyhow!("a producer panicked"))?
         };
-        let both = (join(audited_calls)?, join(control_calls)?);
-        outcome.map(|()| both)
+        let (audited_calls, control_calls) = (join(audited_calls)?, join(control_calls)?);
+        outcome.map(|away| (audited_calls, control_calls, away))
     })?;
     compare(&audited_calls, &control_calls)?;
     audited.flush(Duration::from_secs(120)).context("the audited producer flushes")?;
@@ -115,12 +115,13 @@ fn a_producers_calls_behave_the_same_and_all_counts_arrive_afterwards() -> anyho
     let closed = recorder.close(Duration::from_secs(20));
     ensure!(closed.unsent == 0, "not everything was reported: {closed:?}");
     program.process.terminate(Duration::from_secs(30)).context("a clean stop")?;
-    figures::record("faults", "outage_seconds", OUTAGE.as_secs())?;
-    figures::record("faults", "outage_counts_lost", 0)
+    let counted: u64 = api::stage_counts(&scene.data_dir(), &scene.topic, "producer")?.values().sum();
+    figures::record("faults", "outage_seconds", away.as_secs())?;
+    figures::record("faults", "outage_counts_lost", audited_calls.accepted.abs_diff(counted))
 }
 
-/// Stops the broker for [`OUTAGE`] amid the traffic, and lets the traffic go on after it.
-fn stop_and_start(cluster: &Cluster, sent: &AtomicU64) -> anyhow::Result<()> {
+/// Stops the broker for [`OUTAGE`] amid the traffic, and lets the traffic go on after it; says how long it was away.
+fn stop_and_start(cluster: &Cluster, sent: &AtomicU64) -> anyhow::Result<Duration> {
     let more = |calls: u64| {
         let mark = sent.load(Ordering::SeqCst) + calls;
         eventually(Duration::from_secs(60), "more calls", || {
@@ -136,7 +137,9 @@ fn stop_and_start(cluster: &Cluster, sent: &AtomicU64) -> anyhow::Result<()> {
         Ok(())
     })?;
     cluster.start_broker(1)?;
-    more(1000)
+    let away = stopped.elapsed();
+    more(1000)?;
+    Ok(away)
 }
 
 /// The same outcomes, in about the same time.

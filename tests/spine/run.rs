@@ -180,10 +180,12 @@ fn losses_duplicates_and_masked_windows_are_told_to_the_letter() -> anyhow::Resu
 fn audit_records_thrice_in_random_order_and_a_killed_collector_change_nothing() -> anyhow::Result<()> {
     let scene = Scene::new(true)?;
     let relay = Relay::start(&scene)?;
+    let mut kills = 0;
     let (totals, plan) = five_stages(&scene, &["run", "--no-taps"], |collector, progress| {
-        for kill in 1..=5 {
-            traffic::reached(progress, kill * MESSAGES as u64 / 6)?;
+        for part in 1..=5 {
+            traffic::reached(progress, part * MESSAGES as u64 / 6)?;
             collector.kill_and_restart()?;
+            kills += 1;
         }
         Ok(())
     })?;
@@ -191,5 +193,5 @@ fn audit_records_thrice_in_random_order_and_a_killed_collector_change_nothing() 
     let relayed = relay.finish()?;
     relayed.naive_counting_differs(&plan)?;
     figures::record("spine", "relayed_records", relayed.records)?;
-    figures::record("spine", "collector_kills", 5)
+    figures::record("spine", "collector_kills", kills)
 }
