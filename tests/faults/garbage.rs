@@ -64,7 +64,7 @@ fn reasons(scene: &Scene<'_>) -> anyhow::Result<Vec<String>> {
 #[test]
 fn each_piece_is_quarantined_with_its_reason_and_counting_goes_on() -> anyhow::Result<()> {
     let bed = Bed::get()?;
-    let scene = Scene::new(&bed.regional, &[("max.message.bytes", "33554432")])?;
+    let scene = Scene::new(&bed.regional, &[("max.message.bytes", "33554432"), ("segment.bytes", "67108864")])?;
     let (mut program, _url) = scene.run()?;
     let recorder = scene.recorder()?;
     let mut config = scene.cluster.plain_config();
