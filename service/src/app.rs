@@ -40,6 +40,20 @@ pub struct Parts {
     pub taps: bool,
 }
 
+/// What a process is made of.
+pub struct Blueprint {
+    /// Where the dashboard listens.
+    pub listen: SocketAddr,
+    /// Truth at rest.
+    pub store: Arc<dyn Store>,
+    /// What is compared with what.
+    pub pipelines: Arc<Pipelines>,
+    /// Audit topics to read.
+    pub intakes: Vec<intake::Settings>,
+    /// Topics to count.
+    pub taps: Vec<tap::Settings>,
+}
+
 /// A process that is ready to serve.
 pub struct App {
     shared: Shared,
@@ -57,21 +71,36 @@ impl App {
     /// # Errors
     /// [`Code::CannotWrite`] for the store, [`Code::Unavailable`] for the port, [`Code::Configuration`] for librdkafka.
     pub async fn build(config: Config, clock: Arc<dyn Clock>, parts: Parts) -> Result<Self, Failure> {
-        let listener = TcpListener::bind(config.listen).await.map_err(|e| {
-            Failure::new(Code::Unavailable, format!("web.listen {}: {e}; choose another port", config.listen))
-        })?;
-        let address = listener
-            .local_addr()
-            .map_err(|e| Failure::new(Code::Unavailable, format!("web.listen {}: {e}", config.listen)))?;
-        let (problems_list, problems) = Problems::new();
+        let listener = listen(config.listen).await?;
         let store: Arc<dyn Store> = Arc::new(open_store(&config)?);
+        let blueprint = Blueprint {
+            listen: config.listen,
+            store,
+            pipelines: Arc::clone(&config.pipelines),
+            intakes: intake::Settings::of(&config),
+            taps: if parts.taps { tap::Settings::of(&config, None) } else { Vec::new() },
+        };
+        Self::start(blueprint, listener, clock)
+    }
+
+    /// The same from parts that are chosen one by one.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build).
+    pub async fn assemble(blueprint: Blueprint, clock: Arc<dyn Clock>) -> Result<Self, Failure> {
+        let listener = listen(blueprint.listen).await?;
+        Self::start(blueprint, listener, clock)
+    }
+
+    fn start(blueprint: Blueprint, listener: TcpListener, clock: Arc<dyn Clock>) -> Result<Self, Failure> {
+        let address = listener.local_addr().map_err(|e| cannot_listen(blueprint.listen, &e))?;
+        let (problems_list, problems) = Problems::new();
+        let store = blueprint.store;
         let shared = Shared { store, runtime: Handle::current(), clock, problems: problems_list };
-        let mut intakes = Vec::new();
-        for settings in intake::Settings::of(&config) {
-            intakes.push(Intake::start(settings, shared.clone())?);
-        }
-        let taps = if parts.taps { start_taps(&config, None, &shared)? } else { Vec::new() };
-        let (pipelines, _) = watch::channel(Arc::clone(&config.pipelines));
+        let intakes =
+            blueprint.intakes.into_iter().map(|s| Intake::start(s, shared.clone())).collect::<Result<_, _>>()?;
+        let taps = blueprint.taps.into_iter().map(|s| Tap::start(s, shared.clone())).collect::<Result<_, _>>()?;
+        let (pipelines, _) = watch::channel(blueprint.pipelines);
         Ok(Self { shared, problems, pipelines, listener, address, intakes, taps })
     }
 
@@ -131,6 +160,14 @@ impl App {
             Err(e) => Err(Failure::new(Code::Software, format!("the dashboard: {e}"))),
         }
     }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|e| cannot_listen(address, &e))
+}
+
+fn cannot_listen(address: SocketAddr, e: &std::io::Error) -> Failure {
+    Failure::new(Code::Unavailable, format!("web.listen {address}: {e}; choose another port"))
 }
 
 async fn serve(listener: TcpListener, state: WebState, mut stopping: watch::Receiver<bool>) -> std::io::Result<()> {

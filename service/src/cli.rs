@@ -9,6 +9,7 @@ pub mod run;
 pub mod schema;
 pub mod tap;
 mod version;
+pub mod watch;
 
 use std::future::Future;
 use std::io::Write;
@@ -47,6 +48,8 @@ enum Verb {
     Run(run::Run),
     /// Runs only taps, on the store of a running `chaperone run --no-taps`.
     Tap(tap::Tap),
+    /// Compares the topics of two Kafka clusters, now: nothing to configure, nothing created, no group joined.
+    Watch(watch::Watch),
     /// Runs everything on this machine without Kafka, with faults that are announced and then seen.
     Demo(demo::Demo),
     #[command(hide = true)]
@@ -119,6 +122,7 @@ impl Cli {
             Verb::Config(config) => config.run(),
             Verb::Run(run) => run.run(),
             Verb::Tap(tap) => tap.run(),
+            Verb::Watch(watch) => watch.run(),
             Verb::Demo(demo) => demo.run(),
             Verb::DemoStage(stage) => stage.run(),
             Verb::Inspect(inspect) => inspect.run(),
