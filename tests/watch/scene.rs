@@ -16,6 +16,8 @@ use tempfile::TempDir;
 
 /// On both clusters.
 pub(crate) const TOPICS: [&str; 2] = ["orders-eu", "orders-us"];
+/// On both, and `b` puts its own time in place of the producer's: no window of it can be compared.
+pub(crate) const REWRITTEN: &str = "orders-rewritten";
 /// Of each topic.
 pub(crate) const PARTITIONS: i32 = 3;
 const ASK: Duration = Duration::from_secs(10);
@@ -39,6 +41,8 @@ impl Scene {
                 cluster.create_topic(topic, PARTITIONS.unsigned_abs() as usize, &[])?;
             }
         }
+        from.create_topic(REWRITTEN, 1, &[])?;
+        to.create_topic(REWRITTEN, 1, &[("message.timestamp.type", "LogAppendTime")])?;
         // Exactly what docs/OPERATIONS.md asks for.
         for operation in ["read", "describe"] {
             to.add_acl(&Acl::allow("watch", operation, "topic", "orders-").prefixed())?;

@@ -11,7 +11,7 @@ use chaperone_audit::{Clock, SystemClock};
 use rdkafka::config::FromClientConfig;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 
-use crate::scene::{PARTITIONS, Scene, TOPICS};
+use crate::scene::{PARTITIONS, REWRITTEN, Scene, TOPICS};
 
 /// Of a window, ms.
 pub(crate) const WIDTH_MS: i64 = 10_000;
@@ -48,7 +48,7 @@ impl Traffic {
         let thread = std::thread::spawn(move || {
             let mut n = 0_u64;
             while stopped.recv_timeout(PAUSE) == Err(RecvTimeoutError::Timeout) {
-                for topic in TOPICS {
+                for topic in TOPICS.into_iter().chain([REWRITTEN]) {
                     produce(&producers, &planned, topic, n)?;
                 }
                 n += 1;
@@ -113,7 +113,7 @@ fn produce(
         }
     };
     let (key, payload) = (format!("key {}", n % 100), format!("{topic} message {n}"));
-    let partition = i32::try_from(n % u64::try_from(PARTITIONS)?)?;
+    let partition = if topic == REWRITTEN { 0 } else { i32::try_from(n % u64::try_from(PARTITIONS)?)? };
     for (producer, copies) in producers.iter().zip([1, copies]) {
         for _ in 0..copies {
             let record = BaseRecord::to(topic).partition(partition).key(&key).payload(&payload).timestamp(now_ms);
