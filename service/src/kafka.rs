@@ -8,9 +8,11 @@ pub mod asked;
 pub mod asker;
 pub mod context;
 pub mod message;
+pub mod names;
 pub mod position;
 pub mod refusal;
 pub mod topic;
+pub mod wanted;
 
 use std::time::Duration;
 

@@ -241,3 +241,51 @@ fn brokers_that_go_away_are_waited_for_and_nothing_is_lost_or_doubled() {
     assert!(bed.problems.borrow().is_empty(), "{:?}", *bed.problems.borrow());
     Bed::stop(vec![tap], vec![intake]);
 }
+
+/// The pipelines know `orders` of this cluster as `pay`. When a second topic comes that would be `pay` too, neither is
+/// counted; once one is excluded, the other goes on where it stopped.
+#[test]
+fn a_renamed_topic_is_counted_under_its_name_in_the_pipelines_and_never_mixed_with_another() {
+    let kafka = cluster(2);
+    let bed = Bed::new();
+    let text = |exclude: &str| {
+        let text = format!(
+            "data_dir = 'unused'
+[kafka.k]
+bootstrap_servers = '{}'
+[kafka.k.tap]
+topics = ['^.*orders']
+start = 'earliest'
+exclude = [{exclude}]
+rename = [{{ from = '^(regional\\.)?orders', to = 'pay' }}]
+",
+            kafka.bootstrap_servers()
+        );
+        chaperone::config::Config::parse(&text, &chaperone::config::System).expect("configuration")
+    };
+    let before = text("");
+    let intake = bed.intake(&before);
+    let mut source = Source::new(&kafka.bootstrap_servers(), 2);
+    let tap = bed.tap(&before);
+    source.send(200);
+    bed.counts_exactly(STAGE, &source);
+    bed.watermarks_pass(STAGE, 2, SystemClock.now_ms());
+    kafka.create_topic("regional.orders", 2, 1).expect("topic");
+    eventually("the sentence", || {
+        let said = bed.problems.borrow().clone();
+        let words = "kafka.k: topics 'orders', 'regional.orders' are all called 'pay' after the stage's renames";
+        if said.iter().any(|p| p.starts_with(words)) { Ok(()) } else { Err(format!("{said:?}")) }
+    });
+    source.send(100);
+    Bed::stop(vec![tap], Vec::new());
+    let tap = bed.tap(&text("'^regional.*'"));
+    source.send(100);
+    bed.counts_exactly(STAGE, &source);
+    let topics: std::collections::BTreeSet<String> = bed.windows().into_iter().map(|w| w.topic).collect();
+    assert_eq!(topics, ["pay".to_owned()].into());
+    eventually("solved", || {
+        let said = bed.problems.borrow().clone();
+        if said.is_empty() { Ok(()) } else { Err(format!("{said:?}")) }
+    });
+    Bed::stop(vec![tap], vec![intake]);
+}
