@@ -77,7 +77,7 @@ pub struct Tap {
     pub exclude: Vec<String>,
     /// What the pipelines call a topic that has another name on this cluster: `from` is its name here, or a regular
     /// expression that begins with `^` and matches the whole name, and `to` its name everywhere else, with `$1` for what a
-    /// group matched. The first that matches decides; others keep their names. For MirrorMaker 2 with source alias
+    /// group matched. The first that matches decides; others keep their names. For `MirrorMaker` 2 with source alias
     /// `regional`: `[{ from = '^regional\.(.*)$', to = "$1" }]`. Two topics that come to the same name are both not counted,
     /// and `/readyz` says so. Default: none.
     #[serde(default)]
