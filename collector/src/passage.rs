@@ -5,7 +5,7 @@
 //! | client → Kafka | the tap's watermark, which settling asks for anyway: passed |
 //! | client → client | a downstream reporter, live or cleanly ended, with a watermark ≥ T |
 //! | Kafka → client | the consumer's position against the window's largest offset, on every partition that holds it |
-//! | Kafka → Kafka | the partition's event-time frontier against the end of the window |
+//! | Kafka → Kafka | the partition's event-time frontier against the end of the window and its last arrival |
 
 use crate::verdict::Passage;
 
@@ -42,13 +42,19 @@ pub struct Frontier {
     pub upstream_ms: Option<i64>,
 }
 
-/// Kafka → Kafka without positions.
-pub fn by_frontier(end_ms: i64, relevant: &[Frontier]) -> Passage {
+/// Kafka → Kafka without positions. A message that came late, at `last_ms`, lies behind others whose event times are past
+/// the window's end: the hop has passed it only where downstream has also come to event times of when it came, or as far
+/// as upstream itself. Limit: a late message that nothing follows in its partition cannot be told from one that was lost.
+pub fn by_frontier(end_ms: i64, last_ms: Option<i64>, relevant: &[Frontier]) -> Passage {
     let beyond = |frontier: Option<i64>| frontier.is_some_and(|f| f >= end_ms);
     if relevant.is_empty() {
         return Passage::None;
     }
-    let mut behind = relevant.iter().filter(|f| !beyond(f.downstream_ms)).peekable();
+    let passed = |f: &&Frontier| {
+        let came_ms = last_ms.map(|last| f.upstream_ms.map_or(last, |upstream| last.min(upstream)));
+        beyond(f.downstream_ms) && came_ms.is_none_or(|came| f.downstream_ms >= Some(came))
+    };
+    let mut behind = relevant.iter().filter(|f| !passed(f)).peekable();
     if behind.peek().is_none() {
         return Passage::Passed;
     }
@@ -147,7 +153,7 @@ mod tests {
             } else {
                 Passage::None
             };
-            assert_eq!(by_frontier(10, &all), expected, "{all:?}");
+            assert_eq!(by_frontier(10, None, &all), expected, "{all:?}");
             counted[match expected {
                 Passage::Passed => 0,
                 Passage::NotPassed => 1,
@@ -155,7 +161,26 @@ mod tests {
             }] += 1;
         }
         assert_eq!(counted, [9, 32, 40]);
-        assert_eq!(by_frontier(10, &[]), Passage::None);
+        assert_eq!(by_frontier(10, None, &[]), Passage::None);
+    }
+
+    /// The window ended at 10 and was passed; then one more of its messages came at 30, while the replicator stood still.
+    #[test]
+    fn what_comes_late_is_passed_when_downstream_has_come_to_that_time_or_as_far_as_upstream() {
+        for (downstream_ms, upstream_ms, last_ms, passage) in [
+            (12, 12, 11, Passage::Passed),
+            (12, 13, 30, Passage::NotPassed),
+            (12, 40, 30, Passage::NotPassed),
+            (29, 40, 30, Passage::NotPassed),
+            (30, 40, 30, Passage::Passed),
+            (20, 20, 30, Passage::Passed),
+            (9, 9, 30, Passage::None),
+        ] {
+            let f = Frontier { downstream_ms: Some(downstream_ms), upstream_ms: Some(upstream_ms) };
+            assert_eq!(by_frontier(10, Some(last_ms), &[f]), passage, "{f:?} {last_ms}");
+        }
+        let unknown = Frontier { downstream_ms: Some(20), upstream_ms: None };
+        assert_eq!(by_frontier(10, Some(30), &[unknown]), Passage::None);
     }
 
     #[test]

@@ -134,7 +134,8 @@ pub(super) fn gather(db: &Db<'_>, facts: &mut Facts, case: &Case<'_>, sums: &Has
     let mut passed_ms = None;
     // Passage matters only where something is absent.
     if evidence.progress == Progress::Settled && evidence.downstream.is_some_and(|n| n < evidence.acked) {
-        let (passage, at_ms) = passage(db, case, &up, &down, settles_at_ms)?;
+        let times = (u.last_ms, settles_at_ms);
+        let (passage, at_ms) = passage(db, case, (&up, &down), times)?;
         evidence.passage = passage;
         // What it was first seen to have passed stands, unless a message arrived later than that.
         passed_ms = at_ms.map(|at| case.passed_ms.filter(|p| Some(*p) >= u.last_ms).unwrap_or(at));
@@ -298,7 +299,12 @@ impl Caveats {
 }
 
 /// Whether the hop has passed the window; with positions, also when that was known at the latest.
-fn passage(db: &Db<'_>, case: &Case<'_>, up: &Side, down: &Side, settles_at_ms: i64) -> Done<(Passage, Option<i64>)> {
+fn passage(
+    db: &Db<'_>,
+    case: &Case<'_>,
+    (up, down): (&Side, &Side),
+    (last_ms, settles_at_ms): (Option<i64>, i64),
+) -> Done<(Passage, Option<i64>)> {
     let passage = match (up, down) {
         (Side::Unknown, _) | (_, Side::Unknown) => Passage::None,
         (Side::Client(..), Side::Kafka(..)) => Passage::Passed,
@@ -311,7 +317,7 @@ fn passage(db: &Db<'_>, case: &Case<'_>, up: &Side, down: &Side, settles_at_ms: 
         (Side::Kafka(from, f), Side::Kafka(_, t)) => {
             let holding: Vec<i32> = holding(db, case, *from)?.into_iter().map(|(q, _)| q).collect();
             let relevant = passage::relevant((f.count, t.count), &holding, &f.partitions, &t.partitions);
-            by_frontier(case.span.end_ms(), &relevant)
+            by_frontier(case.span.end_ms(), last_ms, &relevant)
         }
     };
     Ok((passage, None))

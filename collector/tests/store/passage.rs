@@ -150,3 +150,43 @@ async fn a_mirror_that_stands_still_is_delay_and_one_that_moves_on_is_loss() {
         }
     }
 }
+
+/// A window was copied, judged and passed; one more of its messages comes while the mirror stands still.
+#[tokio::test]
+async fn what_comes_late_while_a_mirror_stands_still_is_no_loss() {
+    let store = memory();
+    let mut audit = Audit::default();
+    let pipelines = pipelines(vec![stage("sjc", StageKind::Kafka), stage("agg", StageKind::Kafka)]);
+    let (mut sjc, mut agg) = (SimTap::new(1, "sjc", "orders"), SimTap::new(2, "agg", "orders"));
+    let (mut source, mut mirror) = (SimLog::new(1), SimLog::new(1));
+    sjc.claim(&*store, 0, START).await;
+    agg.claim(&*store, 0, START).await;
+    let (mut stuck, mut said) = (vec![], vec![]);
+    for second in 0..100i64 {
+        let now_ms = START + second * 1_000;
+        let mut new = vec![Msg { id: second.unsigned_abs().into(), topic: "orders", event_ms: now_ms }];
+        if second == 55 {
+            new.insert(0, Msg { id: 1_000, topic: "orders", event_ms: START + 25_000 });
+        }
+        for m in new {
+            source.append(0, m, now_ms);
+            stuck.push(m);
+        }
+        if !(50..75).contains(&second) {
+            stuck.drain(..).for_each(|m| mirror.append(0, m, now_ms));
+        }
+        let beats = vec![sjc.beat(&source, now_ms), agg.beat(&mirror, now_ms)];
+        audit.send(&*store, beats, now_ms).await;
+        store.judge(now_ms, &pipelines).await.expect("judge");
+        for w in verdicts(&*store, "orders").await {
+            assert!(!w.verdict.is_red(), "after {second} s: {w:?}");
+            if w.window_ms == START + 20_000 {
+                said.push(w.verdict);
+            }
+        }
+    }
+    said.dedup();
+    let decided: Vec<Verdict> = said.into_iter().filter(|v| !matches!(v, Verdict::Open | Verdict::Settling)).collect();
+    assert!(decided.starts_with(&[Verdict::Ok]) && decided.ends_with(&[Verdict::Ok]), "{decided:?}");
+    assert!(decided.contains(&Verdict::Delayed), "{decided:?}");
+}
