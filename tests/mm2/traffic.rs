@@ -121,6 +121,12 @@ impl Traffic {
         Ok(window_of(time_ms))
     }
 
+    /// One message to each partition that belongs into a window of long ago.
+    pub(crate) fn late(&self, window_ms: i64) -> anyhow::Result<()> {
+        self.source.send(window_ms + WIDTH_MS / 2)?;
+        Ok(self.source.producer.flush(Duration::from_secs(20))?)
+    }
+
     /// Sends steadily until stopped.
     pub(crate) fn start(&mut self) {
         let (stop, stopped) = mpsc::channel();
