@@ -118,6 +118,14 @@ pub const SUITES: &[Suite] = &[
         ],
     },
     Suite {
+        name: "taps",
+        mode: Mode::Ci,
+        minutes: 5,
+        needs: &[Need::Kafka, Need::Binaries],
+        figures: &["taps"],
+        command: &["test", "--profile", "ci", "--workspace", "--test", "taps", "--", "--nocapture", "--test-threads=3"],
+    },
+    Suite {
         name: "watch",
         mode: Mode::Ci,
         minutes: 3,
