@@ -53,12 +53,12 @@ mod tests {
 
     /// Seconds kept and batches kept of a partition with so many times the average traffic.
     fn kept(share: f64) -> (f64, f64) {
-        let batch_s = f64::from(LINGER_MS) / 1_000.0;
-        let messages = (f64::from(RATE) / f64::from(PARTITIONS) * share * batch_s).max(1.0);
+        let linger_s = f64::from(LINGER_MS) / 1_000.0;
+        let messages = (f64::from(RATE) / f64::from(PARTITIONS) * share * linger_s).max(1.0);
         // A record's own head and its key take some 25 bytes.
         let batch_bytes = BATCH_HEAD + messages * (f64::from(u32::try_from(VALUE_BYTES).expect("small")) + 25.0);
         let batches = KEPT_BYTES / batch_bytes;
-        (batches * batch_s, batches)
+        (batches * linger_s, batches)
     }
 
     #[test]
