@@ -142,6 +142,14 @@ pub const SUITES: &[Suite] = &[
         figures: &["demo"],
         command: &["test", "--profile", "ci", "--workspace", "--test", "demo", "--", "--nocapture"],
     },
+    Suite {
+        name: "soak",
+        mode: Mode::Full,
+        minutes: 22,
+        needs: &[Need::Binaries],
+        figures: &["soak"],
+        command: &["test", "--profile", "ci", "--workspace", "--test", "soak", "--", "--nocapture"],
+    },
 ];
 
 /// The suite of that name.

@@ -72,8 +72,8 @@ fn every_message_counts_once_whatever_it_is() -> anyhow::Result<()> {
     }
     // Nobody downstream ever sees these; they take offsets all the same.
     aborted(&scene)?;
-    let stats = recorder.stats();
-    ensure!((stats.acked, stats.failed) == (sent, 0), "{stats:?}");
+    let counted = recorder.stats();
+    ensure!((counted.acked, counted.failed) == (sent, 0), "{counted:?}");
     // Those with an absurd stamp are counted apart, in the window of their arrival.
     scene.counted(sent)?;
     for w in scene.verdicts()? {
