@@ -13,11 +13,14 @@ mod version;
 use std::future::Future;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use chaperone_audit::SystemClock;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::{Config, System};
 use crate::exit::{Code, Failure};
+use crate::reload::Reload;
 
 /// Exactly-once auditing of Kafka pipelines.
 #[derive(Debug, Parser)]
@@ -70,6 +73,10 @@ struct ConfigFile {
 }
 
 impl ConfigFile {
+    /// Reads it, and again at each SIGHUP; `accept` says what the verb cannot do without. Needs a runtime.
+    fn watched(&self, accept: impl Fn(&Config) -> Result<(), Failure> + Send + 'static) -> Result<Reload, Failure> {
+        Reload::new(&self.config, Arc::new(SystemClock), accept)
+    }
     fn load(&self) -> Result<Config, Failure> {
         Ok(Config::load(Path::new(&self.config), &System)?)
     }

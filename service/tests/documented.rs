@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use chaperone::config::reload::{EFFECTS, Effect};
 use chaperone::config::schema;
 
 fn operations() -> String {
@@ -88,6 +89,31 @@ fn the_acl_table_has_the_form_that_machines_read() {
         "chaperone/audit/CREATE/topic/<audit>",
     ];
     assert_eq!(found, expected.map(str::to_owned).into());
+}
+
+/// What takes effect when is known in one table of the code; the document has the same, with its reasons.
+#[test]
+fn what_takes_effect_when_is_documented_as_it_is() {
+    let text = operations();
+    let table = text.split_once("<!-- reload -->").and_then(|(_, rest)| rest.split_once("<!-- /reload -->"));
+    let rows = table.expect("markers").0.lines().filter(|l| l.starts_with("| `")).map(cells);
+    let documented: Vec<(String, &str, &str)> = rows
+        .map(|row| {
+            let [key, when, why] = row.as_slice() else { panic!("key, takes effect at, why: {row:?}") };
+            (key.replace('`', ""), *when, *why)
+        })
+        .collect();
+    assert_eq!(documented.len(), EFFECTS.len());
+    for ((key, when, why), (path, effect)) in documented.iter().zip(EFFECTS) {
+        let expected = match effect {
+            Effect::Reload => "SIGHUP",
+            Effect::Restart(_) => "restart",
+        };
+        assert_eq!((key.as_str(), *when), (*path, expected));
+        if let Effect::Restart(reason) = effect {
+            assert_eq!(why, reason, "{key}");
+        }
+    }
 }
 
 /// The codes of `exit.rs`, each with a row.
