@@ -4,6 +4,7 @@ pub mod check_config;
 pub mod demo;
 pub mod init;
 pub mod inspect;
+pub mod plan;
 pub mod print_config;
 pub mod run;
 pub mod schema;
@@ -50,6 +51,8 @@ enum Verb {
     Run(run::Run),
     /// Runs only taps, on the store of a running `chaperone run --no-taps`.
     Tap(tap::Tap),
+    /// Estimates what auditing topics would cost, from a minute of their offsets and a sample; changes nothing.
+    Plan(plan::Plan),
     /// Runs everything on this machine without Kafka, with faults that are announced and then seen.
     Demo(demo::Demo),
     #[command(hide = true)]
@@ -126,6 +129,7 @@ impl Cli {
             Verb::Config(config) => config.run(),
             Verb::Run(run) => run.run(),
             Verb::Tap(tap) => tap.run(),
+            Verb::Plan(plan) => plan.run(),
             Verb::Demo(demo) => demo.run(),
             Verb::DemoStage(stage) => stage.run(),
             Verb::Inspect(inspect) => inspect.run(),

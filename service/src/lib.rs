@@ -16,6 +16,7 @@ pub mod exit;
 pub mod inspect;
 pub mod intake;
 pub mod kafka;
+pub mod plan;
 pub mod problems;
 pub mod reload;
 pub mod supervisor;

@@ -5,6 +5,11 @@ use std::path::Path;
 
 use chaperone::config::reload::{EFFECTS, Effect};
 use chaperone::config::schema;
+use chaperone::plan::estimate::{
+    BYTES_PER_CORE, HOP_ROW_BYTES, MESSAGES_ENOUGH, MESSAGES_PER_CORE, ROWS_A_DAY_MAX, STAGE_ROW_BYTES,
+};
+use chaperone::plan::observe::{SAMPLE_BYTES, SAMPLE_MESSAGES};
+use chaperone::tap::{HEARTBEAT, HEARTBEAT_LARGE, MANY_PARTITIONS};
 
 fn operations() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/OPERATIONS.md");
@@ -113,6 +118,31 @@ fn what_takes_effect_when_is_documented_as_it_is() {
         if let Effect::Restart(reason) = effect {
             assert_eq!(why, reason, "{key}");
         }
+    }
+}
+
+/// The constants of the formulae, as the code has them.
+#[test]
+fn the_constants_of_a_plan_are_documented_as_they_are() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/CAPACITY.md");
+    let text = std::fs::read_to_string(path).expect("docs/CAPACITY.md");
+    let constants = [
+        ("messages per core", MESSAGES_PER_CORE),
+        ("bytes per core", BYTES_PER_CORE),
+        ("bytes of a stage's row", STAGE_ROW_BYTES),
+        ("bytes of a hop's row", HOP_ROW_BYTES),
+        ("rows a day", ROWS_A_DAY_MAX),
+        ("small heartbeat", HEARTBEAT.as_secs_f64()),
+        ("large heartbeat", HEARTBEAT_LARGE.as_secs_f64()),
+        ("many partitions", f64::from(u32::try_from(MANY_PARTITIONS).expect("few"))),
+        ("enough messages", f64::from(u32::try_from(MESSAGES_ENOUGH).expect("few"))),
+        ("sampled messages", f64::from(u32::try_from(SAMPLE_MESSAGES).expect("few"))),
+        ("sampled bytes", f64::from(u32::try_from(SAMPLE_BYTES).expect("few"))),
+    ];
+    for (name, value) in constants {
+        let row = text.lines().find(|l| l.starts_with(&format!("| {name} |"))).unwrap_or_else(|| panic!("{name}"));
+        let written: Option<f64> = cells(row).get(1).and_then(|cell| cell.replace(',', "").parse().ok());
+        assert_eq!(written, Some(value), "{row}");
     }
 }
 

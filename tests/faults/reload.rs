@@ -137,8 +137,8 @@ fn changes(c: &mut Changing<'_>, late: &str, sent: &AtomicU64, producer: &Audite
     for next in [&text, &both, &wide, &both] {
         send(producer, late, 100)?;
         c.takes_effect(next)?;
+        c.catches_up(steady, sent)?;
     }
-    c.catches_up(steady, sent)?;
     eventually(PATIENCE, "windows are proven in spite of it all", || {
         let windows = api::windows_by(&c.url, &format!("topic={steady}&from=now-1h&to=now%2B1m"))?;
         ensure!(windows.iter().any(|w| w.verdict == "ok"), "{windows:?}");

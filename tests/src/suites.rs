@@ -118,6 +118,14 @@ pub const SUITES: &[Suite] = &[
         ],
     },
     Suite {
+        name: "plan",
+        mode: Mode::Ci,
+        minutes: 2,
+        needs: &[Need::Kafka, Need::Acls, Need::Binaries],
+        figures: &["plan"],
+        command: &["test", "--profile", "ci", "--workspace", "--test", "plan", "--", "--nocapture", "--test-threads=1"],
+    },
+    Suite {
         name: "demo",
         mode: Mode::Ci,
         minutes: 4,

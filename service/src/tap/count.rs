@@ -82,12 +82,8 @@ impl PartitionCount {
             return false;
         }
         self.to = seen.offset + 1;
-        self.last = Some(Anchor {
-            offset: seen.offset,
-            hash: seen.content,
-            time_ms: seen.time_ms,
-            rule: Some(self.rule.id()),
-        });
+        self.last =
+            Some(Anchor { offset: seen.offset, hash: seen.content, time_ms: seen.time_ms, rule: Some(self.rule.id()) });
         let time_ms = seen.observation.window_time_ms(seen.arrival_ms);
         let start = self.width.window_of(time_ms);
         let width_ms = self.width;
