@@ -138,7 +138,7 @@ fn sentence(changes: &[Change], ready: &Ready) -> String {
     }
     let paths: Vec<&str> = changes.iter().map(|change| change.path.as_str()).collect();
     match ready.clusters().as_slice() {
-        [] => format!("changed: {}; no tap counts differently", paths.join(", ")),
+        [] => format!("changed: {}; no tap of this process is exchanged", paths.join(", ")),
         taps => format!("changed: {}; taps exchanged: {}", paths.join(", "), taps.join(", ")),
     }
 }

@@ -132,7 +132,7 @@ fn what_is_refused_names_its_key_and_leaves_everything_as_it_was() {
 fn what_takes_effect_is_said_and_taps_change_only_where_they_count_differently() {
     let run = Managed::start("run", PIPELINE);
     let said = run.reload(&format!("{PIPELINE}grace = \"2s\"\n"));
-    assert!(said.ends_with("changed: pipeline.p.grace; no tap counts differently"), "{said}");
+    assert!(said.ends_with("changed: pipeline.p.grace; no tap of this process is exchanged"), "{said}");
     let said = run.reload(&format!("{TAP}{PIPELINE}grace = \"2s\"\n"));
     assert!(said.ends_with("changed: kafka.k.tap; taps exchanged: k"), "{said}");
     let said = run.reload(&format!("{}{PIPELINE}", TAP.replace("orders", "pay")));

@@ -70,7 +70,7 @@ fn a_known_rate_is_seen_and_no_trace_is_left() -> anyhow::Result<()> {
     ensure!(few["traffic"] == "too_short" && few["cost"]["messages_per_s"].is_number(), "{few}");
     let idle = line(&outcome, &idle)?;
     ensure!(idle["traffic"] == "none" && idle["cost"].is_null() && idle["width"].is_null(), "{idle}");
-    ensure!(outcome["sum"]["topics"] == 2 && outcome["sum"]["topics_without_traffic"] == 1, "{outcome}");
+    ensure!(outcome["sum"]["topics"] == 2 && outcome["sum"]["topics_unknown"] == 1, "{outcome}");
     figures::record("plan", "rate_off_by", (off * 1_000.0).round() / 1_000.0)
 }
 

@@ -1,7 +1,7 @@
 //! The formulae of docs/CAPACITY.md, with their constants and where those come from. Pure.
 //!
-//! Invariant: what was not seen has no figure. A topic without traffic costs "unknown", not zero, and sums say how many
-//! topics they leave out.
+//! Invariant: what was not seen has no figure. A topic without traffic costs "unknown", not zero, and a sum says how many
+//! topics it leaves out, and of how many it does not know bytes and cores.
 
 use chaperone_audit::Width;
 use serde::Serialize;
@@ -36,6 +36,8 @@ pub struct Seen {
     pub topic: String,
     /// Messages that each partition got.
     pub arrived: Vec<u64>,
+    /// Partitions that did not say, for want of a leader.
+    pub unanswered: usize,
     /// In how long.
     pub seconds: f64,
     /// What they are like; `None` if none was read.
@@ -63,6 +65,8 @@ pub struct Sample {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Traffic {
+    /// No partition answered: what it costs is not known.
+    NoAnswer,
     /// Nothing arrived: what it costs is not known.
     None,
     /// So little arrived that the rate may be far off.
@@ -108,6 +112,8 @@ pub struct Line {
     pub topic: String,
     /// Partitions that answered.
     pub partitions: usize,
+    /// Partitions that did not; they are in no figure.
+    pub partitions_unanswered: usize,
     /// Those that got a message.
     pub partitions_with_traffic: usize,
     /// Messages that arrived.
@@ -129,8 +135,10 @@ pub struct Line {
 pub struct Sum {
     /// Topics in the sum.
     pub topics: usize,
-    /// Topics that are not, because nothing arrived.
-    pub topics_without_traffic: usize,
+    /// Topics that are not, because nothing arrived or nobody answered.
+    pub topics_unknown: usize,
+    /// Topics in the sum whose bytes and cores are not, because no message of theirs was read.
+    pub topics_without_sample: usize,
     /// Their costs, with the taps' heartbeats; `None` without traffic.
     pub cost: Option<Cost>,
     /// Messages on the audit topic from linked processes.
@@ -159,6 +167,7 @@ impl Seen {
     }
     fn traffic(&self) -> Traffic {
         match self.messages() {
+            _ if self.arrived.is_empty() => Traffic::NoAnswer,
             0 => Traffic::None,
             n if n < MESSAGES_ENOUGH => Traffic::TooShort,
             _ => Traffic::Seen,
@@ -211,11 +220,12 @@ fn narrowest_that_fits(seen: &[Seen]) -> Width {
 fn line(s: &Seen, base: Width, heartbeat_s: f64, hosts: u32) -> Line {
     let traffic = s.traffic();
     let width = base.max(s.least_width());
-    let there = traffic != Traffic::None;
+    let there = matches!(traffic, Traffic::TooShort | Traffic::Seen);
     Line {
         cluster: s.cluster.clone(),
         topic: s.topic.clone(),
         partitions: s.arrived.len(),
+        partitions_unanswered: s.unanswered,
         partitions_with_traffic: s.busy(),
         messages: s.messages(),
         seconds: s.seconds,
@@ -259,10 +269,11 @@ fn why(s: &Seen, base: Width, width: Width) -> String {
 
 fn sum(seen: &[Seen], lines: &[Line], base: Width, hosts: u32) -> Sum {
     let costs: Vec<&Cost> = lines.iter().filter_map(|line| line.cost.as_ref()).collect();
-    let topics_without_traffic = lines.len() - costs.len();
+    let topics_unknown = lines.len() - costs.len();
+    let topics_without_sample = costs.iter().filter(|cost| cost.bytes_per_s.is_none()).count();
     let add = |of: fn(&Cost) -> f64| costs.iter().map(|cost| of(cost)).sum::<f64>();
-    // One unknown makes the sum unknown.
-    let add_known = |of: fn(&Cost) -> Option<f64>| costs.iter().map(|cost| of(cost)).sum::<Option<f64>>();
+    let sampled = topics_without_sample < costs.len();
+    let add_known = |of: fn(&Cost) -> Option<f64>| sampled.then(|| costs.iter().filter_map(|cost| of(cost)).sum());
     let cost = (!costs.is_empty()).then(|| Cost {
         messages_per_s: add(|c| c.messages_per_s),
         bytes_per_s: add_known(|c| c.bytes_per_s),
@@ -276,7 +287,7 @@ fn sum(seen: &[Seen], lines: &[Line], base: Width, hosts: u32) -> Sum {
     let linked = seen.iter().map(|s| s.stages.saturating_sub(s.taps)).max().unwrap_or(0);
     let looks = HEARTBEAT.as_secs_f64().recip() + seconds(base).recip();
     let reporter_records_per_s = cost.is_some().then(|| f64::from(linked) * f64::from(hosts) * looks);
-    Sum { topics: costs.len(), topics_without_traffic, cost, reporter_records_per_s }
+    Sum { topics: costs.len(), topics_unknown, topics_without_sample, cost, reporter_records_per_s }
 }
 
 /// A tap's messages for partitions without news; at least one a heartbeat, so that it is heard.

@@ -13,6 +13,7 @@ fn seen(topic: &str, partitions: usize, each: u64) -> Seen {
         cluster: "k".into(),
         topic: topic.into(),
         arrived,
+        unanswered: 0,
         seconds: 60.0,
         sample: Some(sample(200.0, 0)),
         stages: 2,
@@ -69,7 +70,7 @@ fn without_traffic_nothing_is_known_and_the_sum_leaves_it_out() {
     let e = estimate(&[seen("idle", 2, 0), seen("orders", 2, 6_000)], 1);
     let idle = &e.topics[0];
     assert_eq!((idle.traffic, &idle.cost, &idle.width), (Traffic::None, &None, &None));
-    assert_eq!((e.sum.topics, e.sum.topics_without_traffic), (1, 1));
+    assert_eq!((e.sum.topics, e.sum.topics_unknown), (1, 1));
     near(e.sum.cost.as_ref().expect("traffic").messages_per_s, 200.0);
     let nothing = estimate(&[seen("idle", 2, 0)], 1);
     assert_eq!((&nothing.sum.cost, nothing.sum.reporter_records_per_s), (&None, None));
@@ -78,12 +79,26 @@ fn without_traffic_nothing_is_known_and_the_sum_leaves_it_out() {
 }
 
 #[test]
-fn without_a_sample_bytes_and_cores_are_unknown_in_the_sum_too() {
-    let blind = Seen { sample: None, ..seen("blind", 1, 6_000) };
-    let e = estimate(&[blind, seen("orders", 1, 6_000)], 1);
+fn without_a_sample_bytes_and_cores_are_unknown_and_the_sum_says_of_how_many() {
+    let blind = |topic| Seen { sample: None, ..seen(topic, 1, 6_000) };
+    let e = estimate(&[blind("blind"), seen("orders", 1, 6_000)], 1);
     let sum = e.sum.cost.as_ref().expect("traffic");
-    assert_eq!((sum.bytes_per_s, sum.cores), (None, None));
     near(sum.messages_per_s, 200.0);
+    near(sum.bytes_per_s.expect("of one"), 100.0 * 200.0);
+    assert_eq!(e.sum.topics_without_sample, 1);
+    let e = estimate(&[blind("a"), blind("b")], 1);
+    let sum = e.sum.cost.as_ref().expect("traffic");
+    assert_eq!((sum.bytes_per_s, sum.cores, e.sum.topics_without_sample), (None, None, 2));
+}
+
+#[test]
+fn partitions_that_do_not_answer_are_said_and_no_traffic_is_not_claimed() {
+    let half = Seen { unanswered: 2, ..seen("half", 2, 6_000) };
+    let silent = Seen { unanswered: 4, sample: None, ..seen("silent", 0, 0) };
+    let e = estimate(&[half, silent], 1);
+    assert_eq!((e.topics[0].traffic, e.topics[0].partitions_unanswered), (Traffic::Seen, 2));
+    assert_eq!((e.topics[1].traffic, &e.topics[1].cost), (Traffic::NoAnswer, &None));
+    assert_eq!((e.sum.topics, e.sum.topics_unknown), (1, 1));
 }
 
 #[test]

@@ -2,7 +2,8 @@
 //!
 //! Ends are offsets, so that a transaction's markers count as messages, and compaction does not matter. Event times are
 //! those of the deployment's rule. Limits: [`SAMPLE_MESSAGES`] and [`SAMPLE_BYTES`] a topic from at most
-//! [`SAMPLE_PARTITIONS`] partitions, [`SAMPLE_WITHIN`] a topic.
+//! [`SAMPLE_PARTITIONS`] partitions, [`SAMPLE_WITHIN`] a topic and [`ALL_SAMPLES_WITHIN`] a cluster, the topics with the
+//! most traffic first.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -30,7 +31,9 @@ pub const SAMPLE_BYTES: u64 = 4 << 20;
 /// Partitions that they come from, those with the most traffic first.
 pub const SAMPLE_PARTITIONS: usize = 8;
 /// How long reading a sample may take.
-const SAMPLE_WITHIN: Duration = Duration::from_secs(10);
+pub const SAMPLE_WITHIN: Duration = Duration::from_secs(10);
+/// How long reading the samples of a cluster may take.
+pub const ALL_SAMPLES_WITHIN: Duration = Duration::from_secs(120);
 /// Which of the lags counts as the disorder.
 const DISORDER_PERMILLE: usize = 950;
 
@@ -106,28 +109,52 @@ impl<'a> Watched<'a> {
     pub fn end(self, rule: Rule, clock: &dyn Clock, stages: impl Fn(&str) -> (u32, u32)) -> Result<Vec<Seen>, Failure> {
         let (after, at) = self.ends()?;
         let seconds = at.saturating_duration_since(self.at).as_secs_f64();
-        let mut topics: BTreeMap<&str, Vec<(i32, i64, u64)>> = BTreeMap::new();
-        for (tp, end) in &after {
+        let mut topics: BTreeMap<&str, Topic> = BTreeMap::new();
+        for tp in &self.partitions {
+            let topic = topics.entry(&tp.0).or_default();
             // A partition that answered once tells nothing; one that was made anew begins again.
-            let Some(before) = self.before.get(tp) else { continue };
-            let arrived = u64::try_from(end - before).unwrap_or(0);
-            topics.entry(&tp.0).or_default().push((tp.1, *end, arrived));
+            match (self.before.get(tp), after.get(tp)) {
+                (Some(before), Some(end)) => {
+                    topic.partitions.push((tp.1, *end, u64::try_from(end - before).unwrap_or(0)));
+                }
+                _ => topic.unanswered += 1,
+            }
         }
+        let mut topics: Vec<(&str, Topic)> = topics.into_iter().collect();
+        topics.sort_by_key(|(_, topic)| std::cmp::Reverse(topic.arrived()));
         let sampler = Sampler::new(self.target.cluster, self.target.isolation, rule, clock)?;
+        let until = Instant::now() + ALL_SAMPLES_WITHIN;
         let mut seen = Vec::new();
-        for (topic, partitions) in topics {
-            let (stages, taps) = stages(topic);
+        for (name, topic) in topics {
+            let (stages, taps) = stages(name);
+            let in_time = Instant::now() < until;
             seen.push(Seen {
                 cluster: self.target.cluster.name.clone(),
-                topic: topic.to_owned(),
-                arrived: partitions.iter().map(|(_, _, arrived)| *arrived).collect(),
+                topic: name.to_owned(),
+                arrived: topic.partitions.iter().map(|(_, _, arrived)| *arrived).collect(),
+                unanswered: topic.unanswered,
                 seconds,
-                sample: sampler.read(&self.client, topic, partitions)?,
+                sample: if in_time { sampler.read(&self.client, name, topic.partitions)? } else { None },
                 stages,
                 taps,
             });
         }
+        seen.sort_by(|a, b| a.topic.cmp(&b.topic));
         Ok(seen)
+    }
+}
+
+/// What two looks at a topic showed.
+#[derive(Default)]
+struct Topic {
+    /// Number, end, and how many messages arrived.
+    partitions: Vec<(i32, i64, u64)>,
+    unanswered: usize,
+}
+
+impl Topic {
+    fn arrived(&self) -> u64 {
+        self.partitions.iter().map(|(_, _, arrived)| *arrived).sum()
     }
 }
 
