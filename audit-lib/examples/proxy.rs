@@ -70,7 +70,14 @@ impl Proxy {
     /// Counts a message and hands it to Kafka; never blocks.
     fn hand_over(&self, topic: &str, key: Option<&str>, value: &[u8], timestamp_ms: i64) -> Result<Report, KafkaError> {
         let key = key.map(str::as_bytes);
-        let message = Message { topic, key, value: Some(value), headers: &NoHeaders, timestamp_ms: Some(timestamp_ms) };
+        let message = Message {
+            topic,
+            key,
+            value: Some(value),
+            headers: &NoHeaders,
+            timestamp_ms: Some(timestamp_ms),
+            broker_time: false,
+        };
         let ticket = self.recorder.attempt(&message);
         let (answer, report) = oneshot::channel();
         let mut record = BaseRecord::with_opaque_to(topic, Box::new(Waiting { ticket, answer }));

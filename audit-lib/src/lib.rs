@@ -10,6 +10,8 @@
 //! Invariants: a slot's chains only grow (I2); `Join` is total, commutative, associative and idempotent; payloads and
 //! keys never leave this crate, only counts and hashes do (I9).
 
+#![forbid(unsafe_code)]
+
 pub mod clock;
 pub mod fingerprint;
 pub mod histogram;

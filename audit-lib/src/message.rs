@@ -43,8 +43,10 @@ pub struct Message<'a> {
     pub value: Option<&'a [u8]>,
     /// Headers.
     pub headers: &'a dyn Headers,
-    /// The record's own `CreateTime` in milliseconds, if it has one.
+    /// The record's own timestamp in milliseconds, if it has one.
     pub timestamp_ms: Option<i64>,
+    /// The timestamp is the broker's (`LogAppendTime`): when it was appended here, not when it happened.
+    pub broker_time: bool,
 }
 
 impl Message<'_> {

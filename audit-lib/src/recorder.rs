@@ -8,7 +8,7 @@
 //! # fn demo(sink: Box<dyn Sink>) -> Result<(), Box<dyn std::error::Error>> {
 //! let config = Config { seed: 42, data_dir: Some("/var/lib/app/chaperone".into()), ..Config::new("producer", "shop") };
 //! let recorder = Recorder::start(config, sink, Arc::new(chaperone_audit::SystemClock))?;
-//! let message = Message { topic: "orders", key: None, value: Some(b"{}"), headers: &NoHeaders, timestamp_ms: Some(1) };
+//! let message = Message { topic: "orders", key: None, value: Some(b"{}"), headers: &NoHeaders, timestamp_ms: Some(1), broker_time: false };
 //! let ticket = recorder.attempt(&message); // before the hand-over to Kafka
 //! ticket.acked(); // from the delivery report
 //! recorder.close(Duration::from_secs(5));

@@ -37,11 +37,14 @@ pub enum Class {
     Malformed,
     /// Before 2000 or more than a day ahead; counted in the arrival's window.
     OutOfRange,
+    /// The only time is the broker's (`LogAppendTime`): counted in its window, which is not that of other stages.
+    Rewritten,
 }
 
 impl Class {
     /// All classes, in stored order.
-    pub const ALL: [Self; 5] = [Self::Stamped, Self::Bare, Self::NoTime, Self::Malformed, Self::OutOfRange];
+    pub const ALL: [Self; 6] =
+        [Self::Stamped, Self::Bare, Self::NoTime, Self::Malformed, Self::OutOfRange, Self::Rewritten];
 
     /// The name on the wire, in the store and in the API.
     pub const fn as_str(self) -> &'static str {
@@ -51,15 +54,17 @@ impl Class {
             Self::NoTime => "no_time",
             Self::Malformed => "malformed",
             Self::OutOfRange => "out_of_range",
+            Self::Rewritten => "rewritten",
         }
     }
     /// Reads a stored name.
     pub fn parse(s: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|c| c.as_str() == s)
     }
-    /// Whether messages of this class have an event time, so that their windows can be compared between stages.
+    /// Whether messages of this class lie in the window of a time of their own. Those of [`Rewritten`](Self::Rewritten)
+    /// are judged too, with a caveat that voids the comparison.
     pub const fn has_time(self) -> bool {
-        matches!(self, Self::Stamped | Self::Bare)
+        matches!(self, Self::Stamped | Self::Bare | Self::Rewritten)
     }
 }
 
@@ -135,10 +140,7 @@ impl Rule {
             return self.by_cloud_event(id, message, arrival_ms);
         }
         let id = self.content_id(message);
-        match message.timestamp_ms {
-            Some(ms) => ranged(id, Class::Bare, ms, arrival_ms),
-            None => Observation { id, class: Class::NoTime, event_ms: None },
-        }
+        by_timestamp(id, Class::Bare, message, arrival_ms)
     }
 
     fn by_stamp(self, stamp: &[u8], message: &Message<'_>, arrival_ms: i64) -> Observation {
@@ -153,10 +155,7 @@ impl Rule {
         let id = self.pair_id(Some(source), Some(id));
         let Some(time) = message.headers.header("ce_time") else {
             // CloudEvents make the time optional; the record's own is the next best that all stages share.
-            return match message.timestamp_ms {
-                Some(ms) => ranged(id, Class::Stamped, ms, arrival_ms),
-                None => Observation { id, class: Class::NoTime, event_ms: None },
-            };
+            return by_timestamp(id, Class::Stamped, message, arrival_ms);
         };
         match std::str::from_utf8(time).ok().and_then(|t| chrono::DateTime::parse_from_rfc3339(t).ok()) {
             Some(t) => ranged(id, Class::Stamped, t.timestamp_millis(), arrival_ms),
@@ -190,6 +189,14 @@ fn parse_stamp(bytes: &[u8]) -> Option<(MessageId, i64)> {
     Some((MessageId(u128::from_be_bytes(id.try_into().ok()?)), i64::from_be_bytes(ms.try_into().ok()?)))
 }
 
+fn by_timestamp(id: MessageId, class: Class, message: &Message<'_>, arrival_ms: i64) -> Observation {
+    match message.timestamp_ms {
+        Some(ms) if message.broker_time => ranged(id, Class::Rewritten, ms, arrival_ms),
+        Some(ms) => ranged(id, class, ms, arrival_ms),
+        None => Observation { id, class: Class::NoTime, event_ms: None },
+    }
+}
+
 fn ranged(id: MessageId, class: Class, event_ms: i64, arrival_ms: i64) -> Observation {
     if event_ms < MIN_EVENT_MS || event_ms > arrival_ms.saturating_add(MAX_AHEAD_MS) {
         return Observation { id, class: Class::OutOfRange, event_ms: None };
@@ -205,7 +212,7 @@ mod tests {
     const NOW: i64 = 1_790_000_000_000;
 
     fn bare<'a>(key: Option<&'a [u8]>, value: Option<&'a [u8]>, ts: Option<i64>) -> Message<'a> {
-        Message { topic: "t", key, value, headers: &NoHeaders, timestamp_ms: ts }
+        Message { topic: "t", key, value, headers: &NoHeaders, timestamp_ms: ts, broker_time: false }
     }
 
     #[test]
@@ -235,6 +242,12 @@ mod tests {
         assert_eq!(class(Some(MIN_EVENT_MS - 1)), Class::OutOfRange);
         assert_eq!(class(Some(NOW + MAX_AHEAD_MS + 1)), Class::OutOfRange);
         assert_eq!(class(Some(NOW + MAX_AHEAD_MS)), Class::Bare);
+        let appended = Message { broker_time: true, ..bare(None, Some(b"x"), Some(NOW)) };
+        let seen = rule.observe(&appended, NOW);
+        assert_eq!((seen.class, seen.event_ms), (Class::Rewritten, Some(NOW)));
+        let headers = [(HEADER, stamp(MessageId(42), NOW - 5).to_vec())];
+        let seen = rule.observe(&Message { headers: &headers, ..appended }, NOW);
+        assert_eq!((seen.class, seen.event_ms), (Class::Stamped, Some(NOW - 5)), "a time of its own is believed");
     }
 
     #[test]

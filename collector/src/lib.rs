@@ -4,6 +4,8 @@
 //! No Kafka, no HTTP. Invariants: applying anything twice, late or out of order changes nothing (I1, I4, I5); a settled
 //! verdict satisfies all three conditions of "settled" (I6).
 
+#![forbid(unsafe_code)]
+
 pub mod batch;
 pub mod caveat;
 pub mod interval;

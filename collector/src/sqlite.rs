@@ -12,6 +12,7 @@ mod codec;
 mod db;
 mod facts;
 mod file;
+mod flags;
 mod gather;
 mod ids;
 mod judge;

@@ -24,7 +24,7 @@ use crate::exit::{Code, Failure};
 use crate::intake::{self, Intake};
 use crate::problems::Problems;
 use crate::reload::{Reached, Reload};
-use crate::tap::Shared;
+use crate::tap::{self, Shared};
 use crate::taps::{Taps, Which};
 
 /// How often windows are judged.
@@ -39,6 +39,20 @@ const WEB_DEADLINE: Duration = Duration::from_secs(2);
 pub struct Parts {
     /// Taps as well; `false` where they run in processes of their own.
     pub taps: bool,
+}
+
+/// What a process is made of.
+pub struct Blueprint {
+    /// Where the dashboard listens.
+    pub listen: SocketAddr,
+    /// Truth at rest.
+    pub store: Arc<dyn Store>,
+    /// What is compared with what.
+    pub pipelines: Arc<Pipelines>,
+    /// Audit topics to read.
+    pub intakes: Vec<intake::Settings>,
+    /// Topics to count.
+    pub taps: Vec<tap::Settings>,
 }
 
 /// A process that is ready to serve.
@@ -58,22 +72,42 @@ impl App {
     /// # Errors
     /// [`Code::CannotWrite`] for the store, [`Code::Unavailable`] for the port, [`Code::Configuration`] for librdkafka.
     pub async fn build(config: Config, clock: Arc<dyn Clock>, parts: Parts) -> Result<Self, Failure> {
-        let listener = TcpListener::bind(config.listen).await.map_err(|e| {
-            Failure::new(Code::Unavailable, format!("web.listen {}: {e}; choose another port", config.listen))
-        })?;
-        let address = listener
-            .local_addr()
-            .map_err(|e| Failure::new(Code::Unavailable, format!("web.listen {}: {e}", config.listen)))?;
-        let (problems_list, problems) = Problems::new();
+        let listener = listen(config.listen).await?;
         let store: Arc<dyn Store> = Arc::new(open_store(&config)?);
-        let shared = Shared { store, runtime: Handle::current(), clock, problems: problems_list };
-        let mut intakes = Vec::new();
-        for settings in intake::Settings::of(&config) {
-            intakes.push(Intake::start(settings, shared.clone())?);
-        }
         let which = if parts.taps { Which::All } else { Which::None };
-        let taps = Taps::start(&config, which, shared.clone())?;
-        let (pipelines, _) = watch::channel(Arc::clone(&config.pipelines));
+        let blueprint = Blueprint {
+            listen: config.listen,
+            store,
+            pipelines: Arc::clone(&config.pipelines),
+            intakes: intake::Settings::of(&config),
+            taps: which.settings(&config),
+        };
+        Self::start(blueprint, listener, clock, which)
+    }
+
+    /// The same from parts that are chosen one by one.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build).
+    pub async fn assemble(blueprint: Blueprint, clock: Arc<dyn Clock>) -> Result<Self, Failure> {
+        let listener = listen(blueprint.listen).await?;
+        Self::start(blueprint, listener, clock, Which::None)
+    }
+
+    fn start(
+        blueprint: Blueprint,
+        listener: TcpListener,
+        clock: Arc<dyn Clock>,
+        which: Which,
+    ) -> Result<Self, Failure> {
+        let address = listener.local_addr().map_err(|e| cannot_listen(blueprint.listen, &e))?;
+        let (problems_list, problems) = Problems::new();
+        let store = blueprint.store;
+        let shared = Shared { store, runtime: Handle::current(), clock, problems: problems_list };
+        let intakes =
+            blueprint.intakes.into_iter().map(|s| Intake::start(s, shared.clone())).collect::<Result<_, _>>()?;
+        let taps = Taps::start(blueprint.taps, which, shared.clone())?;
+        let (pipelines, _) = watch::channel(blueprint.pipelines);
         Ok(Self { shared, problems, pipelines, listener, address, intakes, taps })
     }
 
@@ -98,7 +132,8 @@ impl App {
         self.run_with(shutdown, None).await
     }
 
-    /// Like [`run`](Self::run); reads the configuration again whenever `reload` is asked to.
+    /// Like [`run`](Self::run); reads the configuration again whenever `reload` is asked to. Only for what
+    /// [`build`](Self::build) made: a blueprint has no configuration.
     ///
     /// # Errors
     /// When the listener fails.
@@ -164,6 +199,14 @@ async fn asked(reload: &mut Option<Reload>) -> &mut Reload {
         }
         None => std::future::pending().await,
     }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|e| cannot_listen(address, &e))
+}
+
+fn cannot_listen(address: SocketAddr, e: &std::io::Error) -> Failure {
+    Failure::new(Code::Unavailable, format!("web.listen {address}: {e}; choose another port"))
 }
 
 async fn serve(listener: TcpListener, state: WebState, mut stopping: watch::Receiver<bool>) -> std::io::Result<()> {

@@ -10,6 +10,7 @@ pub mod run;
 pub mod schema;
 pub mod tap;
 mod version;
+pub mod watch;
 
 use std::future::Future;
 use std::io::Write;
@@ -53,6 +54,8 @@ enum Verb {
     Tap(tap::Tap),
     /// Estimates what auditing topics would cost, from a minute of their offsets and a sample; changes nothing.
     Plan(plan::Plan),
+    /// Compares the topics of two Kafka clusters, now: nothing to configure, nothing created, no group joined.
+    Watch(watch::Watch),
     /// Runs everything on this machine without Kafka, with faults that are announced and then seen.
     Demo(demo::Demo),
     #[command(hide = true)]
@@ -130,6 +133,7 @@ impl Cli {
             Verb::Run(run) => run.run(),
             Verb::Tap(tap) => tap.run(),
             Verb::Plan(plan) => plan.run(),
+            Verb::Watch(watch) => watch.run(),
             Verb::Demo(demo) => demo.run(),
             Verb::DemoStage(stage) => stage.run(),
             Verb::Inspect(inspect) => inspect.run(),

@@ -17,7 +17,6 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 
 use crate::config::{Cluster, Isolation};
@@ -65,6 +64,14 @@ pub fn tap_consumer(cluster: &Cluster, group: &str, isolation: Isolation) -> Cli
     let mut c = reading(cluster, "tap", isolation);
     // Range is eager: one assignment at a time. Cooperative protocols stall (C3), static membership too (C4).
     c.set("group.id", group).set("partition.assignment.strategy", "range").set("session.timeout.ms", "10000");
+    c
+}
+
+/// Reads assigned partitions without a group: see [`Alone`](crate::ffi::Alone).
+pub fn lone_consumer(cluster: &Cluster, part: &str, isolation: Isolation) -> ClientConfig {
+    let mut c = reading(cluster, part, isolation);
+    // Nobody keeps its offsets, the simple interface's own timer neither.
+    c.set("offset.store.method", "none");
     c
 }
 
@@ -124,9 +131,9 @@ fn refused_property(cluster: &Cluster, e: KafkaError) -> Failure {
     Failure::new(Code::Configuration, message)
 }
 
-/// Closes a consumer on a thread of its own: librdkafka may wait for ever (C8). After the deadline the thread is left
-/// behind; the process ends without it.
-pub fn close<C: ConsumerContext + 'static>(name: &str, consumer: BaseConsumer<C>) {
+/// Closes a consumer by dropping it on a thread of its own: librdkafka may wait for ever (C8). After the deadline the
+/// thread is left behind; the process ends without it.
+pub fn close(name: &str, consumer: impl Send + 'static) {
     let (done, closed) = std::sync::mpsc::channel();
     let closing = std::thread::Builder::new().name(format!("{name}-close")).spawn(move || {
         drop(consumer);

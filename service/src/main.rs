@@ -1,5 +1,7 @@
 //! `chaperone`: reads the command line, does it, ends with the code that says how it went.
 
+#![forbid(unsafe_code)]
+
 use std::process::ExitCode;
 
 use chaperone::cli::Cli;

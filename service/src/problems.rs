@@ -68,6 +68,11 @@ impl Problems {
         self.0.open.lock().contains_key(key)
     }
 
+    /// The problem of `key`.
+    pub fn get(&self, key: &str) -> Option<String> {
+        self.0.open.lock().get(key).cloned()
+    }
+
     /// Sets or clears.
     pub fn note(&self, key: &str, sentence: Option<String>) {
         match sentence {

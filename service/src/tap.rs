@@ -11,7 +11,9 @@
 pub mod claims;
 pub mod count;
 pub mod frontier;
+pub mod outlet;
 pub mod partition;
+pub mod reader;
 pub mod report;
 pub mod sender;
 pub mod worker;
@@ -26,7 +28,7 @@ use chaperone_audit::{Clock, Rule};
 use chaperone_collector::Store;
 use tokio::runtime::Handle;
 
-use crate::config::{self, Audit, Cluster, Config, Widths};
+use crate::config::{self, Cluster, Config, Widths};
 use crate::exit::{Code, Failure};
 use crate::problems::Problems;
 use crate::threads;
@@ -48,10 +50,10 @@ pub struct Settings {
     pub cluster: Cluster,
     /// What it reads there.
     pub tap: config::Tap,
-    /// The cluster that it reports to.
-    pub audit_cluster: Cluster,
-    /// The topic that it reports to.
-    pub audit: Audit,
+    /// Who says which partitions it reads.
+    pub membership: Membership,
+    /// Where its counts go.
+    pub reports: Reports,
     /// Topics that are never counted: our own.
     pub excluded: BTreeSet<String>,
     /// Identity and time.
@@ -60,6 +62,40 @@ pub struct Settings {
     pub widths: Widths,
     /// How often it reports.
     pub heartbeat: Duration,
+}
+
+/// Who says which partitions a tap reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Membership {
+    /// A consumer group; claims decide in the end.
+    Group(String),
+    /// Nobody: all of them are its own, and nothing is left on the cluster.
+    Alone,
+}
+
+/// Where a tap's counts go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reports {
+    /// To an audit topic, and by intake into the store.
+    Topic {
+        /// Its cluster.
+        cluster: Box<Cluster>,
+        /// The topic.
+        topic: String,
+    },
+    /// Into the store of this process.
+    Store,
+}
+
+impl Reports {
+    /// Cluster and topic that the store knows the reports of `stage` by.
+    pub fn source(&self, stage: &str) -> (String, String) {
+        match self {
+            Self::Topic { cluster, topic } => (cluster.name.clone(), topic.clone()),
+            // No cluster can have an empty name.
+            Self::Store => (String::new(), stage.to_owned()),
+        }
+    }
 }
 
 impl Settings {
@@ -73,12 +109,12 @@ impl Settings {
                 let tap = cluster.tap.clone()?;
                 // Reports go there; what is tapped there is another tap's business.
                 let audit_cluster = Cluster { tap: None, ..config.cluster(&tap.audit)?.clone() };
-                let audit = audit_cluster.audit.clone()?;
+                let topic = audit_cluster.audit.as_ref()?.topic.clone();
                 Some(Self {
                     cluster: cluster.clone(),
+                    membership: Membership::Group(tap.group.clone()),
                     tap,
-                    audit_cluster,
-                    audit,
+                    reports: Reports::Topic { cluster: Box::new(audit_cluster), topic },
                     excluded: excluded.clone(),
                     rule: config.rule,
                     widths: config.widths.clone(),

@@ -25,7 +25,8 @@ pub enum Which {
 }
 
 impl Which {
-    fn settings(&self, config: &Config) -> Vec<Settings> {
+    /// What they do by a configuration.
+    pub fn settings(&self, config: &Config) -> Vec<Settings> {
         match self {
             Self::None => Vec::new(),
             Self::All => Settings::of(config, None),
@@ -60,14 +61,14 @@ impl Ready {
 }
 
 impl Taps {
-    /// Starts the taps of a configuration.
+    /// Starts these taps; `which` is what a later configuration is asked for.
     ///
     /// # Errors
     /// When librdkafka refuses a property.
-    pub fn start(config: &Config, which: Which, shared: Shared) -> Result<Self, Failure> {
+    pub fn start(wanted: Vec<Settings>, which: Which, shared: Shared) -> Result<Self, Failure> {
         let mut taps = Self { which, shared, running: Vec::new() };
-        let ready = taps.prepare(config)?;
-        taps.begin(ready.begin)?;
+        let begin = taps.make(wanted)?;
+        taps.begin(begin)?;
         Ok(taps)
     }
 
@@ -78,9 +79,11 @@ impl Taps {
     pub fn prepare(&self, config: &Config) -> Result<Ready, Failure> {
         let running: Vec<&Settings> = self.running.iter().map(|(settings, _)| settings).collect();
         let (end, wanted) = differ(&running, self.which.settings(config));
-        let begin: Result<_, Failure> =
-            wanted.into_iter().map(|s| Ok((s.clone(), Prepared::new(s, self.shared.clone())?))).collect();
-        Ok(Ready { end, begin: begin? })
+        Ok(Ready { end, begin: self.make(wanted)? })
+    }
+
+    fn make(&self, wanted: Vec<Settings>) -> Result<Vec<(Settings, Prepared)>, Failure> {
+        wanted.into_iter().map(|s| Ok((s.clone(), Prepared::new(s, self.shared.clone())?))).collect()
     }
 
     /// Makes the change. Blocks until the taps that end have ended, at most for [`DEADLINE`].

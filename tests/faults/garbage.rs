@@ -88,6 +88,7 @@ fn each_piece_is_quarantined_with_its_reason_and_counting_goes_on() -> anyhow::R
             value: Some(value.as_bytes()),
             headers: &NoHeaders,
             timestamp_ms: Some(SystemClock.now_ms()),
+            broker_time: false,
         };
         recorder.attempt(&message).acked();
         let counted = number as u64 + 1;

@@ -62,6 +62,7 @@ fn client(plan: &Plan, url: &str, topic: &str, recorder: &Recorder, progress: &P
                 value: Some(value.as_bytes()),
                 headers: &NoHeaders,
                 timestamp_ms: Some(event_ms),
+                broker_time: false,
             };
             let ticket = recorder.attempt(&message);
             let request = agent.post(url).header("X-Key", &key).header("X-Timestamp-Ms", event_ms.to_string());

@@ -4,6 +4,7 @@
 //! It gets its brokers from [`Bed::get`], waits with [`eventually`] only, and hands its results to
 //! [`figures::record`], where `tests/promises.toml` is checked against them. docs/TESTING.md has the rest.
 
+#![forbid(unsafe_code)]
 #![allow(
     clippy::missing_errors_doc,
     reason = "in a harness every error is the end of the test and says itself what failed"

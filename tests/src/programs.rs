@@ -88,6 +88,12 @@ pub fn chaperone(verb: &[&str], config: &Path) -> anyhow::Result<Program> {
     Program::start(&built("chaperone"), &arguments, &[("NO_COLOR".to_owned(), "1".to_owned())])
 }
 
+/// Starts a verb of `chaperone` that needs no configuration file.
+pub fn chaperone_verb(verb: &str, arguments: &[&str]) -> anyhow::Result<Program> {
+    let all: Vec<&str> = [verb].into_iter().chain(arguments.iter().copied()).collect();
+    Program::start(&built("chaperone"), &all, &[("NO_COLOR".to_owned(), "1".to_owned())])
+}
+
 /// Waits until `chaperone run` says where it listens; returns the URL.
 pub fn listening(program: &mut Program) -> anyhow::Result<String> {
     let line =

@@ -126,6 +126,15 @@ pub const SUITES: &[Suite] = &[
         command: &["test", "--profile", "ci", "--workspace", "--test", "plan", "--", "--nocapture", "--test-threads=1"],
     },
     Suite {
+        name: "watch",
+        mode: Mode::Ci,
+        minutes: 3,
+        // Clusters of its own.
+        needs: &[Need::Kafka, Need::Acls, Need::Binaries],
+        figures: &["watch"],
+        command: &["test", "--profile", "ci", "--workspace", "--test", "watch", "--", "--nocapture"],
+    },
+    Suite {
         name: "demo",
         mode: Mode::Ci,
         minutes: 4,

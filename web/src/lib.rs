@@ -7,6 +7,8 @@
 //! not known is never drawn or printed as zero; every text from outside is escaped where it is printed; no response
 //! leaves without the security headers. Limits: [`WebConfig`], ranges of 400 days, answers of 10,000 rows.
 
+#![forbid(unsafe_code)]
+
 mod api;
 mod assets;
 mod csv;

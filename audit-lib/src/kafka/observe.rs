@@ -6,7 +6,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use rdkafka::message::{BorrowedHeaders, Headers as KafkaHeaders, Message as KafkaMessage, OwnedHeaders};
+use rdkafka::message::{BorrowedHeaders, Headers as KafkaHeaders, Message as KafkaMessage, OwnedHeaders, Timestamp};
 
 use crate::message::{Headers, Message, NoHeaders};
 
@@ -29,7 +29,7 @@ pub(super) fn first<'a, H: KafkaHeaders>(headers: &'a H, name: &str) -> Option<&
 
 /// A message of rdkafka, borrowed, as [`Recorder`](crate::recorder::Recorder) and [`Rule`](crate::Rule) take it.
 ///
-/// Its time is the record's own, `CreateTime` or, where the topic says so, `LogAppendTime`.
+/// Its time is the record's own; where the topic has `LogAppendTime`, that is the broker's and is told as such.
 pub fn observe_message<M>(message: &M) -> Message<'_>
 where
     M: KafkaMessage,
@@ -45,5 +45,6 @@ where
         value: message.payload(),
         headers,
         timestamp_ms: message.timestamp().to_millis(),
+        broker_time: matches!(message.timestamp(), Timestamp::LogAppendTime(_)),
     }
 }

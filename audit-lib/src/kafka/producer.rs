@@ -166,6 +166,7 @@ where
         value: record.payload.map(ToBytes::to_bytes),
         headers,
         timestamp_ms: record.timestamp,
+        broker_time: false,
     }
 }
 

@@ -300,6 +300,7 @@ fn the_sink_brings_records_to_the_audit_topic_under_the_incarnation() {
             value: Some(b"v"),
             headers: &crate::message::NoHeaders,
             timestamp_ms: Some(recorder.now_ms()),
+            broker_time: false,
         };
         recorder.attempt(&m).acked();
     }
@@ -353,6 +354,7 @@ fn a_kafka_that_is_away_holds_up_neither_counting_nor_the_close() {
         value: None,
         headers: &crate::message::NoHeaders,
         timestamp_ms: Some(recorder.now_ms()),
+        broker_time: false,
     };
     (0..1_000).for_each(|_| recorder.seen(&m));
     assert!(recorder.close(Duration::from_millis(100)).unsent > 0);

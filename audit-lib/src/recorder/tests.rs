@@ -28,7 +28,14 @@ fn config() -> Config {
 }
 
 fn message<'a>(topic: &'a str, value: &'a [u8], event_ms: i64) -> Message<'a> {
-    Message { topic, key: None, value: Some(value), headers: &NoHeaders, timestamp_ms: Some(event_ms) }
+    Message {
+        topic,
+        key: None,
+        value: Some(value),
+        headers: &NoHeaders,
+        timestamp_ms: Some(event_ms),
+        broker_time: false,
+    }
 }
 
 /// A recorder, its hand-worked reporter, its clock and its sink.

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::Options;
 use super::db::{Db, Done, count, int};
+use super::flags;
 use super::reopen;
 use super::reporters::Reporter;
 use super::slots::{self, Joined};
@@ -242,7 +243,7 @@ impl Run {
         if diverged {
             let text = format!("slot {} ({}, window {})", record.id, record.topic, record.window_ms.0);
             db.event(append_ms, "divergent", Some(m.incarnation.as_bytes()), &text)?;
-            stage_flag(db, &key, "divergent", key.end_ms())?;
+            flags::set(db, &key, "divergent", key.end_ms())?;
         }
         let last_ms = new.last_ms.map(|ms| reporter.skew.broker_ms(ms, append_ms));
         note_flags(db, reporter, &key, &new, last_ms)?;
@@ -272,21 +273,7 @@ fn note_flags(db: &Db<'_>, reporter: &mut Reporter, key: &Key, s: &SlotState, la
     if s.flags.contains(flag::OVERFLOW) {
         // Its windows are those of arrival, and the last of them takes what comes after it.
         let to_ms = key.end_ms().max(last_ms.unwrap_or(i64::MIN));
-        stage_flag(db, key, "overflow", to_ms)?;
-    }
-    Ok(())
-}
-
-fn stage_flag(db: &Db<'_>, key: &Key, kind: &str, to_ms: i64) -> Done<()> {
-    let changed = db.conn.prepare_cached(include_str!("sql/stage_flag_upsert.sql"))?.execute(params![
-        key.stage,
-        kind,
-        key.topic,
-        key.window.0,
-        to_ms
-    ])?;
-    if changed > 0 {
-        reopen::span(db, key.stage, key.window.0, to_ms)?;
+        flags::set(db, key, "overflow", to_ms)?;
     }
     Ok(())
 }

@@ -278,7 +278,12 @@ impl Caveats {
         let mut rows = statement.query(place)?;
         while let Some(r) = rows.next()? {
             let kind: String = r.get(0)?;
-            self.add(if kind == "overflow" { CaveatKind::Overflow } else { CaveatKind::Divergent }, doubt);
+            let kind = match kind.as_str() {
+                "overflow" => CaveatKind::Overflow,
+                "rewritten" => CaveatKind::TimeRewritten,
+                _ => CaveatKind::Divergent,
+            };
+            self.add(kind, doubt);
         }
         Ok(())
     }

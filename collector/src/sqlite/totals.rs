@@ -10,6 +10,7 @@ use chaperone_audit::{Class, Fingerprint, Histogram, RuleId, SlotState, Width, W
 use rusqlite::{OptionalExtension, params};
 
 use super::db::{Db, Done, Fault, count, fingerprint};
+use super::flags;
 
 /// What totals are kept under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -139,6 +140,9 @@ impl Totals {
         let mut touched = Vec::new();
         for (key, delta) in &deltas {
             write_one(db, key, delta)?;
+            if key.class == Class::Rewritten {
+                flags::rewritten(db, key)?;
+            }
             if key.class.has_time() {
                 touched.push((key.topic, key.window, key.width));
             }

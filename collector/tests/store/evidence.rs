@@ -2,7 +2,7 @@
 
 use chaperone_audit::state::flag;
 use chaperone_audit::wire::{AuditMessage, End, OVERFLOW_TOPIC};
-use chaperone_audit::{RuleId, Width};
+use chaperone_audit::{Class, RuleId, Width};
 use chaperone_collector::query::HopWindow;
 use chaperone_collector::{Pipelines, StageKind, Store, Verdict};
 use std::sync::Arc;
@@ -224,6 +224,28 @@ async fn an_overflow_slot_casts_doubt_on_every_topic_of_its_stage() {
     let w = p.settled().await;
     assert_eq!((w.verdict, w.missing_min), (Verdict::Missing, 3));
     assert_eq!(caveats(&w), ["overflow upstream"]);
+}
+
+/// The broker's own time puts messages into other windows than everybody else's: nothing can be compared, not even
+/// where none of them is.
+#[tokio::test]
+async fn where_the_broker_rewrites_times_nothing_is_red() {
+    let mut p = Pair::new(3);
+    let control = p.settled().await;
+    assert_eq!((control.verdict, control.missing_min), (Verdict::Missing, 3));
+    // The window is judged already; a minute later the consumer sees the first message with the broker's time.
+    let late = Msg { id: 20, topic: "orders", event_ms: START + 60_000 };
+    p.producer.arrive(&late, START + 60_010);
+    p.producer.acked(&late);
+    p.consumer.arrive(&late, START + 60_020);
+    p.consumer.slots.values_mut().filter(|s| s.window_ms.0 > START).for_each(|s| s.class = Class::Rewritten);
+    p.beats(80_000).await;
+    p.store.judge(START + 80_000, &p.pipelines).await.expect("judge");
+    let rows = verdicts(&*p.store, "orders").await;
+    let said: Vec<Verdict> = rows.iter().map(|w| w.verdict).collect();
+    // The same ids in the same window are proof, whoever's clock it was.
+    assert_eq!(said, [Verdict::Uncertain, Verdict::Ok], "{rows:?}");
+    assert!(rows.iter().all(|w| caveats(w) == ["time rewritten downstream"]), "{rows:?}");
 }
 
 #[tokio::test]

@@ -38,7 +38,8 @@ impl Tap {
             let store = Arc::new(open_store(config)?);
             let clock = Arc::new(SystemClock);
             let shared = Shared { store, runtime: Handle::current(), clock, problems: problems.clone() };
-            let mut taps = Taps::start(config, self.cluster.map_or(Which::All, Which::Of), shared)?;
+            let which = self.cluster.map_or(Which::All, Which::Of);
+            let mut taps = Taps::start(which.settings(config), which, shared)?;
             crate::supervisor::ready();
             let mut stop = pin!(super::stop_signal()?);
             loop {

@@ -139,7 +139,7 @@ fn cluster(name: &str, raw: file::Kafka, lookup: &dyn Lookup, m: &mut Mistakes) 
     Cluster { name: name.to_owned(), bootstrap_servers, datacenter: raw.datacenter, properties, tap, audit }
 }
 
-fn bootstrap_servers(text: &str) -> Result<String, String> {
+pub(crate) fn bootstrap_servers(text: &str) -> Result<String, String> {
     let servers: Vec<&str> = text.split(',').map(str::trim).filter(|s| !s.is_empty()).collect();
     if servers.is_empty() {
         return Err("is empty; write host:port, several separated by commas".to_owned());
@@ -153,6 +153,11 @@ fn bootstrap_servers(text: &str) -> Result<String, String> {
     Ok(servers.join(","))
 }
 
+/// What to say instead where a librdkafka property is chaperone's own.
+pub(crate) fn owned(key: &str) -> Option<&'static str> {
+    OWNED.iter().find(|(owned, _)| *owned == key).map(|(_, instead)| *instead)
+}
+
 fn properties(
     path: &str,
     raw: std::collections::BTreeMap<String, Scalar>,
@@ -162,7 +167,7 @@ fn properties(
     let mut properties = Properties::default();
     for (key, value) in raw {
         let path = format!("{path}.properties.\"{key}\"");
-        if let Some((_, instead)) = OWNED.iter().find(|(owned, _)| *owned == key) {
+        if let Some(instead) = owned(&key) {
             m.add(path, format!("is chaperone's own: {instead}"));
             continue;
         }
@@ -237,7 +242,7 @@ fn stage_name(path: &str, name: &str, m: &mut Mistakes) {
     }
 }
 
-fn regex_words(e: &regex::Error) -> String {
+pub(crate) fn regex_words(e: &regex::Error) -> String {
     let text = e.to_string();
     let last = text.lines().last().unwrap_or_default();
     format!("cannot read the regular expression: {}", last.trim_start_matches("error: "))

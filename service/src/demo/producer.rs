@@ -93,6 +93,7 @@ impl Producer {
             value: Some(letter.value.as_bytes()),
             headers: &NoHeaders,
             timestamp_ms: Some(letter.at_ms),
+            broker_time: false,
         })
     }
 

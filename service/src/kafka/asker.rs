@@ -21,9 +21,10 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::context::{Plain, reach_key};
 use super::refusal::{self, Need};
-use super::{ASK_TIMEOUT, asking, assigned_consumer, create};
+use super::{ASK_TIMEOUT, asking, create, lone_consumer};
 use crate::config::{Cluster, Isolation};
-use crate::exit::Failure;
+use crate::exit::{Code, Failure};
+use crate::ffi::Alone;
 use crate::problems::Problems;
 
 /// A partition.
@@ -63,6 +64,15 @@ impl Wanted {
             .collect();
         names.filter(|n| n.len() <= BY_NAME_MAX)
     }
+}
+
+/// What a cluster has of the topics that are wanted.
+#[derive(Debug, Clone, Default)]
+pub struct Survey {
+    /// Topics and how many partitions they have.
+    pub topics: BTreeMap<String, i32>,
+    /// Topics that gave an error instead.
+    pub refused: Vec<String>,
 }
 
 /// One round's answers. Everything in it was asked for at or after `asked_ms`.
@@ -124,6 +134,29 @@ impl Client {
             cluster: cluster.clone(),
             problems: problems.clone(),
         })
+    }
+
+    /// What there is of `wanted`, asked once.
+    ///
+    /// # Errors
+    /// Why nobody answered, in one sentence, and the code for it.
+    pub fn survey(&self, wanted: &Wanted) -> Result<Survey, (Code, String)> {
+        let mut answer = Answer::default();
+        let asked = self.topics(wanted, &mut answer);
+        // librdkafka's own words about credentials are a better reason than "timed out".
+        self.serve();
+        match asked {
+            Ok(()) => Ok(Survey { topics: answer.topics, refused: answer.unsure }),
+            Err(e) => {
+                let code = refusal::code_of(&e);
+                let sentence = refusal::sentence(&self.cluster.name, &Need::Ask, code);
+                let key = reach_key(&self.cluster.name);
+                self.problems.suppose(&key, sentence.clone());
+                let words = self.problems.get(&key).unwrap_or(sentence);
+                let refused = refusal::is_authorisation(code) || words.contains("refuses our credentials");
+                Err((if refused { Code::NotAuthorised } else { Code::Unavailable }, words))
+            }
+        }
     }
 
     /// High watermarks; partitions that do not answer are absent.
@@ -288,7 +321,7 @@ impl Asker {
         let thread = std::thread::Builder::new()
             .name(format!("ask-{}", cluster.name))
             .spawn(move || round.run(&stopped))
-            .map_err(|e| Failure::new(crate::exit::Code::Software, format!("cannot start a thread: {e}")))?;
+            .map_err(|e| Failure::new(Code::Software, format!("cannot start a thread: {e}")))?;
         Ok(Self { interest, client, answers, stop, thread: Some(thread) })
     }
 
@@ -370,28 +403,31 @@ impl Round {
 fn probe(client: &Client, topics: &BTreeMap<String, i32>) -> bool {
     let cluster = &client.cluster;
     let plain = Plain::new(&cluster.name, "probe", &client.problems);
-    let Ok(consumer) = create::<BaseConsumer<Plain>, _>(cluster, &assigned_consumer(cluster, "probe"), plain) else {
+    let config = lone_consumer(cluster, "probe", Isolation::ReadUncommitted);
+    let Ok(consumer) = create::<BaseConsumer<Plain>, _>(cluster, &config, plain) else {
         return false;
     };
+    let mut reader = Alone::new(consumer);
     let mut any = false;
     for topic in topics.keys().take(BY_NAME_MAX) {
-        let refused = refuses(&consumer, topic);
+        let refused = refuses(&mut reader, topic);
         any |= refused.is_some();
         let need = Need::ReadTopic(topic.clone());
         let sentence = refused.map(|code| refusal::sentence(&cluster.name, &need, code));
         client.problems.note(&read_key(&cluster.name, topic), sentence);
     }
-    super::close("probe", consumer);
+    super::close("probe", reader);
     any
 }
 
-fn refuses(consumer: &BaseConsumer<Plain>, topic: &str) -> Option<RDKafkaErrorCode> {
+fn refuses(reader: &mut Alone<Plain>, topic: &str) -> Option<RDKafkaErrorCode> {
     let mut list = TopicPartitionList::new();
-    list.add_partition_offset(topic, 0, Offset::End).ok()?;
-    consumer.assign(&list).ok()?;
+    // Whether there is anything at this offset does not matter: a broker refuses before it looks.
+    list.add_partition_offset(topic, 0, Offset::Offset(0)).ok()?;
+    reader.assign(&list).ok()?;
     let until = Instant::now() + Duration::from_millis(1_500);
     while Instant::now() < until {
-        match consumer.poll(Duration::from_millis(100)) {
+        match reader.poll(Duration::from_millis(100)) {
             Some(Err(e)) if refusal::code_of(&e) == RDKafkaErrorCode::TopicAuthorizationFailed => {
                 return Some(refusal::code_of(&e));
             }

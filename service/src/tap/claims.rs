@@ -95,6 +95,14 @@ impl Claims {
     pub fn add(&mut self, tp: Tp, candidate: Candidate) {
         self.waiting.insert(tp, candidate);
     }
+    /// Whether this waits for a claim.
+    pub fn has(&self, tp: &Tp) -> bool {
+        self.waiting.contains_key(tp)
+    }
+    /// These topics are of no more interest.
+    pub fn forget(&mut self, gone: impl Fn(&str) -> bool) {
+        self.waiting.retain(|(topic, _), _| !gone(topic));
+    }
     /// The group took everything back.
     pub fn clear(&mut self) {
         self.waiting.clear();

@@ -25,8 +25,19 @@ const EVENTS_PER_POLL: usize = 64;
 /// Pause before a producer with a fatal error is replaced.
 const RENEW_AFTER: Duration = Duration::from_secs(2);
 
-/// What became of a report: where it is, or why not.
-pub type Delivery = (u64, Result<(i32, i64), RDKafkaErrorCode>);
+/// What became of a report: where it is (partition and offset), or why not.
+pub type Delivery = (u64, Result<(i32, i64), Undelivered>);
+
+/// Why a report did not arrive, or may not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Undelivered {
+    /// The audit topic's cluster said so.
+    #[error("{0}")]
+    Kafka(RDKafkaErrorCode),
+    /// The store did not take it.
+    #[error("the store did not take it")]
+    Store,
+}
 
 struct Reports {
     plain: Plain,
@@ -49,7 +60,7 @@ impl ProducerContext for Reports {
     fn delivery(&self, result: &DeliveryResult<'_>, id: Box<u64>) {
         let result = match result {
             Ok(message) => Ok((message.partition(), message.offset())),
-            Err((e, _)) => Err(refusal::code_of(e)),
+            Err((e, _)) => Err(Undelivered::Kafka(refusal::code_of(e))),
         };
         self.delivered.lock().push((*id, result));
     }
@@ -111,7 +122,10 @@ impl Sender {
         self.renew();
         let delivered = std::mem::take(&mut *self.delivered.lock());
         if let Some((_, last)) = delivered.last() {
-            self.note(last.as_ref().err().copied());
+            self.note(match last {
+                Err(Undelivered::Kafka(code)) => Some(*code),
+                _ => None,
+            });
         }
         delivered
     }

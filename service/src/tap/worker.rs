@@ -11,22 +11,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::{Message, Offset};
 
 use super::claims::Claims;
+use super::outlet::Outlet;
 use super::partition::{Counted, Partition};
+use super::reader::Reader;
 use super::report::Reporting;
-use super::sender::Sender;
-use super::{Settings, Shared};
+use super::{Membership, Settings, Shared};
 use crate::exit::Failure;
 use crate::kafka::asker::{Asker, Tp, Wanted};
-use crate::kafka::context::{Member, Plain};
 use crate::kafka::message::look;
 use crate::kafka::refusal::{self, Need};
-use crate::kafka::{create, tap_consumer};
 
 /// Windows that may wait for the audit topic before reading pauses.
 const QUEUED_WINDOWS_MAX: usize = 20_000;
@@ -54,9 +52,9 @@ pub enum Ended {
 pub struct Worker {
     settings: Settings,
     shared: Shared,
-    consumer: BaseConsumer<Member>,
+    reader: Reader,
     asker: Asker,
-    sender: Sender,
+    outlet: Outlet,
     reporting: Reporting,
     claims: Claims,
     owned: HashMap<String, BTreeMap<i32, Partition>>,
@@ -81,15 +79,13 @@ impl Worker {
     /// When librdkafka refuses a property.
     pub fn new(settings: &Settings, shared: &Shared) -> Result<Self, Failure> {
         let cluster = &settings.cluster;
-        let context = Member::new(Plain::new(&cluster.name, "tap", &shared.problems));
-        let config = tap_consumer(cluster, &settings.tap.group, settings.tap.isolation);
         let wanted = Wanted { topics: settings.tap.topics.clone(), excluded: settings.excluded.clone() };
         let period = settings.heartbeat / 2;
         let reporting = Reporting::new(&settings.tap.stage, &cluster.name, &cluster.datacenter);
         Ok(Self {
-            consumer: create(cluster, &config, context)?,
+            reader: Reader::new(settings, &shared.problems)?,
             asker: Asker::start(cluster, wanted, Arc::clone(&shared.clock), &shared.problems, period)?,
-            sender: Sender::new(&settings.audit_cluster, &settings.audit.topic, &shared.problems)?,
+            outlet: Outlet::new(settings, shared)?,
             claims: Claims::new(reporting.incarnation()),
             reporting,
             settings: settings.clone(),
@@ -122,7 +118,7 @@ impl Worker {
 
     fn turn(&mut self) -> Result<(), String> {
         self.read()?;
-        for said in self.consumer.context().take() {
+        for said in self.reader.said() {
             self.rebalance(said)?;
         }
         for answer in self.asker.take() {
@@ -147,7 +143,7 @@ impl Worker {
         let first_wait = if settling { Duration::from_millis(1) } else { POLL };
         for turn in 0..BURST {
             let wait = if turn == 0 { first_wait } else { Duration::ZERO };
-            match self.consumer.poll(wait) {
+            match self.reader.poll(wait) {
                 None => break,
                 Some(Ok(message)) => {
                     let found = deliver(&mut self.owned, &self.settings, &self.shared, &message);
@@ -169,8 +165,10 @@ impl Worker {
         match code {
             _ if matches!(e, KafkaError::MessageConsumptionFatal(_)) => return Err(format!("fatal: {code}")),
             RDKafkaErrorCode::GroupAuthorizationFailed => {
-                let need = Need::ReadGroup(self.settings.tap.group.clone());
-                self.shared.problems.set(self.group_key(), refusal::sentence(cluster, &need, code));
+                if let Membership::Group(group) = &self.settings.membership {
+                    let need = Need::ReadGroup(group.clone());
+                    self.shared.problems.set(self.group_key(), refusal::sentence(cluster, &need, code));
+                }
             }
             RDKafkaErrorCode::TopicAuthorizationFailed => self.asker.interest.probe.store(true, Ordering::SeqCst),
             // A position outside its log: the next answer shows which.
@@ -187,7 +185,7 @@ impl Worker {
     }
 
     fn note_positions(&mut self) {
-        let Ok(positions) = self.consumer.position() else { return };
+        let Ok(positions) = self.reader.positions() else { return };
         for element in positions.elements() {
             let of_topic = self.owned.get_mut(element.topic());
             let Some(partition) = of_topic.and_then(|t| t.get_mut(&element.partition())) else { continue };

@@ -79,6 +79,7 @@ impl Source {
                 value: Some(value.as_bytes()),
                 headers: &chaperone_audit::message::NoHeaders,
                 timestamp_ms: None,
+                broker_time: false,
             };
             let id = self.rule.observe(&message, 0).id;
             self.ids = self.ids.plus(id.hash(self.rule.seed()));

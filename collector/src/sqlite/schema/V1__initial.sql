@@ -1,7 +1,7 @@
 -- The store, version 1. docs/SQL.md describes it; the views at the end are the stable interface for people's
 -- own queries and alert rules. Times are milliseconds since 1970 (UTC) unless a name ends in _start or _at (seconds).
 -- Fingerprints are 16 bytes, high lane first. Classes are numbered: 0 stamped, 1 bare, 2 no_time, 3 malformed,
--- 4 out_of_range; only the first two have an event time and are judged.
+-- 4 out_of_range, 5 rewritten; 0, 1 and 5 lie in the window of a time of their own and are judged.
 
 CREATE TABLE meta (
     one      INTEGER PRIMARY KEY CHECK (one = 1),
@@ -125,7 +125,8 @@ CREATE TABLE stage_window (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX stage_window_by_time ON stage_window (window_ms);
 
--- What casts doubt on a stage in a span of event time: kind `overflow` (any topic) or `divergent`.
+-- What casts doubt on a stage in a span of event time: kind `overflow` (any topic), `divergent`, or `rewritten`
+-- (the broker puts its own time in place of the producer's).
 CREATE TABLE stage_flag (
     stage   INTEGER NOT NULL,
     kind    TEXT    NOT NULL,
@@ -294,7 +295,7 @@ JOIN name d ON d.id = h.to_stage;
 CREATE VIEW v_stage_window AS
 SELECT t.text AS topic, s.text AS stage, w.window_ms / 1000 AS window_start, w.window_ms, w.width_ms,
        CASE w.class WHEN 0 THEN 'stamped' WHEN 1 THEN 'bare' WHEN 2 THEN 'no_time' WHEN 3 THEN 'malformed'
-                    ELSE 'out_of_range' END AS class,
+                    WHEN 4 THEN 'out_of_range' ELSE 'rewritten' END AS class,
        w.n, w.acked, w.failed, w.bytes, lower(hex(w.f_in)) AS f_in, lower(hex(w.f_acked)) AS f_acked,
        lower(hex(w.f_failed)) AS f_failed, w.min_ms, w.max_ms, w.last_ms
 FROM stage_window w

@@ -2,6 +2,6 @@ SELECT t.text, s.text, w.window_ms, w.width_ms, w.n, w.acked, w.failed, w.bytes,
 FROM stage_window w
 JOIN name t ON t.id = w.topic
 JOIN name s ON s.id = w.stage
-WHERE w.window_ms >= ?1 AND w.window_ms < ?2 AND w.class <= 1 AND w.topic = ?4
+WHERE w.window_ms >= ?1 AND w.window_ms < ?2 AND w.class IN (0, 1, 5) AND w.topic = ?4
 ORDER BY w.window_ms DESC, t.text, s.text, w.width_ms
 LIMIT ?3

@@ -112,6 +112,7 @@ impl Proxy {
             value: Some(letter.value.as_bytes()),
             headers: &NoHeaders,
             timestamp_ms: Some(letter.at_ms),
+            broker_time: false,
         };
         let fate = self.tamper.fate(letter.at_ms);
         let ticket = self.recorder.attempt(&message);

@@ -6,7 +6,6 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use chaperone_collector::query::PartitionState;
-use rdkafka::consumer::Consumer;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::{FORGET_AFTER, Worker};
@@ -38,7 +37,7 @@ impl Worker {
                 self.owned.clear();
                 self.claims.clear();
                 self.watch();
-                self.consumer.unassign().map_err(|e| format!("unassign: {e}"))
+                self.reader.unassign().map_err(|e| format!("unassign: {e}"))
             }
         }
     }
@@ -53,9 +52,9 @@ impl Worker {
                     .map_err(|e| format!("assign {topic}/{number}: {e}"))?;
             }
         }
-        self.consumer.assign(&list).map_err(|e| format!("assign: {e}"))?;
+        self.reader.assign(&list).map_err(|e| format!("assign: {e}"))?;
         if std::mem::take(&mut self.paused) {
-            self.consumer.resume(&list).map_err(|e| format!("resume: {e}"))?;
+            self.reader.resume().map_err(|e| format!("resume: {e}"))?;
         }
         self.watch();
         Ok(())
@@ -142,16 +141,36 @@ impl Worker {
         for topic in self.topics.keys() {
             changed |= self.subscribed.insert(topic.clone(), now).is_none();
         }
+        if self.reader.is_alone() {
+            return self.take_all(changed);
+        }
         if !changed {
             return Ok(());
         }
         let names: Vec<&str> = self.subscribed.keys().map(String::as_str).collect();
         tracing::info!(cluster = self.settings.cluster.name, topics = names.len(), "subscribing");
-        if names.is_empty() {
-            self.consumer.unsubscribe();
+        self.reader.subscribe(&names).map_err(|e| format!("subscribe: {e}"))
+    }
+
+    /// Without a group: every partition of every topic is ours; those of topics that are gone no longer.
+    fn take_all(&mut self, topics_changed: bool) -> Result<(), String> {
+        for (topic, partitions) in &self.topics {
+            for number in 0..*partitions {
+                let tp = (topic.clone(), number);
+                let ours = self.owned.get(topic).is_some_and(|owned| owned.contains_key(&number));
+                if !ours && !self.claims.has(&tp) {
+                    self.claims.add(tp, Candidate::now());
+                }
+            }
+        }
+        if !topics_changed {
             return Ok(());
         }
-        self.consumer.subscribe(&names).map_err(|e| format!("subscribe: {e}"))
+        let subscribed = &self.subscribed;
+        self.claims.forget(|topic| !subscribed.contains_key(topic));
+        let before = self.owned.len();
+        self.owned.retain(|topic, _| subscribed.contains_key(topic));
+        if self.owned.len() == before { Ok(()) } else { self.assign() }
     }
 
     /// Fenced partitions are dropped; an interval that intake has passed without applying it is a hole, and what was not
@@ -189,9 +208,9 @@ impl Worker {
     /// passed shows in the answer.
     pub(super) fn ask_store(&self) -> Option<(HashMap<i32, i64>, Vec<PartitionState>)> {
         let store = &self.shared.store;
-        let (cluster, topic) = (&self.settings.audit_cluster.name, &self.settings.audit.topic);
+        let (cluster, topic) = self.settings.reports.source(&self.settings.tap.stage);
         let answered = self.shared.runtime.block_on(async {
-            let passed = store.audit_next(cluster, topic).await?;
+            let passed = store.audit_next(&cluster, &topic).await?;
             Ok::<_, chaperone_collector::StoreError>((passed, store.partitions(&self.settings.tap.stage).await?))
         });
         match answered {

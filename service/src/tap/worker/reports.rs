@@ -4,15 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use chaperone_audit::wire::{AuditMessage, End, PartitionMark, TopicMark};
-use rdkafka::consumer::Consumer;
-use rdkafka::error::RDKafkaErrorCode;
+use chaperone_audit::wire::{End, PartitionMark, TopicMark};
 
 use super::{FLUSH_DEADLINE, QUEUED_WINDOWS_MAX, STALL_PATIENCE, Worker};
 use crate::kafka::asker::read_key;
-use crate::kafka::close;
 use crate::tap::partition::Partition;
-use crate::tap::sender::Sender;
+use crate::tap::sender::Undelivered;
 use crate::tap::{HEARTBEAT_LARGE, MANY_PARTITIONS};
 
 impl Worker {
@@ -61,7 +58,7 @@ impl Worker {
                 let mark = if last { partition.mark(now) } else { None };
                 let message = self.reporting.interval(sent_ms, interval, mark);
                 // The data partition is the key: its intervals stay in order on one audit partition.
-                if send(&mut self.sender, id, &format!("{topic}/{number}"), &message) {
+                if self.outlet.send(id, &format!("{topic}/{number}"), message) {
                     self.sent.insert(id, (topic.clone(), *number));
                 } else {
                     partition.returned(id, now);
@@ -84,24 +81,24 @@ impl Worker {
             // A heartbeat that does not leave is followed by the next.
             let id = self.next_id;
             self.next_id += 1;
-            send(&mut self.sender, id, &key, &message);
+            self.outlet.send(id, &key, message);
         }
     }
 
     pub(super) fn note_deliveries(&mut self) {
         let now = Instant::now();
-        for (id, result) in self.sender.poll() {
+        for (id, result) in self.outlet.poll() {
             self.delivered(id, result, now);
         }
     }
 
-    pub(super) fn delivered(&mut self, id: u64, result: Result<(i32, i64), RDKafkaErrorCode>, now: Instant) {
+    pub(super) fn delivered(&mut self, id: u64, result: Result<(i32, i64), Undelivered>, now: Instant) {
         let Some((topic, number)) = self.sent.remove(&id) else { return };
         let Some(partition) = self.owned.get_mut(&topic).and_then(|t| t.get_mut(&number)) else { return };
         match result {
             Ok((audit_partition, audit_offset)) => partition.arrived(id, audit_partition, audit_offset),
-            Err(code) => {
-                tracing::debug!(topic, partition = number, "report not delivered: {code}");
+            Err(why) => {
+                tracing::debug!(topic, partition = number, "report not delivered: {why}");
                 partition.returned(id, now);
             }
         }
@@ -117,8 +114,7 @@ impl Worker {
         if pause == self.paused {
             return Ok(());
         }
-        let all = self.consumer.assignment().map_err(|e| format!("assignment: {e}"))?;
-        let done = if pause { self.consumer.pause(&all) } else { self.consumer.resume(&all) };
+        let done = if pause { self.reader.pause() } else { self.reader.resume() };
         done.map_err(|e| format!("pause or resume: {e}"))?;
         tracing::warn!(cluster = self.settings.cluster.name, pause, queued, "reports wait for the audit topic");
         self.paused = pause;
@@ -137,7 +133,7 @@ impl Worker {
             self.send_intervals(Instant::now());
             let left = deadline.saturating_duration_since(Instant::now());
             let now = Instant::now();
-            for (id, result) in self.sender.flush(left.min(Duration::from_millis(200))) {
+            for (id, result) in self.outlet.flush(left.min(Duration::from_millis(200))) {
                 self.delivered(id, result, now);
             }
         }
@@ -147,21 +143,7 @@ impl Worker {
         self.hand_over();
         let marks = self.idle_marks(Instant::now());
         self.send_heartbeat(&marks, Some(End::Clean));
-        self.sender.flush(FLUSH_DEADLINE);
-        self.consumer.context().closing();
-        if let Err(e) = self.consumer.unassign() {
-            tracing::debug!("unassign at the end: {e}");
-        }
-        close(&format!("tap-{}", self.settings.cluster.name), self.consumer);
-    }
-}
-
-fn send(sender: &mut Sender, id: u64, key: &str, message: &AuditMessage) -> bool {
-    match message.encode() {
-        Ok(payload) => sender.send(id, key, &payload),
-        Err(e) => {
-            tracing::error!("a report cannot be written: {e}");
-            false
-        }
+        self.outlet.flush(FLUSH_DEADLINE);
+        self.reader.close(&format!("tap-{}", self.settings.cluster.name));
     }
 }

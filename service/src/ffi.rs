@@ -1,0 +1,159 @@
+//! What librdkafka can do and rdkafka's safe interface lacks: reading partitions without being anybody's group.
+//!
+//! A consumer with a `group.id` looks for its group's coordinator even when partitions are assigned to it by hand, and a
+//! broker that is asked for a coordinator makes `__consumer_offsets` if there is none. One without a group asks nobody,
+//! creates nothing, joins nothing; but only librdkafka's simple interface lets it read. Its messages go to the client's
+//! main queue, which `BaseConsumer::poll` serves as ever: everything but start and stop stays safe.
+//!
+//! This is the only module of the crate with `unsafe`.
+#![allow(unsafe_code, reason = "calls librdkafka where rdkafka has no safe call; each block says why it is sound")]
+
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::ptr::NonNull;
+use std::time::Duration;
+
+use rdkafka::bindings as c;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::BorrowedMessage;
+use rdkafka::{Offset, TopicPartitionList};
+
+/// Reads partitions as told, without a group. The client was made without `group.id`.
+pub struct Alone<C: ConsumerContext> {
+    // Before the client, which must outlive its topics: fields are dropped in this order.
+    topics: BTreeMap<String, Topic>,
+    started: TopicPartitionList,
+    consumer: BaseConsumer<C>,
+}
+
+impl<C: ConsumerContext> Alone<C> {
+    /// Reads nothing yet.
+    pub fn new(consumer: BaseConsumer<C>) -> Self {
+        Self { topics: BTreeMap::new(), started: TopicPartitionList::new(), consumer }
+    }
+
+    /// The next message of any partition.
+    pub fn poll(&self, wait: Duration) -> Option<KafkaResult<BorrowedMessage<'_>>> {
+        self.consumer.poll(wait)
+    }
+
+    /// Reads these partitions from these offsets, and no others. Messages of an earlier assignment that wait in the
+    /// queue are not delivered any more.
+    ///
+    /// # Errors
+    /// When librdkafka refuses a partition; what was started before it is read.
+    pub fn assign(&mut self, list: &TopicPartitionList) -> KafkaResult<()> {
+        self.stop()?;
+        for element in list.elements() {
+            let Offset::Offset(offset) = element.offset() else {
+                return Err(KafkaError::Subscription(format!("{}: no offset to read from", element.topic())));
+            };
+            self.start(element.topic(), element.partition(), offset)?;
+            self.started.add_partition_offset(element.topic(), element.partition(), element.offset())?;
+        }
+        Ok(())
+    }
+
+    /// Reads nothing any more.
+    ///
+    /// # Errors
+    /// When librdkafka knows nothing of a partition that it was reading.
+    pub fn stop(&mut self) -> KafkaResult<()> {
+        let started = std::mem::replace(&mut self.started, TopicPartitionList::new());
+        for element in started.elements() {
+            let Some(topic) = self.topics.get(element.topic()) else { continue };
+            // SAFETY: the handle is alive (`Topic` owns it) and was started on this partition. The call returns when
+            // librdkafka's own thread has stopped the partition; no broker is waited for.
+            let stopped = unsafe { c::rd_kafka_consume_stop(topic.0.as_ptr(), element.partition()) };
+            succeeded(stopped)?;
+        }
+        Ok(())
+    }
+
+    /// Where each partition stands: one past the last message delivered or passed; [`Offset::Invalid`] before that.
+    ///
+    /// # Errors
+    /// When librdkafka refuses.
+    pub fn positions(&self) -> KafkaResult<TopicPartitionList> {
+        let list = self.started.clone();
+        // SAFETY: client and list are alive for the call, which writes an offset and an error into each element of the
+        // list, a copy that nobody else has.
+        let code = unsafe { c::rd_kafka_position(self.consumer.client().native_ptr(), list.ptr()) };
+        if code == c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            Ok(list)
+        } else {
+            Err(KafkaError::MetadataFetch(code.into()))
+        }
+    }
+
+    /// Stops fetching until [`resume`](Self::resume).
+    ///
+    /// # Errors
+    /// When librdkafka refuses.
+    pub fn pause(&self) -> KafkaResult<()> {
+        self.consumer.pause(&self.started)
+    }
+
+    /// Fetches again.
+    ///
+    /// # Errors
+    /// When librdkafka refuses.
+    pub fn resume(&self) -> KafkaResult<()> {
+        self.consumer.resume(&self.started)
+    }
+
+    fn start(&mut self, topic: &str, partition: i32, offset: i64) -> KafkaResult<()> {
+        let client = self.consumer.client().native_ptr();
+        if !self.topics.contains_key(topic) {
+            let name = CString::new(topic).map_err(KafkaError::Nul)?;
+            // SAFETY: client and name are alive for the call, which copies the name; without a configuration the
+            // client's own defaults apply.
+            let handle = unsafe { c::rd_kafka_topic_new(client, name.as_ptr(), std::ptr::null_mut()) };
+            self.topics.insert(topic.to_owned(), Topic(NonNull::new(handle).ok_or_else(last_error)?));
+        }
+        let Some(topic) = self.topics.get(topic) else { return Err(last_error()) };
+        // SAFETY: the client is alive. The call gives a reference to its main queue, which is given back below;
+        // librdkafka keeps references of its own for what it forwards there.
+        let queue = unsafe { c::rd_kafka_queue_get_main(client) };
+        // SAFETY: topic and queue are alive and of the same client, the partition is not being read (`stop` came first).
+        let started = unsafe { c::rd_kafka_consume_start_queue(topic.0.as_ptr(), partition, offset, queue) };
+        let started = succeeded(started);
+        // SAFETY: the reference from above, given back once.
+        unsafe { c::rd_kafka_queue_destroy(queue) };
+        started
+    }
+}
+
+impl<C: ConsumerContext> Drop for Alone<C> {
+    fn drop(&mut self) {
+        if let Err(e) = self.stop() {
+            tracing::debug!("stopping a reader: {e}");
+        }
+    }
+}
+
+/// A topic handle of a client that outlives it.
+struct Topic(NonNull<c::rd_kafka_topic_t>);
+
+// SAFETY: librdkafka's handles may be used by any thread ("The librdkafka API is thread-safe", rdkafka.h); this one is
+// used by one thread at a time, since all calls go through `&mut Alone`.
+unsafe impl Send for Topic {}
+
+impl Drop for Topic {
+    fn drop(&mut self) {
+        // SAFETY: ours alone and given back once; the client is dropped after it.
+        unsafe { c::rd_kafka_topic_destroy(self.0.as_ptr()) }
+    }
+}
+
+fn succeeded(code: i32) -> KafkaResult<()> {
+    if code == 0 { Ok(()) } else { Err(last_error()) }
+}
+
+/// What this thread's last call of librdkafka said.
+fn last_error() -> KafkaError {
+    // SAFETY: reads a number of this thread.
+    let code = unsafe { c::rd_kafka_last_error() };
+    KafkaError::Subscription(RDKafkaErrorCode::from(code).to_string())
+}

@@ -1,0 +1,236 @@
+//! `chaperone watch`: are all messages of these topics on both clusters, from now on? The first thing that somebody with
+//! two clusters can run.
+//!
+//! Two taps, which read every partition from its present end without a group; a store in memory, which they write to
+//! directly; judge and dashboard as in `chaperone run`. Nothing is created and nobody is joined: READ and DESCRIBE on
+//! the topics are enough. The identity of messages is their content under a seed of this run.
+//!
+//! Limits: what is known is lost at the end; its memory grows with
+//! every window of every topic;
+//! topics have the same name on both sides; times are the records' own, as their producers set them.
+
+pub mod ledger;
+pub mod screen;
+pub mod side;
+pub mod table;
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::io::IsTerminal;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chaperone_audit::{Rule, SystemClock};
+use chaperone_collector::{
+    Pipeline, Pipelines, SqliteStore, Stage, StageKind, Store, StoreError, TopicPattern, query::WindowQuery,
+};
+
+use crate::app::{App, Blueprint};
+use crate::config::{self, Isolation, Start, Widths};
+use crate::exit::{Code, Failure};
+use crate::kafka::asker::{Client, Survey, Wanted};
+use crate::problems::Problems;
+use crate::tap::{HEARTBEAT, Membership, Reports, Settings};
+use ledger::Ledger;
+use screen::{Screen, Voice};
+use side::Side;
+use table::Rates;
+
+/// How often verdicts are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How far back verdicts are looked at: later amendments are on the page only, ms.
+const HORIZON_MS: i64 = 900_000;
+/// Rates are of so much time, ms, …
+const RATE_MS: i64 = 60_000;
+/// … which ended so long ago, so that its windows are complete, ms.
+const RATE_LAG_MS: i64 = 20_000;
+/// A tap that said nothing for this long is not waited for.
+const SILENT_AFTER: Duration = Duration::from_secs(30);
+
+/// What was asked for.
+#[derive(Debug)]
+pub struct Options {
+    /// Upstream.
+    pub from: Side,
+    /// Downstream.
+    pub to: Side,
+    /// Regular expressions that match whole names.
+    pub topics: Vec<String>,
+    /// How long a verdict waits for late messages.
+    pub grace: Duration,
+    /// The dashboard's port on 127.0.0.1; 0 takes a free one.
+    pub port: u16,
+    /// Ends after so long.
+    pub duration: Option<Duration>,
+    /// One JSON object a line.
+    pub json: bool,
+}
+
+/// Watches until `stop` or the duration's end.
+///
+/// # Errors
+/// [`Code::Usage`] for a pattern, [`Code::Unavailable`] for a cluster that does not answer or a port that is taken,
+/// [`Code::NotAuthorised`] for one that refuses us, [`Code::Configuration`] for properties.
+pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(), Failure> {
+    let topics = patterns(&options.topics)?;
+    let surveys = survey(&options, &topics).await?;
+    let store: Arc<dyn Store> =
+        Arc::new(SqliteStore::in_memory().map_err(|e| Failure::new(Code::Software, e.to_string()))?);
+    let app = App::assemble(blueprint(&options, &topics, Arc::clone(&store)), Arc::new(SystemClock)).await;
+    let app = app.map_err(|f| Failure::new(f.code, options.in_our_words(&f.message)))?;
+    let voice = match (options.json, std::io::stdout().is_terminal()) {
+        (true, _) => Voice::Json,
+        (false, true) => Voice::Live,
+        (false, false) => Voice::Plain,
+    };
+    let mut screen = Screen::new(std::io::stdout(), voice, app.url(), [&options.from.name, &options.to.name]);
+    let problems = app.problems();
+    if screen.ready(&surveys).is_err() {
+        return Ok(());
+    }
+    let (end_app, app_ends) = tokio::sync::oneshot::channel::<()>();
+    let mut app = tokio::spawn(app.run(async move { drop(app_ends.await) }));
+    let watched = async {
+        tokio::select! {
+            watched = look(&options, &store, problems, &mut screen) => watched,
+            () = stop => Ok(()),
+            () = over(options.duration) => Ok(()),
+        }
+    };
+    let result = tokio::select! {
+        result = watched => result,
+        early = &mut app => return ended(early),
+    };
+    // It ends by itself only when it fails, and then nobody listens.
+    end_app.send(()).ok();
+    ended(app.await)?;
+    if screen.end().is_err() {
+        tracing::debug!("nobody reads the end");
+    }
+    result
+}
+
+fn ended(app: Result<Result<(), Failure>, tokio::task::JoinError>) -> Result<(), Failure> {
+    app.map_err(|e| Failure::new(Code::Software, format!("the dashboard: {e}")))?
+}
+
+async fn over(duration: Option<Duration>) {
+    match duration {
+        Some(duration) => tokio::time::sleep(duration).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Options {
+    /// Messages name the keys of a configuration file; here they are arguments.
+    fn in_our_words(&self, text: &str) -> String {
+        let mut text = text.replace("web.listen", "--port");
+        for (side, flag) in [(&self.from, "--from"), (&self.to, "--to")] {
+            let key = format!("kafka.{}", side.name);
+            text = text.replace(&format!("{key}.bootstrap_servers"), flag);
+            text = text.replace(&format!("{key}.properties"), &format!("{flag}-config"));
+            text = text.replace(&format!("{key}:"), &format!("{flag} {}:", side.servers));
+        }
+        text.replace(" (docs/OPERATIONS.md, ACLs)", "").replace("role chaperone needs", "this login needs")
+    }
+}
+
+fn patterns(texts: &[String]) -> Result<Vec<TopicPattern>, Failure> {
+    let parse = |text: &String| {
+        TopicPattern::parse(&format!("^{}", text.trim_start_matches('^')))
+            .map_err(|e| Failure::new(Code::Usage, format!("--topics '{text}': {}", config::check::regex_words(&e))))
+    };
+    texts.iter().map(parse).collect()
+}
+
+/// What there is to watch on both sides. A cluster that does not answer is told at once: somebody is waiting.
+async fn survey(options: &Options, topics: &[TopicPattern]) -> Result<[Survey; 2], Failure> {
+    let mut surveys = Vec::new();
+    for side in [&options.from, &options.to] {
+        let (problems, _) = Problems::new();
+        let wanted = Wanted { topics: topics.to_vec(), excluded: BTreeSet::new() };
+        let client = Client::new(&side.cluster(), &problems);
+        let client = client.map_err(|f| Failure::new(f.code, options.in_our_words(&f.message)))?;
+        let asked = tokio::task::spawn_blocking(move || client.survey(&wanted)).await;
+        let asked = asked.map_err(|e| Failure::new(Code::Software, format!("asking {}: {e}", side.name)))?;
+        surveys.push(asked.map_err(|(code, words)| Failure::new(code, options.in_our_words(&words)))?);
+    }
+    let two = <[Survey; 2]>::try_from(surveys);
+    two.map_err(|_| Failure::new(Code::Software, "two clusters were asked, and not two answered"))
+}
+
+fn blueprint(options: &Options, topics: &[TopicPattern], store: Arc<dyn Store>) -> Blueprint {
+    let rule = Rule::new(rand::random());
+    let tap = |side: &Side| Settings {
+        cluster: side.cluster(),
+        tap: config::Tap {
+            stage: side.stage(),
+            topics: topics.to_vec(),
+            start: Start::End,
+            group: String::new(),
+            audit: String::new(),
+            isolation: Isolation::default(),
+        },
+        membership: Membership::Alone,
+        reports: Reports::Store,
+        excluded: BTreeSet::new(),
+        rule,
+        widths: Widths::default(),
+        heartbeat: HEARTBEAT,
+    };
+    let stage =
+        |side: &Side| Stage { name: side.stage(), kind: StageKind::Kafka, complete: true, at_least_once: false };
+    let pipeline = Pipeline {
+        name: "watch".to_owned(),
+        cluster: options.from.name.clone(),
+        stages: vec![stage(&options.from), stage(&options.to)],
+        grace: options.grace,
+        silent_after: SILENT_AFTER,
+        topics: topics.to_vec(),
+    };
+    Blueprint {
+        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, options.port)),
+        store,
+        pipelines: Arc::new(Pipelines(vec![pipeline])),
+        intakes: Vec::new(),
+        taps: vec![tap(&options.from), tap(&options.to)],
+    }
+}
+
+/// Looks at the verdicts, again and again, and says what changed. Ends only when nobody reads any more.
+async fn look(
+    options: &Options,
+    store: &Arc<dyn Store>,
+    mut problems: tokio::sync::watch::Receiver<Vec<String>>,
+    screen: &mut Screen<std::io::Stdout>,
+) -> Result<(), Failure> {
+    let began = Instant::now();
+    let mut ledger = Ledger::default();
+    let mut every = tokio::time::interval(LOOK_EVERY);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        let now_ms = chaperone_audit::Clock::now_ms(&SystemClock);
+        let said = async {
+            let rows = store.windows(range(now_ms - HORIZON_MS, now_ms + RATE_MS)).await?;
+            let to_ms = now_ms - RATE_LAG_MS;
+            let stages = store.stage_windows(range(to_ms - RATE_MS, to_ms)).await?;
+            Ok::<_, StoreError>((rows, stages))
+        };
+        let (rows, stages) = match said.await {
+            Ok(said) => said,
+            Err(e) => return Err(Failure::new(Code::Software, format!("the store in memory: {e}"))),
+        };
+        let rates = Rates::of(&stages, [&options.from.stage(), &options.to.stage()], RATE_MS);
+        let news = ledger.look(rows, now_ms - HORIZON_MS);
+        let wrong: Vec<String> = problems.borrow_and_update().iter().map(|p| options.in_our_words(p)).collect();
+        if screen.show(&news, &ledger, &rates, &wrong, began.elapsed()).is_err() {
+            return Ok(());
+        }
+    }
+}
+
+fn range(from_ms: i64, to_ms: i64) -> WindowQuery {
+    WindowQuery { topic: None, from_ms, to_ms, limit: None }
+}
