@@ -7,6 +7,7 @@
 pub mod asked;
 pub mod asker;
 pub mod context;
+pub mod ear;
 pub mod message;
 pub mod position;
 pub mod refusal;

@@ -56,6 +56,13 @@ impl Problems {
         }
     }
 
+    /// Whoever set problems under these keys is gone: whether they are solved, nobody knows.
+    pub fn forget(&self, whose: impl Fn(&str) -> bool) {
+        let mut open = self.0.open.lock();
+        open.retain(|key, _| !whose(key));
+        self.publish(&open);
+    }
+
     /// Whether `key` has a problem.
     pub fn has(&self, key: &str) -> bool {
         self.0.open.lock().contains_key(key)
@@ -105,6 +112,11 @@ mod tests {
         assert_eq!(*reader.borrow(), ["two"]);
         problems.note("b", None);
         assert!(reader.borrow().is_empty());
+        problems.set("tap a", "three");
+        problems.set("tap b", "four");
+        problems.forget(|key| key == "tap a");
+        assert_eq!(*reader.borrow(), ["four"]);
+        problems.clear("tap b");
         for i in 0..100 {
             problems.set(format!("k{i:03}"), format!("s{i:03}"));
         }

@@ -60,7 +60,7 @@ pub const SUITES: &[Suite] = &[
     Suite {
         name: "unit",
         mode: Mode::Ci,
-        minutes: 10,
+        minutes: 8,
         needs: &[],
         figures: &[],
         command: &["test", "--profile", "ci", "--workspace", "--no-fail-fast"],
@@ -84,7 +84,7 @@ pub const SUITES: &[Suite] = &[
     Suite {
         name: "spine",
         mode: Mode::Ci,
-        minutes: 12,
+        minutes: 9,
         needs: &[Need::Kafka, Need::Acls, Need::Binaries],
         figures: &["spine"],
         command: &[
@@ -120,15 +120,23 @@ pub const SUITES: &[Suite] = &[
     Suite {
         name: "taps",
         mode: Mode::Ci,
-        minutes: 5,
+        minutes: 3,
         needs: &[Need::Kafka, Need::Binaries],
         figures: &["taps"],
         command: &["test", "--profile", "ci", "--workspace", "--test", "taps", "--", "--nocapture", "--test-threads=3"],
     },
     Suite {
+        name: "plan",
+        mode: Mode::Ci,
+        minutes: 1,
+        needs: &[Need::Kafka, Need::Acls, Need::Binaries],
+        figures: &["plan"],
+        command: &["test", "--profile", "ci", "--workspace", "--test", "plan", "--", "--nocapture", "--test-threads=1"],
+    },
+    Suite {
         name: "watch",
         mode: Mode::Ci,
-        minutes: 3,
+        minutes: 2,
         // Clusters of its own.
         needs: &[Need::Kafka, Need::Acls, Need::Binaries],
         figures: &["watch"],
@@ -137,7 +145,7 @@ pub const SUITES: &[Suite] = &[
     Suite {
         name: "demo",
         mode: Mode::Ci,
-        minutes: 4,
+        minutes: 3,
         needs: &[Need::Binaries],
         figures: &["demo"],
         command: &["test", "--profile", "ci", "--workspace", "--test", "demo", "--", "--nocapture"],

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use chaperone_audit::Clock;
 use chaperone_collector::TopicPattern;
 use parking_lot::Mutex;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
 use rdkafka::metadata::MetadataTopic;
 use rdkafka::{Offset, TopicPartitionList};
@@ -238,8 +238,15 @@ pub fn read_key(cluster: &str, topic: &str) -> String {
     format!("kafka.{cluster} read {topic}")
 }
 
-/// One question for all; where that fails (a deleted topic spoils it), one a topic. An error only if nobody answers.
-fn offsets(client: &BaseConsumer<Plain>, partitions: &[Tp], at: Offset) -> KafkaResult<BTreeMap<Tp, i64>> {
+/// Where partitions begin or end: one question for all; where that fails (a deleted topic spoils it), one a topic.
+///
+/// # Errors
+/// Only if nobody answers.
+pub fn offsets<C: ConsumerContext>(
+    client: &BaseConsumer<C>,
+    partitions: &[Tp],
+    at: Offset,
+) -> KafkaResult<BTreeMap<Tp, i64>> {
     if partitions.is_empty() {
         return Ok(BTreeMap::new());
     }
@@ -260,7 +267,11 @@ fn offsets(client: &BaseConsumer<Plain>, partitions: &[Tp], at: Offset) -> Kafka
     Ok(answers)
 }
 
-fn offsets_at_once(client: &BaseConsumer<Plain>, partitions: &[Tp], at: Offset) -> KafkaResult<BTreeMap<Tp, i64>> {
+fn offsets_at_once<C: ConsumerContext>(
+    client: &BaseConsumer<C>,
+    partitions: &[Tp],
+    at: Offset,
+) -> KafkaResult<BTreeMap<Tp, i64>> {
     let mut answers = BTreeMap::new();
     let mut list = TopicPartitionList::with_capacity(partitions.len());
     for (topic, partition) in partitions {

@@ -10,11 +10,11 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 use rdkafka::{Message, Offset, Timestamp, TopicPartitionList};
 
-use super::client::{Ear, Existence, existence, may_not_read};
 use super::{Report, TOPICS_MAX};
 use crate::config::{Cluster, Isolation, Tap};
 use crate::exit::{Code, Failure};
 use crate::kafka::asker::Wanted;
+use crate::kafka::ear::{Ear, Existence, existence, may_not_read};
 use crate::kafka::refusal;
 use crate::kafka::{ASK_TIMEOUT, asking, assigned_consumer, create};
 
