@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use chaperone_audit::Clock;
 use chaperone_collector::{Pipelines, SqliteStore, Store};
-use chaperone_web::{WebConfig, WebState};
+use chaperone_web::{Problem, WebConfig, WebState};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -58,7 +58,7 @@ pub struct Blueprint {
 /// A process that is ready to serve.
 pub struct App {
     shared: Shared,
-    problems: watch::Receiver<Vec<String>>,
+    problems: watch::Receiver<Vec<Problem>>,
     pipelines: watch::Sender<Arc<Pipelines>>,
     listener: TcpListener,
     address: SocketAddr,
@@ -120,7 +120,7 @@ impl App {
         Arc::clone(&self.shared.store)
     }
     /// What is wrong now.
-    pub fn problems(&self) -> watch::Receiver<Vec<String>> {
+    pub fn problems(&self) -> watch::Receiver<Vec<Problem>> {
         self.problems.clone()
     }
 

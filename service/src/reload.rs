@@ -1,8 +1,8 @@
 //! SIGHUP: the configuration file is read again and takes effect as a whole, or not at all.
 //!
 //! Order: read and check → refuse keys that need a restart → make the new taps ready → pipelines → exchange taps. Whatever
-//! is refused before the pipelines leaves everything as it was; it is said in the log, among the problems (page,
-//! `/readyz`) and to the service manager, with the key and what to do, until a later reload succeeds.
+//! is refused before the pipelines leaves everything as it was; it is said in the log, as a notice (page,
+//! `/readyz`, which stays 200) and to the service manager, with the key and what to do, until a later reload succeeds.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -93,7 +93,7 @@ impl Reload {
             Err(Refused::Whole(why)) => {
                 let before = &self.loaded_at;
                 let said = format!("configuration {file}: refused at {at}, that of {before} stays in effect: {why}");
-                reached.problems.set(KEY, &said);
+                reached.problems.notice(KEY, &said);
                 said
             }
             Err(Refused::Half(why)) => {

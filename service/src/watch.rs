@@ -25,6 +25,7 @@ use chaperone_audit::{Rule, SystemClock};
 use chaperone_collector::{
     Pipeline, Pipelines, SqliteStore, Stage, StageKind, Store, StoreError, TopicPattern, query::WindowQuery,
 };
+use chaperone_web::Problem;
 
 use crate::app::{App, Blueprint};
 use crate::config::{self, Isolation, Start, Widths};
@@ -202,7 +203,7 @@ fn blueprint(options: &Options, topics: &[TopicPattern], store: Arc<dyn Store>) 
 async fn look(
     options: &Options,
     store: &Arc<dyn Store>,
-    mut problems: tokio::sync::watch::Receiver<Vec<String>>,
+    mut problems: tokio::sync::watch::Receiver<Vec<Problem>>,
     screen: &mut Screen<std::io::Stdout>,
 ) -> Result<(), Failure> {
     let began = Instant::now();
@@ -224,7 +225,7 @@ async fn look(
         };
         let rates = Rates::of(&stages, [&options.from.stage(), &options.to.stage()], RATE_MS);
         let news = ledger.look(rows, now_ms - HORIZON_MS);
-        let wrong: Vec<String> = problems.borrow_and_update().iter().map(|p| options.in_our_words(p)).collect();
+        let wrong: Vec<String> = problems.borrow_and_update().iter().map(|p| options.in_our_words(&p.text)).collect();
         if screen.show(&news, &ledger, &rates, &wrong, began.elapsed()).is_err() {
             return Ok(());
         }
