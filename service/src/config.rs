@@ -28,6 +28,9 @@ pub use effective::{Secrets, effective};
 pub use file::{Isolation, Start};
 pub use references::{Lookup, System};
 
+use crate::kafka::names::Names;
+use crate::kafka::wanted::Called;
+
 /// What the process does, complete and checked.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -69,6 +72,12 @@ pub struct Tap {
     pub stage: String,
     /// Topics.
     pub topics: Vec<TopicPattern>,
+    /// Whose names `topics` are.
+    pub called: Called,
+    /// Never these, in Kafka's names.
+    pub excluded: Vec<TopicPattern>,
+    /// What Kafka's topics are called in the pipelines.
+    pub names: Names,
     /// Where a partition that was never counted begins.
     pub start: Start,
     /// Consumer group.

@@ -9,9 +9,11 @@ pub mod asker;
 pub mod context;
 pub mod ear;
 pub mod message;
+pub mod names;
 pub mod position;
 pub mod refusal;
 pub mod topic;
+pub mod wanted;
 
 use std::time::Duration;
 

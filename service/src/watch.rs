@@ -7,14 +7,14 @@
 //!
 //! Limits: what is known is lost at the end; its memory grows with
 //! every window of every topic;
-//! topics have the same name on both sides; times are the records' own, as their producers set them.
+//! topics have the same name on both sides, or one that `--to-rename` makes the same; times are the records' own, as their producers set them.
 
 pub mod ledger;
 pub mod screen;
 pub mod side;
 pub mod table;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::io::IsTerminal;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -31,6 +31,8 @@ use crate::app::{App, Blueprint};
 use crate::config::{self, Isolation, Start, Widths};
 use crate::exit::{Code, Failure};
 use crate::kafka::asker::{Client, Survey, Wanted};
+use crate::kafka::names::Names;
+use crate::kafka::wanted::Called;
 use crate::problems::Problems;
 use crate::tap::{HEARTBEAT, Membership, Reports, Settings};
 use ledger::Ledger;
@@ -75,7 +77,7 @@ pub struct Options {
 /// [`Code::NotAuthorised`] for one that refuses us, [`Code::Configuration`] for properties.
 pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(), Failure> {
     let topics = patterns(&options.topics)?;
-    let surveys = survey(&options, &topics).await?;
+    let (surveys, hint) = survey(&options, &topics).await?;
     let store: Arc<dyn Store> =
         Arc::new(SqliteStore::in_memory().map_err(|e| Failure::new(Code::Software, e.to_string()))?);
     let app = App::assemble(blueprint(&options, &topics, Arc::clone(&store)), Arc::new(SystemClock)).await;
@@ -87,7 +89,7 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(),
     };
     let mut screen = Screen::new(std::io::stdout(), voice, app.url(), [&options.from.name, &options.to.name]);
     let problems = app.problems();
-    if screen.ready(&surveys).is_err() {
+    if screen.ready(&surveys, hint.as_deref()).is_err() {
         return Ok(());
     }
     let (end_app, app_ends) = tokio::sync::oneshot::channel::<()>();
@@ -146,19 +148,61 @@ fn patterns(texts: &[String]) -> Result<Vec<TopicPattern>, Failure> {
 }
 
 /// What there is to watch on both sides. A cluster that does not answer is told at once: somebody is waiting.
-async fn survey(options: &Options, topics: &[TopicPattern]) -> Result<[Survey; 2], Failure> {
-    let mut surveys = Vec::new();
+async fn survey(options: &Options, topics: &[TopicPattern]) -> Result<([Survey; 2], Option<String>), Failure> {
+    let (mut surveys, mut clients) = (Vec::new(), Vec::new());
     for side in [&options.from, &options.to] {
         let (problems, _) = Problems::new();
-        let wanted = Wanted { topics: topics.to_vec(), excluded: BTreeSet::new() };
         let client = Client::new(&side.cluster(), &problems);
-        let client = client.map_err(|f| Failure::new(f.code, options.in_our_words(&f.message)))?;
-        let asked = tokio::task::spawn_blocking(move || client.survey(&wanted)).await;
-        let asked = asked.map_err(|e| Failure::new(Code::Software, format!("asking {}: {e}", side.name)))?;
-        surveys.push(asked.map_err(|(code, words)| Failure::new(code, options.in_our_words(&words)))?);
+        let client = Arc::new(client.map_err(|f| Failure::new(f.code, options.in_our_words(&f.message)))?);
+        let mut survey = ask(options, &client, side, side.wanted(topics)).await?;
+        survey.topics = audited(&side.names, survey.topics);
+        surveys.push(survey);
+        clients.push(client);
     }
     let two = <[Survey; 2]>::try_from(surveys);
-    two.map_err(|_| Failure::new(Code::Software, "two clusters were asked, and not two answered"))
+    let two = two.map_err(|_| Failure::new(Code::Software, "two clusters were asked, and not two answered"))?;
+    let hint = match clients.last() {
+        Some(client) => hint(options, client, &two).await?,
+        None => None,
+    };
+    Ok((two, hint))
+}
+
+async fn ask(options: &Options, client: &Arc<Client>, side: &Side, wanted: Wanted) -> Result<Survey, Failure> {
+    let client = Arc::clone(client);
+    let asked = tokio::task::spawn_blocking(move || client.survey(&wanted)).await;
+    let asked = asked.map_err(|e| Failure::new(Code::Software, format!("asking {}: {e}", side.name)))?;
+    asked.map_err(|(code, words)| Failure::new(code, options.in_our_words(&words)))
+}
+
+/// Topics by what they are called on the other side.
+fn audited(names: &Names, topics: BTreeMap<String, i32>) -> BTreeMap<String, i32> {
+    topics.into_iter().filter_map(|(topic, n)| Some((names.audited(&topic).ok()?.into_owned(), n))).collect()
+}
+
+/// Where topics upstream have none of their name downstream, a look at what there is instead.
+async fn hint(options: &Options, client: &Arc<Client>, surveys: &[Survey; 2]) -> Result<Option<String>, Failure> {
+    let [from, to] = surveys;
+    let lonely: Vec<&str> = from.topics.keys().filter(|t| !to.topics.contains_key(*t)).map(String::as_str).collect();
+    if lonely.is_empty() || !options.to.names.0.is_empty() {
+        return Ok(None);
+    }
+    let all = ask(options, client, &options.to, options.to.wanted(&patterns(&[".*".to_owned()])?)).await?;
+    Ok(rename_hint(&options.to.name, &lonely, all.topics.keys().map(String::as_str)))
+}
+
+/// `ALIAS.orders` downstream where there is no `orders`: `MirrorMaker` puts its source's alias before the name.
+fn rename_hint<'a>(to: &str, lonely: &[&str], there: impl Iterator<Item = &'a str>) -> Option<String> {
+    let mut aliases: BTreeMap<&str, (usize, &str)> = BTreeMap::new();
+    for topic in there {
+        let copied = lonely.iter().find_map(|name| topic.strip_suffix(name)?.strip_suffix('.'));
+        if let Some(alias) = copied.filter(|alias| !alias.is_empty()) {
+            aliases.entry(alias).or_insert((0, topic)).0 += 1;
+        }
+    }
+    let (alias, (_, topic)) = aliases.into_iter().max_by_key(|(_, (times, _))| *times)?;
+    let escaped = regex::escape(alias);
+    Some(format!("{to} has '{topic}': did you mean --to-rename '{escaped}\\.(.*)=$1'?"))
 }
 
 fn blueprint(options: &Options, topics: &[TopicPattern], store: Arc<dyn Store>) -> Blueprint {
@@ -168,6 +212,9 @@ fn blueprint(options: &Options, topics: &[TopicPattern], store: Arc<dyn Store>) 
         tap: config::Tap {
             stage: side.stage(),
             topics: topics.to_vec(),
+            called: Called::ByPipelines,
+            excluded: Vec::new(),
+            names: side.names.clone(),
             start: Start::End,
             group: String::new(),
             audit: String::new(),
@@ -234,4 +281,19 @@ async fn look(
 
 fn range(from_ms: i64, to_ms: i64) -> WindowQuery {
     WindowQuery { topic: None, from_ms, to_ms, limit: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_with_a_prefix_is_noticed() {
+        let hint = |lonely: &[&str], there: &[&str]| rename_hint("b", lonely, there.iter().copied());
+        let there = ["eu.west.orders", "eu.west.pay", "old.orders", "my-orders", "heartbeats"];
+        let said = hint(&["orders", "pay"], &there).expect("a hint");
+        assert_eq!(said, r"b has 'eu.west.orders': did you mean --to-rename 'eu\.west\.(.*)=$1'?");
+        assert_eq!(hint(&["orders"], &["my-orders", "orders.v2", ".orders"]), None);
+        assert_eq!(hint(&[], &there), None);
+    }
 }

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use chaperone_audit::SystemClock;
-use chaperone_collector::{Pipelines, StageKind, TopicPattern};
+use chaperone_collector::{StageKind, TopicPattern};
 use clap::Args;
 
 use super::print;
 use crate::config::{Cluster, Config, Isolation, System};
 use crate::exit::{Code, Failure};
-use crate::kafka::asker::Wanted;
+use crate::kafka::wanted::{Called, Wanted};
 use crate::plan::estimate::estimate;
 use crate::plan::observe::{Target, Watched};
 
@@ -63,7 +63,7 @@ impl Plan {
         while Instant::now() < until {
             std::thread::park_timeout(until.saturating_duration_since(Instant::now()));
         }
-        let stages = |topic: &str| self.stages_of(&config.pipelines, topic);
+        let stages = |topic: &str| self.stages_of(&config, topic);
         let mut seen = Vec::new();
         for cluster in watched {
             seen.extend(cluster.end(config.rule, &SystemClock, stages).map_err(in_own_words)?);
@@ -118,7 +118,7 @@ impl Plan {
     }
 
     fn targets<'a>(&self, config: &'a Config) -> Result<Vec<Target<'a>>, Failure> {
-        let excluded = || config.clusters.iter().filter_map(|c| Some(c.audit.as_ref()?.topic.clone())).collect();
+        let own = || config.clusters.iter().filter_map(|c| Some(c.audit.as_ref()?.topic.clone())).collect();
         let asked: Result<Vec<TopicPattern>, Failure> = self
             .topics
             .iter()
@@ -133,8 +133,11 @@ impl Plan {
         let asked = asked?;
         let target = |cluster: &'a Cluster| {
             let tap = cluster.tap.as_ref()?;
-            let topics = if asked.is_empty() { tap.topics.clone() } else { asked.clone() };
-            Some(Target { cluster, wanted: Wanted { topics, excluded: excluded() }, isolation: tap.isolation })
+            let mut wanted = Wanted::of_tap(tap, own());
+            if !asked.is_empty() {
+                (wanted.topics, wanted.called) = (asked.clone(), Called::ByKafka);
+            }
+            Some(Target { cluster, wanted, isolation: tap.isolation })
         };
         let tapped: Vec<Target<'a>> = config.clusters.iter().filter_map(target).collect();
         if !tapped.is_empty() {
@@ -144,14 +147,18 @@ impl Plan {
             let text = "no cluster has a [kafka.NAME.tap] table; write one, or say which --topics";
             return Err(Failure::new(Code::Configuration, text));
         }
-        let wanted = || Wanted { topics: asked.clone(), excluded: excluded() };
+        let wanted = || Wanted { topics: asked.clone(), own: own(), ..Wanted::default() };
         let every = |cluster| Target { cluster, wanted: wanted(), isolation: Isolation::default() };
         Ok(config.clusters.iter().map(every).collect())
     }
 
     /// How many stages a topic runs through, and how many of those are taps.
-    fn stages_of(&self, pipelines: &Pipelines, topic: &str) -> (u32, u32) {
-        let Some(pipeline) = pipelines.of(topic) else { return (self.stages, 1) };
+    fn stages_of(&self, config: &Config, topic: &str) -> (u32, u32) {
+        let taps = config.clusters.iter().filter_map(|cluster| cluster.tap.as_ref());
+        let mut called = taps.filter_map(|tap| tap.names.audited(topic).ok());
+        let Some(pipeline) = called.find_map(|name| config.pipelines.of(&name)) else {
+            return (self.stages, 1);
+        };
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let taps = pipeline.stages.iter().filter(|stage| stage.kind == StageKind::Kafka).count();
         (count(pipeline.stages.len()), count(taps).max(1))

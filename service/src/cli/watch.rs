@@ -38,6 +38,10 @@ pub struct Watch {
     /// The same for the downstream cluster.
     #[arg(long, value_name = "KEY=VALUE")]
     to_property: Vec<String>,
+    /// What a topic of the downstream cluster is called upstream, where the copies have other names; may be repeated, the
+    /// first that matches decides. For `MirrorMaker` 2 with source alias regional: 'regional\.(.*)=$1'.
+    #[arg(long, value_name = "REGEX=NAME")]
+    to_rename: Vec<String>,
     /// How long a verdict waits for late messages after a window's end and after its last arrival; 0s to 1h.
     #[arg(long, value_name = "TIME", default_value = "10s")]
     grace: String,
@@ -70,6 +74,9 @@ impl Watch {
             for property in properties {
                 side.property_of(&format!("{flag}-property"), property, &System)?;
             }
+        }
+        for text in &self.to_rename {
+            to.rename("--to-rename", text)?;
         }
         if from.name == to.name {
             let words = format!("--from and --to are both called '{}'; write NAME=HOST:PORT for one of them", to.name);

@@ -1,5 +1,6 @@
 //! From the file's shape to a [`Config`]: fills in defaults, resolves names and references, and lists every mistake.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -12,6 +13,8 @@ use chaperone_collector::{Pipeline, Pipelines, Stage, StageKind, TopicPattern};
 use super::file::{self, Scalar};
 use super::references::{self, Lookup};
 use super::{Audit, Cluster, Config, ConfigError, Properties, StagePattern, Tap, Widths, suggestion};
+use crate::kafka::names::{NAME_RULE, Names, Rename, Wrong};
+use crate::kafka::wanted::Called;
 
 /// librdkafka properties that the counts depend on, and what to say instead.
 const OWNED: [(&str, &str); 20] = [
@@ -186,14 +189,37 @@ fn tap(name: &str, path: &str, raw: file::Tap, m: &mut Mistakes) -> Tap {
     let path = format!("{path}.tap");
     let stage = raw.stage.unwrap_or_else(|| format!("kafka:{name}"));
     stage_name(&format!("{path}.stage"), &stage, m);
-    let topics = patterns(&format!("{path}.topics"), &raw.topics, m);
+    let topics = topics(&format!("{path}.topics"), &raw.topics, m);
     let group = raw.group.unwrap_or_else(|| "chaperone-tap".to_owned());
     if group.is_empty() {
         m.add(format!("{path}.group"), "is empty; leave it out for chaperone-tap");
     }
     // Resolved by `tap_targets`, when all clusters are known.
     let audit = raw.audit.unwrap_or_default();
-    Tap { stage, topics, start: raw.start, group, audit, isolation: raw.isolation }
+    let excluded = patterns(&format!("{path}.exclude"), &raw.exclude, m);
+    let listed =
+        topics.iter().filter_map(|t| if let TopicPattern::Name(name) = t { Some(name.as_str()) } else { None });
+    let names = names(&path, &raw.rename, listed.filter(|name| !excluded.iter().any(|e| e.matches(name))), m);
+    let called = Called::ByKafka;
+    Tap { stage, topics, called, excluded, names, start: raw.start, group, audit, isolation: raw.isolation }
+}
+
+/// The renames, and whether topics that are listed by name collide under them; others are found when they are seen.
+fn names<'a>(path: &str, raw: &[file::Rename], listed: impl Iterator<Item = &'a str>, m: &mut Mistakes) -> Names {
+    let mut rules = Vec::new();
+    for (i, file::Rename { from, to }) in raw.iter().enumerate() {
+        match Rename::parse(from, to) {
+            Ok(rule) => rules.push(rule),
+            Err(Wrong::From(why)) => m.add(format!("{path}.rename[{i}].from"), why),
+            Err(Wrong::To(why)) => m.add(format!("{path}.rename[{i}].to"), format!("'{to}' {why}")),
+        }
+    }
+    let names = Names(rules);
+    let unclear: BTreeSet<String> = names.unclear(listed).into_values().collect();
+    for why in unclear {
+        m.add(format!("{path}.rename"), why);
+    }
+    names
 }
 
 fn audit(path: &str, raw: file::Audit, m: &mut Mistakes) -> Audit {
@@ -216,7 +242,7 @@ fn audit(path: &str, raw: file::Audit, m: &mut Mistakes) -> Audit {
         stages,
     };
     if !is_topic_name(&audit.topic) {
-        m.add(format!("{path}.topic"), "a topic's name has 1 to 249 characters of A-Z a-z 0-9 . _ -");
+        m.add(format!("{path}.topic"), NAME_RULE);
     }
     if !(1..=10_000).contains(&audit.partitions) {
         m.add(format!("{path}.partitions"), format!("is {}; allowed are 1 to 10000", audit.partitions));
@@ -231,7 +257,7 @@ fn audit(path: &str, raw: file::Audit, m: &mut Mistakes) -> Audit {
 }
 
 /// Kafka's own rule.
-fn is_topic_name(text: &str) -> bool {
+pub(crate) fn is_topic_name(text: &str) -> bool {
     let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
     !text.is_empty() && text.len() <= 249 && text != "." && text != ".." && text.bytes().all(legal)
 }
@@ -248,10 +274,14 @@ pub(crate) fn regex_words(e: &regex::Error) -> String {
     format!("cannot read the regular expression: {}", last.trim_start_matches("error: "))
 }
 
-fn patterns(path: &str, texts: &[String], m: &mut Mistakes) -> Vec<TopicPattern> {
+fn topics(path: &str, texts: &[String], m: &mut Mistakes) -> Vec<TopicPattern> {
     if texts.is_empty() {
         m.add(path, "is empty; name a topic, or a regular expression that begins with ^");
     }
+    patterns(path, texts, m)
+}
+
+fn patterns(path: &str, texts: &[String], m: &mut Mistakes) -> Vec<TopicPattern> {
     let mut patterns = Vec::new();
     for (i, text) in texts.iter().enumerate() {
         let path = format!("{path}[{i}]");
@@ -308,7 +338,7 @@ fn tap_targets(clusters: &mut [Cluster], m: &mut Mistakes) {
 
 fn pipeline(name: &str, raw: &file::Pipeline, clusters: &[Cluster], m: &mut Mistakes) -> (Pipeline, Width) {
     let path = format!("pipeline.{name}");
-    let topics = patterns(&format!("{path}.topics"), &raw.topics, m);
+    let topics = topics(&format!("{path}.topics"), &raw.topics, m);
     if raw.stages.len() < 2 {
         m.add(format!("{path}.stages"), "needs at least two stages; a hop is two neighbours");
     }

@@ -66,6 +66,11 @@ fn texts(texts: &[String]) -> Value {
     texts.iter().map(|t| Value::from(t.as_str())).collect::<Vec<_>>().into()
 }
 
+fn renames(renames: &[file::Rename]) -> Value {
+    let each = renames.iter().map(|r| table([("from", r.from.as_str().into()), ("to", r.to.as_str().into())]));
+    each.map(Value::from).collect::<Vec<_>>().into()
+}
+
 fn kafka(raw: &file::Kafka, cluster: &Cluster, secrets: Secrets) -> Table {
     let mut out = table([
         ("bootstrap_servers", cluster.bootstrap_servers.as_str().into()),
@@ -81,6 +86,8 @@ fn kafka(raw: &file::Kafka, cluster: &Cluster, secrets: Secrets) -> Table {
         let tap = table([
             ("stage", tap.stage.as_str().into()),
             ("topics", texts(&raw.topics)),
+            ("exclude", texts(&raw.exclude)),
+            ("rename", renames(&raw.rename)),
             ("start", start.into()),
             ("group", tap.group.as_str().into()),
             ("audit", tap.audit.as_str().into()),
@@ -179,6 +186,8 @@ bootstrap_servers = "h:1"
 [kafka.k.tap]
 topics = ["^a.*", "b"]
 start = "end"
+exclude = ["^a-test.*"]
+rename = [{ from = '^regional\\.(.*)$', to = "$1" }, { from = "b", to = "c" }]
 [pipeline.z]
 topics = ["b", "c"]
 stages = ["producer", "kafka:k"]

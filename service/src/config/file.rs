@@ -71,6 +71,17 @@ pub struct Tap {
     /// Topics to count: names, or regular expressions that begin with `^` and match the whole name. Required. New
     /// topics that match are picked up while running; internal topics and our audit topics never are.
     pub topics: Vec<String>,
+    /// Topics that are not counted although `topics` match them: names, or regular expressions that begin with `^`, of
+    /// Kafka's names. Default: none.
+    #[serde(default)]
+    pub exclude: Vec<String>,
+    /// What the pipelines call a topic that has another name on this cluster: `from` is its name here, or a regular
+    /// expression that begins with `^` and matches the whole name, and `to` its name everywhere else, with `$1` for what a
+    /// group matched. The first that matches decides; others keep their names. For `MirrorMaker` 2 with source alias
+    /// `regional`: `[{ from = '^regional\.(.*)$', to = "$1" }]`. Two topics that come to the same name are both not counted,
+    /// and `/readyz` says so. Default: none.
+    #[serde(default)]
+    pub rename: Vec<Rename>,
     /// Where a partition that was never counted begins: `"end"` (what is there already is not audited) or
     /// `"earliest"` (all of it is read). Required. Later starts go on where the store stands.
     pub start: Start,
@@ -81,6 +92,16 @@ pub struct Tap {
     /// `"read_committed"` (default: messages of aborted transactions do not count) or `"read_uncommitted"`.
     #[serde(default)]
     pub isolation: Isolation,
+}
+
+/// One of `rename`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rename {
+    /// The topic's name on this cluster, or a regular expression that begins with `^` and matches the whole name.
+    pub from: String,
+    /// Its name in the pipelines; `$1`, `${1}` and `${name}` are what a group of `from` matched.
+    pub to: String,
 }
 
 /// Where a partition that was never counted begins.

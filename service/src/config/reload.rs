@@ -37,6 +37,8 @@ pub const EFFECTS: &[(&str, Effect)] = &[
     ("kafka.NAME.properties", Effect::Restart(CONNECTIONS)),
     ("kafka.NAME.tap", Effect::Reload),
     ("kafka.NAME.tap.topics", Effect::Reload),
+    ("kafka.NAME.tap.exclude", Effect::Reload),
+    ("kafka.NAME.tap.rename", Effect::Reload),
     ("kafka.NAME.tap.start", Effect::Reload),
     ("kafka.NAME.tap.stage", Effect::Reload),
     ("kafka.NAME.tap.group", Effect::Reload),

@@ -198,6 +198,40 @@ fn every_kind_of_mistake_names_its_key() {
         ("[pipeline.all]", "[pipelin.all]", &["unknown key pipelin", "did you mean pipeline?"]),
         ("[web]", "[web", &["line 4"]),
     ];
+    each_is_said(table);
+}
+
+#[test]
+fn every_mistake_about_names_names_its_key() {
+    each_is_said(&[
+        (
+            "start = \"end\"",
+            "start = \"end\"\nexclude = [\"a\", \"^b(\"]",
+            &["kafka.regional.tap.exclude[1]", "regular"],
+        ),
+        (
+            "start = \"end\"",
+            "start = \"end\"\nrename = [{ from = '^a(', to = 'b' }, { from = 'a', to = '$1' }, { frm = 'a' }]",
+            &["unknown key kafka.regional.tap.rename[2].frm", "did you mean from?"],
+        ),
+        (
+            "start = \"end\"",
+            "start = \"end\"\nrename = [{ from = '^a(', to = 'b' }, { from = 'a', to = '$1' }, { from = 'c', to = '' }]",
+            &[
+                "kafka.regional.tap.rename[0].from: cannot read the regular expression",
+                "kafka.regional.tap.rename[1].to: '$1' 'from' has no group 1",
+                "kafka.regional.tap.rename[2].to: '' gives no topic name",
+            ],
+        ),
+        (
+            "topics = [\"orders\", \"^pay-.*\"]",
+            "topics = [\"orders\", \"eu.orders\"]\nrename = [{ from = '^eu\\.(.*)', to = '$1' }]",
+            &["kafka.regional.tap.rename: topics 'eu.orders', 'orders' are all called 'orders'"],
+        ),
+    ]);
+}
+
+fn each_is_said(table: &[(&str, &str, &[&str])]) {
     for (what, with, expected) in table {
         assert!(FULL.contains(what), "{what} is not in the file");
         let said = mistakes(&FULL.replacen(what, with, 1));

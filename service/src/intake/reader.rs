@@ -4,7 +4,7 @@
 //! pauses, and begins again from where the store stands: one way back for a full disk, a locked database and another
 //! collector at work.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -70,7 +70,7 @@ impl Reader {
     pub fn new(settings: &Settings, shared: &Shared) -> Result<Self, Failure> {
         let (cluster, topic) = (&settings.cluster, &settings.audit.topic);
         let plain = Plain::new(&cluster.name, "intake", &shared.problems);
-        let wanted = Wanted { topics: vec![TopicPattern::Name(topic.clone())], excluded: BTreeSet::new() };
+        let wanted = Wanted { topics: vec![TopicPattern::Name(topic.clone())], ..Wanted::default() };
         let reader = Self {
             consumer: create(cluster, &assigned_consumer(cluster, "intake"), plain)?,
             asker: Asker::start(cluster, wanted, Arc::clone(&shared.clock), &shared.problems, ASK_EVERY)?,

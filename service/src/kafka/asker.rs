@@ -12,7 +12,6 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use chaperone_audit::Clock;
-use chaperone_collector::TopicPattern;
 use parking_lot::Mutex;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
@@ -21,6 +20,8 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::context::{Plain, reach_key};
 use super::refusal::{self, Need};
+use super::wanted::BY_NAME_MAX;
+pub use super::wanted::Wanted;
 use super::{ASK_TIMEOUT, asking, create, lone_consumer};
 use crate::config::{Cluster, Isolation};
 use crate::exit::{Code, Failure};
@@ -29,42 +30,8 @@ use crate::problems::Problems;
 
 /// A partition.
 pub type Tp = (String, i32);
-/// Most topics that are asked for by name; beyond it the whole cluster's metadata is one question.
-const BY_NAME_MAX: usize = 32;
 /// How often topics that refused us are tried again.
 const PROBE_EVERY: Duration = Duration::from_secs(15);
-
-/// Which topics are asked for.
-#[derive(Debug, Clone)]
-pub struct Wanted {
-    /// Names and patterns.
-    pub topics: Vec<TopicPattern>,
-    /// Never these.
-    pub excluded: BTreeSet<String>,
-}
-
-impl Wanted {
-    /// Whether `topic` is meant. Internal topics never are.
-    pub fn has(&self, topic: &str) -> bool {
-        let internal = topic.starts_with("__")
-            || topic.starts_with("_confluent")
-            || (topic.starts_with("mm2") && topic.ends_with("internal"));
-        !internal && !self.excluded.contains(topic) && self.topics.iter().any(|t| t.matches(topic))
-    }
-
-    /// Names to ask for one by one, if they are few.
-    fn names(&self) -> Option<Vec<&str>> {
-        let names: Option<Vec<&str>> = self
-            .topics
-            .iter()
-            .map(|t| match t {
-                TopicPattern::Name(name) => Some(name.as_str()),
-                TopicPattern::Regex(_) => None,
-            })
-            .collect();
-        names.filter(|n| n.len() <= BY_NAME_MAX)
-    }
-}
 
 /// What a cluster has of the topics that are wanted.
 #[derive(Debug, Clone, Default)]
@@ -86,6 +53,8 @@ pub struct Answer {
     pub absent: Vec<String>,
     /// Wanted topics that gave an error instead of an answer.
     pub unsure: Vec<String>,
+    /// Wanted topics whose name in the pipelines is not certain, and why; they are not in `topics`.
+    pub unclear: BTreeMap<String, String>,
     /// Partitions without a leader: nobody can be asked about them.
     pub leaderless: BTreeSet<Tp>,
     /// High watermarks of the watched partitions.
@@ -179,8 +148,26 @@ impl Client {
         offsets(&self.committed, partitions, Offset::End)
     }
 
-    /// Wanted topics with their partition counts. Those that refuse us are noted among the problems.
+    /// Wanted topics with their partition counts. Those that refuse us, or whose names are not certain, are noted among
+    /// the problems.
     fn topics(&self, wanted: &Wanted, answer: &mut Answer) -> KafkaResult<()> {
+        self.see_topics(wanted, answer)?;
+        // Nothing is renamed: and whoever asks for other topics of this cluster must not say that all names are clear.
+        if wanted.names.0.is_empty() {
+            return Ok(());
+        }
+        // A topic that does not answer may be there all the same, and have the same name.
+        let seen = answer.topics.keys().chain(&answer.unsure).map(String::as_str);
+        answer.unclear = wanted.names.unclear(seen);
+        answer.topics.retain(|topic, _| !answer.unclear.contains_key(topic));
+        let words: BTreeSet<&str> = answer.unclear.values().map(String::as_str).collect();
+        let words: Vec<&str> = words.into_iter().collect();
+        let sentence = (!words.is_empty()).then(|| format!("kafka.{}: {}", self.cluster.name, words.join("; ")));
+        self.problems.note(&format!("kafka.{} names", self.cluster.name), sentence);
+        Ok(())
+    }
+
+    fn see_topics(&self, wanted: &Wanted, answer: &mut Answer) -> KafkaResult<()> {
         let Some(names) = wanted.names() else {
             let all = self.uncommitted.fetch_metadata(None, ASK_TIMEOUT)?;
             for topic in all.topics().iter().filter(|t| wanted.has(t.name())) {

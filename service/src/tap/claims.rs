@@ -14,6 +14,7 @@ use super::partition::Partition;
 use super::{Settings, Shared};
 use crate::config::Start;
 use crate::kafka::asker::{Answer, Client, Tp};
+use crate::kafka::names::Names;
 use crate::kafka::refusal::{self, Need};
 
 /// Pause before a claim is tried again.
@@ -87,7 +88,7 @@ impl Claims {
     pub fn look(&mut self, answer: &Answer) {
         self.leaderless.clone_from(&answer.leaderless);
         self.baseline.get_or_insert_with(|| {
-            let unsure = answer.unsure.iter().map(|topic| (topic.clone(), i32::MAX));
+            let unsure = answer.unsure.iter().chain(answer.unclear.keys()).map(|topic| (topic.clone(), i32::MAX));
             answer.topics.clone().into_iter().chain(unsure).collect()
         });
     }
@@ -108,9 +109,10 @@ impl Claims {
         self.waiting.clear();
     }
     /// See [`Candidate::heartbeat`].
-    pub fn heartbeat(&mut self, states: &BTreeMap<(&str, i32), &PartitionState>) {
+    pub fn heartbeat(&mut self, names: &Names, states: &BTreeMap<(&str, i32), &PartitionState>) {
         for ((topic, partition), candidate) in &mut self.waiting {
-            candidate.heartbeat(states.get(&(topic.as_str(), *partition)).copied());
+            let audited = names.audited(topic).ok();
+            candidate.heartbeat(audited.and_then(|name| states.get(&(&*name, *partition)).copied()));
         }
     }
 
@@ -165,12 +167,21 @@ impl Claims {
         shared: &Shared,
     ) -> Option<(Tp, Partition)> {
         let candidate = self.waiting.get_mut(&tp)?;
+        // Topics without a certain name are not subscribed to.
+        let name = settings.tap.names.audited(&tp.0).ok()?;
         let claim = match candidate.doubted.take() {
             Some(claim) if end >= claim.next => claim,
             doubted => {
                 candidate.new_log |= doubted.is_some();
-                let request =
-                    request(self.tap, &tp, (start, end), candidate.new_log, self.baseline.as_ref(), settings, shared);
+                let request = request(
+                    self.tap,
+                    (&tp, &name),
+                    (start, end),
+                    candidate.new_log,
+                    self.baseline.as_ref(),
+                    settings,
+                    shared,
+                );
                 match shared.runtime.block_on(shared.store.claim(request)) {
                     Ok(claim) => {
                         shared.problems.clear(STORE_KEY);
@@ -192,9 +203,17 @@ impl Claims {
         }
         self.waiting.remove(&tp);
         let (topic, number) = (tp.0.as_str(), tp.1);
-        tracing::info!(topic, partition = number, epoch = claim.epoch, log = claim.log, next = claim.next, "claimed");
-        let partition = Partition::new(topic, number, claim, start, settings.rule, settings.widths.of(topic));
-        Some((tp, partition))
+        tracing::info!(
+            topic,
+            name = &*name,
+            partition = number,
+            epoch = claim.epoch,
+            log = claim.log,
+            next = claim.next,
+            "claimed"
+        );
+        let partition = Partition::new(&name, number, claim, start, settings.rule, settings.widths.of(&name));
+        Some((tp.clone(), partition))
     }
 }
 
@@ -208,7 +227,7 @@ fn ask_key(settings: &Settings) -> String {
 /// Where a partition begins that was never counted, and since when it counts as audited.
 fn request(
     tap: Uuid,
-    (topic, partition): &Tp,
+    ((topic, partition), name): (&Tp, &str),
     (start, end): (i64, i64),
     new_log: bool,
     baseline: Option<&BTreeMap<String, i32>>,
@@ -225,7 +244,7 @@ fn request(
     let first_since_ms = if whole && start == 0 { i64::MIN } else { now_ms };
     ClaimRequest {
         stage: settings.tap.stage.clone(),
-        topic: topic.clone(),
+        topic: name.to_owned(),
         partition: *partition,
         tap,
         now_ms,

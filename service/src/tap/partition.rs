@@ -62,7 +62,7 @@ pub struct Partition {
 }
 
 impl Partition {
-    /// A granted claim; reads begin at [`start`](Self::start).
+    /// A granted claim on a partition of `topic`, the audited name; reads begin at [`start`](Self::start).
     pub fn new(topic: &str, number: i32, claim: Claim, log_start: i64, rule: Rule, width: Width) -> Self {
         let readable = claim.anchor.clone().filter(|a| a.offset >= log_start && a.offset < claim.next);
         let mut partition = Self {
@@ -88,6 +88,10 @@ impl Partition {
     /// Where the consumer reads from: the message to recognise the log by, else the next that counts.
     pub fn start(&self) -> i64 {
         self.verify.as_ref().map_or(self.count.next(), |(anchor, _)| anchor.offset)
+    }
+    /// The topic's audited name.
+    pub fn topic(&self) -> &str {
+        &self.topic
     }
     /// The claim's number.
     pub fn epoch(&self) -> u64 {

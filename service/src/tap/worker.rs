@@ -6,7 +6,7 @@
 mod ownership;
 mod reports;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -57,12 +57,15 @@ pub struct Worker {
     outlet: Outlet,
     reporting: Reporting,
     claims: Claims,
+    /// By Kafka's names, as everything here that Kafka is asked or told; a [`Partition`] knows its audited one.
     owned: HashMap<String, BTreeMap<i32, Partition>>,
     /// Topics of the last answer.
     topics: BTreeMap<String, i32>,
     topics_asked_ms: i64,
     /// Wanted topics that do not exist.
     absent: Vec<String>,
+    /// Wanted topics whose name in the pipelines is not certain.
+    unclear: BTreeSet<String>,
     /// Topics that we are subscribed to, and when each was last seen.
     subscribed: BTreeMap<String, Instant>,
     /// Reports under way: which partition's interval each is; heartbeats are not kept.
@@ -79,7 +82,7 @@ impl Worker {
     /// When librdkafka refuses a property.
     pub fn new(settings: &Settings, shared: &Shared) -> Result<Self, Failure> {
         let cluster = &settings.cluster;
-        let wanted = Wanted { topics: settings.tap.topics.clone(), excluded: settings.excluded.clone() };
+        let wanted = Wanted::of_tap(&settings.tap, settings.excluded.clone());
         let period = settings.heartbeat / 2;
         let reporting = Reporting::new(&settings.tap.stage, &cluster.name, &cluster.datacenter);
         Ok(Self {
@@ -94,6 +97,7 @@ impl Worker {
             topics: BTreeMap::new(),
             topics_asked_ms: 0,
             absent: Vec::new(),
+            unclear: BTreeSet::new(),
             subscribed: BTreeMap::new(),
             sent: HashMap::new(),
             next_id: 0,

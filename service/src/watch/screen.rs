@@ -105,17 +105,19 @@ impl<W: Write> Screen<W> {
     ///
     /// # Errors
     /// Nobody reads any more.
-    pub fn ready(&mut self, surveys: &[Survey; 2]) -> io::Result<()> {
+    pub fn ready(&mut self, surveys: &[Survey; 2], hint: Option<&str>) -> io::Result<()> {
         let [from, to] = surveys;
         if self.voice == Voice::Json {
             let (url, names) = (self.url.clone(), self.names.clone());
             let event = Event::Ready { url: &url, from: side(&names[0], from), to: side(&names[1], to) };
-            return self.json(&event);
+            self.json(&event)?;
+            return hint.map_or(Ok(()), |text| self.json(&Event::Problem { text }));
         }
         let mut lines = vec![format!("Dashboard: {}", self.url)];
         lines.extend(self.names.iter().zip(surveys).map(|(name, survey)| described(name, survey)));
         let only = from.topics.keys().filter(|topic| !to.topics.contains_key(*topic)).take(FINDINGS);
         lines.extend(only.map(|topic| format!("{topic}: not on {} yet", self.names[1])));
+        lines.extend(hint.map(str::to_owned));
         self.head = lines.join("\n");
         let head = self.head.clone();
         self.line(&format!("{head}\nFirst verdicts in about half a minute. Ctrl-C ends it."))
@@ -281,7 +283,8 @@ mod tests {
             topics: names.iter().map(|n| ((*n).to_owned(), 4)).collect::<BTreeMap<_, _>>(),
             refused: Vec::new(),
         };
-        screen.ready(&[topics(&["orders", "pay"]), topics(&["orders"])]).expect("writes");
+        let hint = Some("did you mean so?");
+        screen.ready(&[topics(&["orders", "pay"]), topics(&["orders"])], hint).expect("writes");
         let mut ledger = Ledger::default();
         for (i, rows) in rounds.iter().enumerate() {
             let news = ledger.look(rows.clone(), 0);
@@ -298,7 +301,7 @@ mod tests {
             said(Voice::Plain, &[vec![row(Verdict::Ok, 0)], vec![row(Verdict::Missing, 7)], vec![row(Verdict::Ok, 0)]]);
         for (words, times) in [
             ("Dashboard: http://h:1\n", 1),
-            ("a: topics: 2, partitions: 8\nb: topics: 1, partitions: 4\npay: not on b yet\n", 1),
+            ("a: topics: 2, partitions: 8\nb: topics: 1, partitions: 4\npay: not on b yet\ndid you mean so?\n", 1),
             ("problem: it is late\n", 1),
             ("orders: ok; because  http://h:1/t/a/orders?from=1789999880000&to=1790000130000&w=1790000000000\n", 1),
             ("orders: missing; because", 1),
@@ -320,10 +323,10 @@ mod tests {
             .map(|l| serde_json::from_str(l).expect("JSON"))
             .collect();
         let events: Vec<&str> = lines.iter().filter_map(|l| l["event"].as_str()).collect();
-        assert_eq!(events, ["ready", "problem", "verdict", "end"]);
+        assert_eq!(events, ["ready", "problem", "problem", "verdict", "end"]);
         assert_eq!(lines[0]["from"], serde_json::json!({"name": "a", "topics": 2, "partitions": 8}));
-        assert_eq!((&lines[2]["missing_min"], &lines[2]["after_s"]), (&7.into(), &30.0.into()));
-        assert_eq!((&lines[3]["windows"], &lines[3]["missing"]), (&1.into(), &7.into()));
+        assert_eq!((&lines[3]["missing_min"], &lines[3]["after_s"]), (&7.into(), &30.0.into()));
+        assert_eq!((&lines[4]["windows"], &lines[4]["missing"]), (&1.into(), &7.into()));
     }
 
     #[test]

@@ -2,10 +2,14 @@
 
 use std::path::Path;
 
+use chaperone_collector::TopicPattern;
+
 use crate::config::check::{bootstrap_servers, owned};
 use crate::config::references::{self, Lookup};
 use crate::config::{Cluster, Properties};
 use crate::exit::{Code, Failure};
+use crate::kafka::names::{Names, Rename, Wrong};
+use crate::kafka::wanted::{Called, Wanted};
 
 /// See the module's head.
 #[derive(Debug, Clone)]
@@ -15,6 +19,8 @@ pub struct Side {
     /// Brokers to ask first.
     pub servers: String,
     properties: Properties,
+    /// What its topics are called on the other side.
+    pub names: Names,
 }
 
 impl Side {
@@ -30,7 +36,7 @@ impl Side {
             return Err(wrong("a cluster's name has 1 to 64 characters of A-Z a-z 0-9 . _ -".to_owned()));
         }
         let servers = bootstrap_servers(servers).map_err(wrong)?;
-        Ok(Self { name: name.to_owned(), servers, properties: Properties::default() })
+        Ok(Self { name: name.to_owned(), servers, properties: Properties::default(), names: Names::default() })
     }
 
     /// Adds the librdkafka properties of a file, `key=value` a line, `#` for remarks; values may be `@file:/path` and
@@ -61,6 +67,27 @@ impl Side {
         let wrong = |why: String| Failure::new(Code::Usage, format!("{flag}: {why}"));
         let (key, value) = text.split_once('=').ok_or_else(|| wrong("is not KEY=VALUE".to_owned()))?;
         self.property(key.trim(), value, lookup).map_err(wrong)
+    }
+
+    /// Adds a rename, `REGEX=REPLACEMENT`, the value of `flag`.
+    ///
+    /// # Errors
+    /// [`Code::Usage`] with what is wrong.
+    pub fn rename(&mut self, flag: &str, text: &str) -> Result<(), Failure> {
+        let wrong = |why: String| Failure::new(Code::Usage, format!("{flag} '{text}': {why}"));
+        // No topic's name has a '=' in it.
+        let (from, to) = text.rsplit_once('=').ok_or_else(|| wrong("is not REGEX=REPLACEMENT".to_owned()))?;
+        let rule = Rename::parse(&format!("^{}", from.trim_start_matches('^')), to);
+        self.names.0.push(rule.map_err(|e| match e {
+            Wrong::From(why) => wrong(why),
+            Wrong::To(why) => wrong(format!("'{to}' {why}")),
+        })?);
+        Ok(())
+    }
+
+    /// Which of its topics are meant by `topics`, the names on the other side.
+    pub fn wanted(&self, topics: &[TopicPattern]) -> Wanted {
+        Wanted { topics: topics.to_vec(), called: Called::ByPipelines, names: self.names.clone(), ..Wanted::default() }
     }
 
     fn property(&mut self, key: &str, value: &str, lookup: &dyn Lookup) -> Result<(), String> {
@@ -121,6 +148,22 @@ mod tests {
         {
             let failure = Side::parse("--to", "to", text).expect_err(text);
             assert!(failure.code == Code::Usage && failure.message.contains(why), "{failure}");
+        }
+    }
+
+    #[test]
+    fn a_rename_speaks_of_whole_names_and_mistakes_are_told() {
+        let mut side = Side::parse("--to", "to", "a:1").expect("good");
+        side.rename("--to-rename", r"regional\.(.*)=$1").expect("good");
+        assert_eq!(side.names.audited("regional.orders").as_deref(), Ok("orders"));
+        assert_eq!(side.names.audited("my-regional.orders").as_deref(), Ok("my-regional.orders"));
+        let wanted = side.wanted(&[TopicPattern::parse("^orders.*").expect("good")]);
+        assert!(wanted.has("regional.orders-eu") && wanted.has("orders") && !wanted.has("regional.pay"));
+        for (text, words) in
+            [("regional", "is not REGEX=REPLACEMENT"), ("r(=x", "regular expression"), ("r.*=$1", "no group 1")]
+        {
+            let failure = side.rename("--to-rename", text).expect_err(text);
+            assert!(failure.code == Code::Usage && failure.message.contains(words), "{failure}");
         }
     }
 

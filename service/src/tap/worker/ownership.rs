@@ -103,6 +103,7 @@ impl Worker {
         }
         self.topics_asked_ms = answer.asked_ms;
         self.topics = answer.topics;
+        self.unclear = answer.unclear.into_keys().collect();
         self.subscribe()?;
         let mut lost = Vec::new();
         let mut moved = false;
@@ -132,11 +133,13 @@ impl Worker {
     }
 
     /// Follows the topics that there are. One that is missing from an answer is kept for a while: every change of the
-    /// subscription is a rebalance for all taps of the group.
+    /// subscription is a rebalance for all taps of the group. One whose name is no longer certain is dropped at once.
     pub(super) fn subscribe(&mut self) -> Result<(), String> {
         let now = Instant::now();
         let before = self.subscribed.len();
-        self.subscribed.retain(|_, seen| now.saturating_duration_since(*seen) < FORGET_AFTER);
+        let unclear = &self.unclear;
+        self.subscribed
+            .retain(|topic, seen| now.saturating_duration_since(*seen) < FORGET_AFTER && !unclear.contains(topic));
         let mut changed = self.subscribed.len() != before;
         for topic in self.topics.keys() {
             changed |= self.subscribed.insert(topic.clone(), now).is_none();
@@ -179,11 +182,11 @@ impl Worker {
         let Some((passed, states)) = self.ask_store() else { return Ok(()) };
         let states: BTreeMap<(&str, i32), &PartitionState> =
             states.iter().map(|s| ((s.topic.as_str(), s.partition), s)).collect();
-        self.claims.heartbeat(&states);
+        self.claims.heartbeat(&self.settings.tap.names, &states);
         let mut dropped = Vec::new();
         for (topic, partitions) in &self.owned {
             for (number, partition) in partitions {
-                let Some(state) = states.get(&(topic.as_str(), *number)) else { continue };
+                let Some(state) = states.get(&(partition.topic(), *number)) else { continue };
                 let lost = partition.acked().is_some_and(|a| {
                     a.to > state.next && passed.get(&a.audit_partition).is_some_and(|next| *next > a.audit_offset)
                 });

@@ -58,7 +58,7 @@ impl Worker {
                 let mark = if last { partition.mark(now) } else { None };
                 let message = self.reporting.interval(sent_ms, interval, mark);
                 // The data partition is the key: its intervals stay in order on one audit partition.
-                if self.outlet.send(id, &format!("{topic}/{number}"), message) {
+                if self.outlet.send(id, &format!("{}/{number}", partition.topic()), message) {
                     self.sent.insert(id, (topic.clone(), *number));
                 } else {
                     partition.returned(id, now);
@@ -74,8 +74,12 @@ impl Worker {
 
     pub(super) fn send_heartbeat(&mut self, marks: &[PartitionMark], end: Option<End>) {
         let asked_ms = self.topics_asked_ms;
-        let topic_mark = |(topic, n): (&String, &i32)| TopicMark { topic: topic.clone(), partitions: *n, asked_ms };
-        let topics: Vec<TopicMark> = self.topics.iter().map(topic_mark).collect();
+        let names = &self.settings.tap.names;
+        let topic_mark = |(kafka, n): (&String, &i32)| {
+            let topic = names.audited(kafka).ok()?.into_owned();
+            Some(TopicMark { topic, partitions: *n, asked_ms })
+        };
+        let topics: Vec<TopicMark> = self.topics.iter().filter_map(topic_mark).collect();
         let key = self.reporting.incarnation().to_string();
         for message in self.reporting.heartbeat(self.shared.clock.now_ms(), marks, &topics, end) {
             // A heartbeat that does not leave is followed by the next.

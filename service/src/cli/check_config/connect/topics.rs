@@ -7,7 +7,7 @@ use chaperone_collector::TopicPattern;
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::metadata::Metadata;
+use rdkafka::metadata::{Metadata, MetadataTopic};
 use rdkafka::{Message, Offset, Timestamp, TopicPartitionList};
 
 use super::{Report, TOPICS_MAX};
@@ -39,13 +39,19 @@ impl<'a> Topics<'a> {
         report: &mut Report<'_>,
     ) -> Self {
         let path = format!("kafka.{}.tap.topics", cluster.name);
-        let wanted = Wanted { topics: tap.topics.clone(), excluded: own };
+        let wanted = Wanted::of_tap(tap, own);
         let listed = metadata.topics().iter().filter(|t| wanted.has(t.name()) && t.error().is_none());
         let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
-        let found: Vec<_> = listed.map(|t| (t.name().to_owned(), count(t.partitions().len()))).collect();
+        let mut found: Vec<_> = listed.map(|t| (t.name().to_owned(), count(t.partitions().len()))).collect();
         if !found.is_empty() {
             report.ok(format!("{path}: {} topics match", found.len()));
         }
+        tell_names(cluster, tap, &found, metadata, report);
+        let unclear = tap.names.unclear(found.iter().map(|(topic, _)| topic.as_str()));
+        for why in unclear.values().collect::<BTreeSet<_>>() {
+            report.fail(Code::Configuration, format!("kafka.{}.tap.rename: {why}", cluster.name));
+        }
+        found.retain(|(topic, _)| !unclear.contains_key(topic));
         for pattern in &tap.topics {
             let TopicPattern::Name(name) = pattern else { continue };
             if found.iter().any(|(topic, _)| topic == name) {
@@ -58,7 +64,9 @@ impl<'a> Topics<'a> {
                 }
                 Existence::Untold(code) => report.unknown(format!("{path}: '{name}': {code}")),
                 Existence::There(_) => {
-                    report.warning(format!("{path}: '{name}' is a topic that is never counted: Kafka's or our own"));
+                    report.warning(format!(
+                        "{path}: '{name}' is a topic that is never counted: Kafka's, our own or excluded"
+                    ));
                 }
                 Existence::Absent => {
                     report.warning(format!("{path}: '{name}' does not exist; it is counted once it does"));
@@ -97,6 +105,34 @@ impl<'a> Topics<'a> {
             report.warning(format!("{path}: '{topic}' has message.timestamp.type=LogAppendTime: {need}"));
         }
     }
+}
+
+/// What is counted under another name, and what is not counted although it matches.
+fn tell_names(cluster: &Cluster, tap: &Tap, found: &[(String, i32)], metadata: &Metadata, report: &mut Report<'_>) {
+    let path = format!("kafka.{}.tap", cluster.name);
+    let renamed = found.iter().filter_map(|(topic, _)| Some((topic, tap.names.audited(topic).ok()?)));
+    let renamed =
+        renamed.filter(|(topic, name)| **topic != **name).map(|(topic, name)| format!("'{topic}' → '{name}'"));
+    let renamed: Vec<String> = renamed.collect();
+    if !renamed.is_empty() {
+        report.ok(format!("{path}.rename: {}", some(&renamed)));
+    }
+    let matched = metadata.topics().iter().map(MetadataTopic::name);
+    let matched = matched.filter(|name| tap.topics.iter().any(|t| t.matches(name)));
+    let left_out: Vec<String> = matched
+        .filter(|name| !found.iter().any(|(topic, _)| topic == name) && !name.starts_with("__"))
+        .map(|name| format!("'{name}'"))
+        .collect();
+    if !left_out.is_empty() {
+        report.ok(format!("{path}.topics: match and are not counted: {}", some(&left_out)));
+    }
+}
+
+/// The first few of a list.
+fn some(list: &[String]) -> String {
+    let shown = list.get(..TOPICS_MAX).unwrap_or(list);
+    let more = list.len() - shown.len();
+    if more == 0 { shown.join(", ") } else { format!("{} and {more} more", shown.join(", ")) }
 }
 
 /// Reads the newest message of each topic. Returns those that may be read, each with whether its timestamps are the
