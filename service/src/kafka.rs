@@ -6,6 +6,7 @@
 
 pub mod asked;
 pub mod asker;
+pub mod client;
 pub mod context;
 pub mod ear;
 pub mod message;

@@ -18,10 +18,12 @@ use rdkafka::{Message, Offset, TopicPartitionList};
 use super::estimate::{Sample, Seen, real};
 use crate::config::{Cluster, Isolation};
 use crate::exit::{Code, Failure};
-use crate::kafka::asker::{Tp, Wanted, offsets};
+use crate::kafka::asker::Tp;
+use crate::kafka::client::offsets;
 use crate::kafka::ear::{Ear, Existence, existence, may_not_read, reach};
 use crate::kafka::message::look;
 use crate::kafka::refusal::{self, Need};
+use crate::kafka::wanted::Wanted;
 use crate::kafka::{asking, assigned_consumer, create};
 
 /// Messages read of one topic.
