@@ -11,6 +11,7 @@ mod tls;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -29,6 +30,11 @@ use node::{CONTROLLER_ID, Node, Ports, Role};
 
 /// The SCRAM users of every cluster; `admin` may do everything, the others what an ACL allows.
 pub const USERS: [&str; 8] = ["admin", "producer", "proxy", "replicator", "consumer", "chaperone", "watch", "nobody"];
+
+/// A program of Apache Kafka's own, in a JVM with a heap of at most `heap`. Give it to [`crate::process::spawn`].
+pub fn program(heap: &str, main: &str) -> anyhow::Result<Command> {
+    Ok(node::java(heap, &Jars::installed()?.class_path(), main))
+}
 
 /// A cold JVM on a busy machine of two cores.
 const START_DEADLINE: Duration = Duration::from_secs(90);

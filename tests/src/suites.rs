@@ -143,6 +143,14 @@ pub const SUITES: &[Suite] = &[
         command: &["test", "--profile", "ci", "--workspace", "--test", "watch", "--", "--nocapture"],
     },
     Suite {
+        name: "mm2",
+        mode: Mode::Ci,
+        minutes: 3,
+        needs: &[Need::Kafka, Need::Binaries],
+        figures: &["mm2"],
+        command: &["test", "--profile", "ci", "--workspace", "--test", "mm2", "--", "--nocapture"],
+    },
+    Suite {
         name: "demo",
         mode: Mode::Ci,
         minutes: 3,

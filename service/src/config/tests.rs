@@ -198,12 +198,12 @@ fn every_kind_of_mistake_names_its_key() {
         ("[pipeline.all]", "[pipelin.all]", &["unknown key pipelin", "did you mean pipeline?"]),
         ("[web]", "[web", &["line 4"]),
     ];
-    each_is_said(table);
+    each_is_named(table);
 }
 
 #[test]
-fn every_mistake_about_names_names_its_key() {
-    each_is_said(&[
+fn renames_and_exclusions_that_cannot_be_are_named() {
+    each_is_named(&[
         (
             "start = \"end\"",
             "start = \"end\"\nexclude = [\"a\", \"^b(\"]",
@@ -231,7 +231,7 @@ fn every_mistake_about_names_names_its_key() {
     ]);
 }
 
-fn each_is_said(table: &[(&str, &str, &[&str])]) {
+fn each_is_named(table: &[(&str, &str, &[&str])]) {
     for (what, with, expected) in table {
         assert!(FULL.contains(what), "{what} is not in the file");
         let said = mistakes(&FULL.replacen(what, with, 1));

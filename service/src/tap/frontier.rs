@@ -1,11 +1,15 @@
 //! How far a partition's event times have come: the running maximum of the 5th percentile of the last messages.
 //!
-//! One early or late message does not move it. Limit: the last [`KEPT`] messages.
+//! One early or late message does not move it, not even if it is the first that is seen. Limit: the last [`KEPT`]
+//! messages.
 
 use std::collections::VecDeque;
 
 /// Messages looked back upon.
 pub const KEPT: usize = 1_000;
+
+/// Before so many messages there is no frontier: what a single clock says may be wild, and the frontier never goes back.
+const FEWEST: usize = 2;
 
 /// See the module's head.
 #[derive(Debug, Clone, Default)]
@@ -25,12 +29,12 @@ impl Frontier {
         self.stale = true;
     }
 
-    /// The frontier; `None` before the first message with an event time.
+    /// The frontier; `None` before there are two messages with an event time.
     pub fn ms(&mut self) -> Option<i64> {
         if self.stale {
             let mut times: Vec<i64> = self.last.iter().copied().collect();
             let twentieth = times.len() / 20;
-            if twentieth < times.len() {
+            if times.len() >= FEWEST {
                 let (_, percentile, _) = times.select_nth_unstable(twentieth);
                 self.highest = self.highest.max(Some(*percentile));
             }
@@ -43,6 +47,19 @@ impl Frontier {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A partition's first message, or the first after a restart: were it believed, every window of the next ten minutes
+    /// would count as passed, and what a stopped replicator has not copied as lost.
+    #[test]
+    fn a_wild_clock_that_comes_first_does_not_push_it_either() {
+        let mut f = Frontier::default();
+        f.push(600_000);
+        assert_eq!(f.ms(), None);
+        f.push(1);
+        assert_eq!(f.ms(), Some(1));
+        f.push(2);
+        assert_eq!(f.ms(), Some(1));
+    }
 
     #[test]
     fn a_straggler_does_not_hold_it_and_a_wild_clock_does_not_push_it() {
