@@ -271,7 +271,7 @@ async fn look(
             Ok(said) => said,
             Err(e) => return Err(Failure::new(Code::Software, format!("the store in memory: {e}"))),
         };
-        let rates = Rates::of(&stages, [&options.from.stage(), &options.to.stage()], RATE_MS);
+        let rates = Rates::of(&stages, [&options.from.stage(), &options.to.stage()]);
         let news = ledger.look(rows, now_ms - HORIZON_MS);
         let wrong: Vec<String> = problems.borrow_and_update().iter().map(|p| options.in_our_words(&p.text)).collect();
         if screen.show(&news, &ledger, &rates, &wrong, began.elapsed()).is_err() {
