@@ -190,6 +190,9 @@ pub struct Anchor {
     pub hash: Fingerprint,
     /// Its timestamp, ms; -1 if none.
     pub time_ms: i64,
+    /// The rule whose seed the hash was made with: under another the hash says nothing. Absent in old records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<RuleId>,
 }
 
 /// One window of an interval.

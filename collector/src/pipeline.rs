@@ -56,6 +56,18 @@ pub enum TopicPattern {
     Regex(Regex),
 }
 
+/// Patterns are equal if they are written the same.
+impl PartialEq for TopicPattern {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Name(a), Self::Name(b)) => a == b,
+            (Self::Regex(a), Self::Regex(b)) => a.as_str() == b.as_str(),
+            _ => false,
+        }
+    }
+}
+impl Eq for TopicPattern {}
+
 impl TopicPattern {
     /// Reads a pattern: a leading `^` makes it a regular expression.
     ///

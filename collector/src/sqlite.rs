@@ -199,3 +199,7 @@ impl Store for SqliteStore {
 #[cfg(test)]
 #[path = "sqlite/faults_tests.rs"]
 mod faults_tests;
+
+#[cfg(test)]
+#[path = "sqlite/growth_tests.rs"]
+mod growth_tests;

@@ -8,12 +8,13 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chaperone_audit::Clock;
 use chaperone_collector::{Pipelines, SqliteStore, Store};
-use chaperone_web::{WebConfig, WebState};
+use chaperone_web::{Problem, WebConfig, WebState};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -22,12 +23,12 @@ use crate::config::Config;
 use crate::exit::{Code, Failure};
 use crate::intake::{self, Intake};
 use crate::problems::Problems;
-use crate::tap::{self, Shared, Tap};
+use crate::reload::{Reached, Reload};
+use crate::tap::{self, Shared};
+use crate::taps::{Taps, Which};
 
 /// How often windows are judged.
 const JUDGE_EVERY: Duration = Duration::from_millis(500);
-/// How long taps may take to send what they counted.
-const TAPS_DEADLINE: Duration = Duration::from_secs(12);
 /// How long intake may take to apply what it read.
 const INTAKE_DEADLINE: Duration = Duration::from_secs(8);
 /// How long open pages may take to be answered at the end.
@@ -57,12 +58,12 @@ pub struct Blueprint {
 /// A process that is ready to serve.
 pub struct App {
     shared: Shared,
-    problems: watch::Receiver<Vec<String>>,
+    problems: watch::Receiver<Vec<Problem>>,
     pipelines: watch::Sender<Arc<Pipelines>>,
     listener: TcpListener,
     address: SocketAddr,
     intakes: Vec<Intake>,
-    taps: Vec<Tap>,
+    taps: Taps,
 }
 
 impl App {
@@ -73,14 +74,15 @@ impl App {
     pub async fn build(config: Config, clock: Arc<dyn Clock>, parts: Parts) -> Result<Self, Failure> {
         let listener = listen(config.listen).await?;
         let store: Arc<dyn Store> = Arc::new(open_store(&config)?);
+        let which = if parts.taps { Which::All } else { Which::None };
         let blueprint = Blueprint {
             listen: config.listen,
             store,
             pipelines: Arc::clone(&config.pipelines),
             intakes: intake::Settings::of(&config),
-            taps: if parts.taps { tap::Settings::of(&config, None) } else { Vec::new() },
+            taps: which.settings(&config),
         };
-        Self::start(blueprint, listener, clock)
+        Self::start(blueprint, listener, clock, which)
     }
 
     /// The same from parts that are chosen one by one.
@@ -89,17 +91,22 @@ impl App {
     /// As [`build`](Self::build).
     pub async fn assemble(blueprint: Blueprint, clock: Arc<dyn Clock>) -> Result<Self, Failure> {
         let listener = listen(blueprint.listen).await?;
-        Self::start(blueprint, listener, clock)
+        Self::start(blueprint, listener, clock, Which::None)
     }
 
-    fn start(blueprint: Blueprint, listener: TcpListener, clock: Arc<dyn Clock>) -> Result<Self, Failure> {
+    fn start(
+        blueprint: Blueprint,
+        listener: TcpListener,
+        clock: Arc<dyn Clock>,
+        which: Which,
+    ) -> Result<Self, Failure> {
         let address = listener.local_addr().map_err(|e| cannot_listen(blueprint.listen, &e))?;
         let (problems_list, problems) = Problems::new();
         let store = blueprint.store;
         let shared = Shared { store, runtime: Handle::current(), clock, problems: problems_list };
         let intakes =
             blueprint.intakes.into_iter().map(|s| Intake::start(s, shared.clone())).collect::<Result<_, _>>()?;
-        let taps = blueprint.taps.into_iter().map(|s| Tap::start(s, shared.clone())).collect::<Result<_, _>>()?;
+        let taps = Taps::start(blueprint.taps, which, shared.clone())?;
         let (pipelines, _) = watch::channel(blueprint.pipelines);
         Ok(Self { shared, problems, pipelines, listener, address, intakes, taps })
     }
@@ -113,7 +120,7 @@ impl App {
         Arc::clone(&self.shared.store)
     }
     /// What is wrong now.
-    pub fn problems(&self) -> watch::Receiver<Vec<String>> {
+    pub fn problems(&self) -> watch::Receiver<Vec<Problem>> {
         self.problems.clone()
     }
 
@@ -122,6 +129,19 @@ impl App {
     /// # Errors
     /// When the listener fails.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), Failure> {
+        self.run_with(shutdown, None).await
+    }
+
+    /// Like [`run`](Self::run); reads the configuration again whenever `reload` is asked to. Only for what
+    /// [`build`](Self::build) made: a blueprint has no configuration.
+    ///
+    /// # Errors
+    /// When the listener fails.
+    pub async fn run_reloading(self, shutdown: impl Future<Output = ()>, reload: Reload) -> Result<(), Failure> {
+        self.run_with(shutdown, Some(reload)).await
+    }
+
+    async fn run_with(mut self, shutdown: impl Future<Output = ()>, mut reload: Option<Reload>) -> Result<(), Failure> {
         let judge = tokio::spawn(judge(self.shared.clone(), self.pipelines.subscribe()));
         let (stop_web, stopping) = watch::channel(false);
         let state = WebState {
@@ -134,9 +154,17 @@ impl App {
         let served = serve(self.listener, state, stopping);
         let mut web = tokio::spawn(served);
         crate::supervisor::ready();
-        let ended = tokio::select! {
-            () = shutdown => None,
-            early = &mut web => Some(early),
+        let mut shutdown = pin!(shutdown);
+        let ended = loop {
+            tokio::select! {
+                () = &mut shutdown => break None,
+                early = &mut web => break Some(early),
+                reload = asked(&mut reload) => {
+                    let problems = &self.shared.problems;
+                    let mut reached = Reached { taps: &mut self.taps, pipelines: Some(&self.pipelines), problems };
+                    tokio::task::block_in_place(|| reload.act(&mut reached));
+                }
+            }
         };
         crate::supervisor::stopping();
         tracing::info!("stopping");
@@ -159,6 +187,17 @@ impl App {
             Ok(Err(e)) => Err(Failure::new(Code::Unavailable, format!("the dashboard: {e}"))),
             Err(e) => Err(Failure::new(Code::Software, format!("the dashboard: {e}"))),
         }
+    }
+}
+
+/// Waits until a reload is asked for; for ever where there is nothing to reload.
+async fn asked(reload: &mut Option<Reload>) -> &mut Reload {
+    match reload {
+        Some(reload) => {
+            reload.asked().await;
+            reload
+        }
+        None => std::future::pending().await,
     }
 }
 
@@ -211,22 +250,10 @@ fn make_private(dir: &Path) -> Result<(), Failure> {
         .map_err(|e| Failure::new(Code::CannotWrite, format!("data_dir {}: cannot make it: {e}", dir.display())))
 }
 
-/// Starts the taps of a configuration, all or those of one cluster.
-///
-/// # Errors
-/// When librdkafka refuses a property.
-pub fn start_taps(config: &Config, only: Option<&str>, shared: &Shared) -> Result<Vec<Tap>, Failure> {
-    tap::Settings::of(config, only).into_iter().map(|s| Tap::start(s, shared.clone())).collect()
-}
-
 /// Stops taps, then intake, each with a deadline.
-pub async fn stop_parts(taps: Vec<Tap>, intakes: Vec<Intake>) {
+pub async fn stop_parts(taps: Taps, intakes: Vec<Intake>) {
     let stopped = tokio::task::spawn_blocking(move || {
-        taps.iter().for_each(Tap::stop);
-        let deadline = Instant::now() + TAPS_DEADLINE;
-        for tap in taps {
-            tap.join(deadline);
-        }
+        taps.stop();
         intakes.iter().for_each(Intake::stop);
         let deadline = Instant::now() + INTAKE_DEADLINE;
         for intake in intakes {

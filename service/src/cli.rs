@@ -4,6 +4,7 @@ pub mod check_config;
 pub mod demo;
 pub mod init;
 pub mod inspect;
+pub mod plan;
 pub mod print_config;
 pub mod run;
 pub mod schema;
@@ -14,11 +15,14 @@ pub mod watch;
 use std::future::Future;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use chaperone_audit::SystemClock;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::{Config, System};
 use crate::exit::{Code, Failure};
+use crate::reload::Reload;
 
 /// Exactly-once auditing of Kafka pipelines.
 #[derive(Debug, Parser)]
@@ -48,6 +52,8 @@ enum Verb {
     Run(run::Run),
     /// Runs only taps, on the store of a running `chaperone run --no-taps`.
     Tap(tap::Tap),
+    /// Estimates what auditing topics would cost, from a minute of their offsets and a sample; changes nothing.
+    Plan(plan::Plan),
     /// Compares the topics of two Kafka clusters, now: nothing to configure, nothing created, no group joined.
     Watch(watch::Watch),
     /// Runs everything on this machine without Kafka, with faults that are announced and then seen.
@@ -73,6 +79,10 @@ struct ConfigFile {
 }
 
 impl ConfigFile {
+    /// Reads it, and again at each SIGHUP; `accept` says what the verb cannot do without. Needs a runtime.
+    fn watched(&self, accept: impl Fn(&Config) -> Result<(), Failure> + Send + 'static) -> Result<Reload, Failure> {
+        Reload::new(&self.config, Arc::new(SystemClock), accept)
+    }
     fn load(&self) -> Result<Config, Failure> {
         Ok(Config::load(Path::new(&self.config), &System)?)
     }
@@ -122,6 +132,7 @@ impl Cli {
             Verb::Config(config) => config.run(),
             Verb::Run(run) => run.run(),
             Verb::Tap(tap) => tap.run(),
+            Verb::Plan(plan) => plan.run(),
             Verb::Watch(watch) => watch.run(),
             Verb::Demo(demo) => demo.run(),
             Verb::DemoStage(stage) => stage.run(),

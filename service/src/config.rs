@@ -10,6 +10,7 @@ mod effective;
 pub mod example;
 pub mod file;
 pub mod references;
+pub mod reload;
 pub mod schema;
 pub mod text;
 
@@ -48,7 +49,7 @@ pub struct Config {
 }
 
 /// A Kafka cluster.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cluster {
     /// Its name in the configuration.
     pub name: String,
@@ -65,7 +66,7 @@ pub struct Cluster {
 }
 
 /// What a tap counts, and where its counts go.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tap {
     /// Stage.
     pub stage: String,
@@ -88,7 +89,7 @@ pub struct Tap {
 }
 
 /// An audit topic.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Audit {
     /// Its name.
     pub topic: String,
@@ -105,7 +106,7 @@ pub struct Audit {
 }
 
 /// Stages by name.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StagePattern {
     /// All.
     Any,
@@ -137,7 +138,19 @@ impl fmt::Debug for Properties {
 #[derive(Debug, Clone, Default)]
 pub struct Widths(pub Vec<(TopicPattern, Width)>);
 
+/// Equal if they give every topic the same width as far as the patterns tell: what ends in the default says nothing.
+impl PartialEq for Widths {
+    fn eq(&self, other: &Self) -> bool {
+        self.telling() == other.telling()
+    }
+}
+impl Eq for Widths {}
+
 impl Widths {
+    fn telling(&self) -> &[(TopicPattern, Width)] {
+        let last = self.0.iter().rposition(|(_, width)| *width != Width::default());
+        self.0.get(..last.map_or(0, |at| at + 1)).unwrap_or_default()
+    }
     /// The width for `topic`; 10 s where no pipeline matches.
     pub fn of(&self, topic: &str) -> Width {
         self.0.iter().find(|(p, _)| p.matches(topic)).map_or(Width::default(), |(_, w)| *w)
@@ -179,13 +192,7 @@ impl Config {
     /// # Errors
     /// See [`ConfigError`]; the first line names the file.
     pub fn load(path: &Path, lookup: &dyn Lookup) -> Result<Self, ConfigError> {
-        let text = lookup
-            .file(path)
-            .map_err(|e| ConfigError::one(format!("cannot read the configuration {}: {e}", path.display())))?;
-        Self::parse(&text, lookup).map_err(|e| {
-            let mistakes = e.mistakes.into_iter().map(|m| format!("{}: {m}", path.display())).collect();
-            ConfigError { mistakes }
-        })
+        reload::Loaded::read(path, lookup).map(|loaded| loaded.config)
     }
 
     /// The database file.

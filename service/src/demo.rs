@@ -12,8 +12,10 @@
 //!
 //! Invariants: nothing is left behind, whatever the way to end it (but SIGKILL, which leaves the temporary directory):
 //! no file, no process, no shared memory. Limits: everything that is kept is bounded or for minutes only, so it may run
-//! for days; the mock keeps 5 MiB or 100,000 batches a partition and deletes silently ([`retention`] watches).
+//! for days at what it takes after four minutes; the mock keeps 5 MiB or 100,000 batches a partition, deletes silently
+//! ([`retention`] watches) and is the slower the more batches it keeps ([`batches`]).
 
+pub mod batches;
 pub mod child;
 pub mod crew;
 pub mod director;

@@ -6,7 +6,9 @@
 
 pub mod asked;
 pub mod asker;
+pub mod client;
 pub mod context;
+pub mod ear;
 pub mod message;
 pub mod names;
 pub mod position;

@@ -3,7 +3,7 @@
 //! Start: configuration → store → one [`intake`] per audit topic → one [`tap`] per tapped cluster → the judge → the
 //! dashboard. Stop: taps first (they send what they counted), then intake (it applies what it read), then judge and
 //! dashboard. Each part runs on its own until told to stop and waits by itself for whatever does not answer; what is
-//! wrong is said in one sentence ([`problems`]) in the log and by `/readyz`.
+//! wrong is said in one sentence ([`problems`]) in the log and by `/readyz`. SIGHUP: [`reload`].
 //!
 //! Invariants: nothing here decides a count twice (the store does, in one transaction); no offset is ever committed to
 //! Kafka; no payload or key leaves `kafka::message` (I9).
@@ -17,9 +17,12 @@ pub mod ffi;
 pub mod inspect;
 pub mod intake;
 pub mod kafka;
+pub mod plan;
 pub mod problems;
+pub mod reload;
 pub mod supervisor;
 pub mod tap;
+pub mod taps;
 pub mod telemetry;
 pub mod threads;
 pub mod watch;

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use chaperone_web::Problem;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -17,26 +18,34 @@ pub const SHOWN: usize = 20;
 pub struct Problems(Arc<Inner>);
 
 struct Inner {
-    open: Mutex<BTreeMap<String, String>>,
-    published: watch::Sender<Vec<String>>,
+    open: Mutex<BTreeMap<String, Problem>>,
+    published: watch::Sender<Vec<Problem>>,
 }
 
 impl Problems {
     /// An empty list, and where it can be read. Readers see the end when the last clone is dropped.
-    pub fn new() -> (Self, watch::Receiver<Vec<String>>) {
+    pub fn new() -> (Self, watch::Receiver<Vec<Problem>>) {
         let (published, reader) = watch::channel(Vec::new());
         (Self(Arc::new(Inner { open: Mutex::default(), published })), reader)
     }
 
     /// `key` has this problem now.
     pub fn set(&self, key: impl Into<String>, sentence: impl Into<String>) {
-        let (key, sentence) = (key.into(), sentence.into());
+        self.insert(key.into(), Problem { text: sentence.into(), notice: false });
+    }
+
+    /// `key` wants attention now; what is shown is right all the same.
+    pub fn notice(&self, key: impl Into<String>, sentence: impl Into<String>) {
+        self.insert(key.into(), Problem { text: sentence.into(), notice: true });
+    }
+
+    fn insert(&self, key: String, problem: Problem) {
         let mut open = self.0.open.lock();
-        if open.get(&key) == Some(&sentence) {
+        if open.get(&key) == Some(&problem) {
             return;
         }
-        tracing::warn!("{sentence}");
-        open.insert(key, sentence);
+        tracing::warn!("{}", problem.text);
+        open.insert(key, problem);
         self.publish(&open);
     }
 
@@ -50,10 +59,17 @@ impl Problems {
     /// `key` has no problem any more.
     pub fn clear(&self, key: &str) {
         let mut open = self.0.open.lock();
-        if let Some(sentence) = open.remove(key) {
-            tracing::info!("solved: {sentence}");
+        if let Some(problem) = open.remove(key) {
+            tracing::info!("solved: {}", problem.text);
             self.publish(&open);
         }
+    }
+
+    /// Whoever set problems under these keys is gone: whether they are solved, nobody knows.
+    pub fn forget(&self, whose: impl Fn(&str) -> bool) {
+        let mut open = self.0.open.lock();
+        open.retain(|key, _| !whose(key));
+        self.publish(&open);
     }
 
     /// Whether `key` has a problem.
@@ -63,7 +79,7 @@ impl Problems {
 
     /// The problem of `key`.
     pub fn get(&self, key: &str) -> Option<String> {
-        self.0.open.lock().get(key).cloned()
+        self.0.open.lock().get(key).map(|problem| problem.text.clone())
     }
 
     /// Sets or clears.
@@ -74,17 +90,17 @@ impl Problems {
         }
     }
 
-    fn publish(&self, open: &BTreeMap<String, String>) {
-        let mut list: Vec<String> = Vec::new();
-        for sentence in open.values() {
-            if !list.contains(sentence) {
-                list.push(sentence.clone());
+    fn publish(&self, open: &BTreeMap<String, Problem>) {
+        let mut list: Vec<Problem> = Vec::new();
+        for problem in open.values() {
+            if !list.contains(problem) {
+                list.push(problem.clone());
             }
         }
         if list.len() > SHOWN {
             let more = list.len() - SHOWN;
             list.truncate(SHOWN);
-            list.push(format!("and {more} more; see the log"));
+            list.push(Problem { text: format!("and {more} more; see the log"), notice: false });
         }
         self.0.published.send_replace(list);
     }
@@ -97,18 +113,24 @@ mod tests {
     #[test]
     fn a_problem_stays_until_its_key_is_cleared_and_the_list_is_bounded() {
         let (problems, reader) = Problems::new();
+        let texts = || reader.borrow().iter().map(|p| p.text.clone()).collect::<Vec<_>>();
         problems.set("a", "one");
         problems.set("a", "two");
         problems.set("b", "two");
-        assert_eq!(*reader.borrow(), ["two"]);
+        assert_eq!(texts(), ["two"]);
         problems.clear("a");
-        assert_eq!(*reader.borrow(), ["two"]);
+        assert_eq!(texts(), ["two"]);
         problems.note("b", None);
         assert!(reader.borrow().is_empty());
+        problems.set("tap a", "three");
+        problems.set("tap b", "four");
+        problems.forget(|key| key == "tap a");
+        assert_eq!(texts(), ["four"]);
+        problems.clear("tap b");
         for i in 0..100 {
             problems.set(format!("k{i:03}"), format!("s{i:03}"));
         }
         assert_eq!(reader.borrow().len(), SHOWN + 1);
-        assert!(reader.borrow().last().is_some_and(|l| l.starts_with("and 80 more")));
+        assert!(reader.borrow().last().is_some_and(|l| l.text.starts_with("and 80 more")));
     }
 }

@@ -4,12 +4,18 @@
 
 use sd_notify::NotifyState;
 
-/// Everything has been started: the store is open, the page is served. Also ends [`reloading`].
+/// Everything has been started: the store is open, the page is served.
 pub fn ready() {
     tell(&[NotifyState::Ready]);
 }
 
-/// The configuration is being read again. [`ready`] must follow.
+/// Ends [`reloading`]; `said` is what `systemctl status` shows: what took effect, or why nothing did.
+pub fn reloaded(said: &str) {
+    // A line break would begin another assignment.
+    tell(&[NotifyState::Ready, NotifyState::Status(&said.replace('\n', " "))]);
+}
+
+/// The configuration is being read again. [`reloaded`] must follow.
 pub fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => tell(&[NotifyState::Reloading, now]),
@@ -41,6 +47,7 @@ mod tests {
         if std::env::var_os("NOTIFY_SOCKET").is_some() {
             super::ready();
             super::reloading();
+            super::reloaded("as\nbefore");
             super::stopping();
             return;
         }
@@ -53,13 +60,14 @@ mod tests {
         let ended = Command::new(itself).args(arguments).env("NOTIFY_SOCKET", &path).output().expect("starts");
         assert!(ended.status.success());
         let mut heard = Vec::new();
-        for _ in 0..3 {
+        for _ in 0..4 {
             let mut text = [0; 256];
             let length = socket.recv(&mut text).expect("a message");
             heard.push(String::from_utf8_lossy(text.get(..length).unwrap_or_default()).into_owned());
         }
-        let [ready, reloading, stopping] = heard.as_slice() else { panic!("{heard:?}") };
+        let [ready, reloading, reloaded, stopping] = heard.as_slice() else { panic!("{heard:?}") };
         assert_eq!((ready.trim(), stopping.trim()), ("READY=1", "STOPPING=1"));
+        assert_eq!(reloaded.trim(), "READY=1\nSTATUS=as before");
         assert!(reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{reloading}");
     }
 }

@@ -44,7 +44,7 @@ pub const MANY_PARTITIONS: usize = 100;
 const START_OVER_AFTER: Duration = Duration::from_secs(5);
 
 /// What one tap does.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// The cluster that it reads.
     pub cluster: Cluster,
@@ -74,7 +74,7 @@ pub enum Membership {
 }
 
 /// Where a tap's counts go.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reports {
     /// To an audit topic, and by intake into the store.
     Topic {
@@ -107,7 +107,8 @@ impl Settings {
         tapped
             .filter_map(|cluster| {
                 let tap = cluster.tap.clone()?;
-                let audit_cluster = config.cluster(&tap.audit)?.clone();
+                // Reports go there; what is tapped there is another tap's business.
+                let audit_cluster = Cluster { tap: None, ..config.cluster(&tap.audit)?.clone() };
                 let topic = audit_cluster.audit.as_ref()?.topic.clone();
                 Some(Self {
                     cluster: cluster.clone(),
@@ -137,6 +138,40 @@ pub struct Shared {
     pub problems: Problems,
 }
 
+/// A tap that is ready to start. It knows which partitions there are from now on: what comes into being until it starts
+/// is read from its beginning.
+pub struct Prepared {
+    first: Worker,
+    settings: Settings,
+    shared: Shared,
+}
+
+impl Prepared {
+    /// Makes its clients, which connect by themselves.
+    ///
+    /// # Errors
+    /// When librdkafka refuses a property.
+    pub fn new(settings: Settings, shared: Shared) -> Result<Self, Failure> {
+        Ok(Self { first: Worker::new(&settings, &shared)?, settings, shared })
+    }
+
+    /// Starts it.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn start(self) -> Result<Tap, Failure> {
+        let Self { first, settings, shared } = self;
+        let name = format!("tap-{}", settings.cluster.name);
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::Builder::new()
+            .name(name.clone())
+            .spawn(move || run(first, &settings, &shared, &stopped))
+            .map_err(|e| Failure::new(Code::Software, format!("cannot start thread {name}: {e}")))?;
+        Ok(Tap { name, stop, thread: Some(thread) })
+    }
+}
+
 /// A running tap.
 pub struct Tap {
     name: String,
@@ -150,15 +185,7 @@ impl Tap {
     /// # Errors
     /// When librdkafka refuses a property, or no thread can be started.
     pub fn start(settings: Settings, shared: Shared) -> Result<Self, Failure> {
-        let name = format!("tap-{}", settings.cluster.name);
-        let stop = Arc::new(AtomicBool::new(false));
-        let first = Worker::new(&settings, &shared)?;
-        let stopped = Arc::clone(&stop);
-        let thread = std::thread::Builder::new()
-            .name(name.clone())
-            .spawn(move || run(first, &settings, &shared, &stopped))
-            .map_err(|e| Failure::new(Code::Software, format!("cannot start thread {name}: {e}")))?;
-        Ok(Self { name, stop, thread: Some(thread) })
+        Prepared::new(settings, shared)?.start()
     }
 
     /// Asks it to end; it sends what it has counted first.

@@ -25,13 +25,15 @@ use chaperone_audit::{Rule, SystemClock};
 use chaperone_collector::{
     Pipeline, Pipelines, SqliteStore, Stage, StageKind, Store, StoreError, TopicPattern, query::WindowQuery,
 };
+use chaperone_web::Problem;
 
 use crate::app::{App, Blueprint};
 use crate::config::{self, Isolation, Start, Widths};
 use crate::exit::{Code, Failure};
-use crate::kafka::asker::{Client, Survey, Wanted};
+use crate::kafka::client::{Client, Survey};
 use crate::kafka::names::Names;
 use crate::kafka::wanted::Called;
+use crate::kafka::wanted::Wanted;
 use crate::problems::Problems;
 use crate::tap::{HEARTBEAT, Membership, Reports, Settings};
 use ledger::Ledger;
@@ -249,7 +251,7 @@ fn blueprint(options: &Options, topics: &[TopicPattern], store: Arc<dyn Store>) 
 async fn look(
     options: &Options,
     store: &Arc<dyn Store>,
-    mut problems: tokio::sync::watch::Receiver<Vec<String>>,
+    mut problems: tokio::sync::watch::Receiver<Vec<Problem>>,
     screen: &mut Screen<std::io::Stdout>,
 ) -> Result<(), Failure> {
     let began = Instant::now();
@@ -269,9 +271,9 @@ async fn look(
             Ok(said) => said,
             Err(e) => return Err(Failure::new(Code::Software, format!("the store in memory: {e}"))),
         };
-        let rates = Rates::of(&stages, [&options.from.stage(), &options.to.stage()], RATE_MS);
+        let rates = Rates::of(&stages, [&options.from.stage(), &options.to.stage()]);
         let news = ledger.look(rows, now_ms - HORIZON_MS);
-        let wrong: Vec<String> = problems.borrow_and_update().iter().map(|p| options.in_our_words(p)).collect();
+        let wrong: Vec<String> = problems.borrow_and_update().iter().map(|p| options.in_our_words(&p.text)).collect();
         if screen.show(&news, &ledger, &rates, &wrong, began.elapsed()).is_err() {
             return Ok(());
         }

@@ -3,7 +3,13 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use chaperone::config::reload::{EFFECTS, Effect};
 use chaperone::config::schema;
+use chaperone::plan::estimate::{
+    BYTES_PER_CORE, HOP_ROW_BYTES, MESSAGES_ENOUGH, MESSAGES_PER_CORE, ROWS_A_DAY_MAX, STAGE_ROW_BYTES,
+};
+use chaperone::plan::observe::{SAMPLE_BYTES, SAMPLE_MESSAGES};
+use chaperone::tap::{HEARTBEAT, HEARTBEAT_LARGE, MANY_PARTITIONS};
 
 fn operations() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/OPERATIONS.md");
@@ -88,6 +94,56 @@ fn the_acl_table_has_the_form_that_machines_read() {
         "chaperone/audit/CREATE/topic/<audit>",
     ];
     assert_eq!(found, expected.map(str::to_owned).into());
+}
+
+/// What takes effect when is known in one table of the code; the document has the same, with its reasons.
+#[test]
+fn what_takes_effect_when_is_documented_as_it_is() {
+    let text = operations();
+    let table = text.split_once("<!-- reload -->").and_then(|(_, rest)| rest.split_once("<!-- /reload -->"));
+    let rows = table.expect("markers").0.lines().filter(|l| l.starts_with("| `")).map(cells);
+    let documented: Vec<(String, &str, &str)> = rows
+        .map(|row| {
+            let [key, when, why] = row.as_slice() else { panic!("key, takes effect at, why: {row:?}") };
+            (key.replace('`', ""), *when, *why)
+        })
+        .collect();
+    assert_eq!(documented.len(), EFFECTS.len());
+    for ((key, when, why), (path, effect)) in documented.iter().zip(EFFECTS) {
+        let expected = match effect {
+            Effect::Reload => "SIGHUP",
+            Effect::Restart(_) => "restart",
+        };
+        assert_eq!((key.as_str(), *when), (*path, expected));
+        if let Effect::Restart(reason) = effect {
+            assert_eq!(why, reason, "{key}");
+        }
+    }
+}
+
+/// The constants of the formulae, as the code has them.
+#[test]
+fn the_constants_of_a_plan_are_documented_as_they_are() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/CAPACITY.md");
+    let text = std::fs::read_to_string(path).expect("docs/CAPACITY.md");
+    let constants = [
+        ("messages per core", MESSAGES_PER_CORE),
+        ("bytes per core", BYTES_PER_CORE),
+        ("bytes of a stage's row", STAGE_ROW_BYTES),
+        ("bytes of a hop's row", HOP_ROW_BYTES),
+        ("rows a day", ROWS_A_DAY_MAX),
+        ("small heartbeat", HEARTBEAT.as_secs_f64()),
+        ("large heartbeat", HEARTBEAT_LARGE.as_secs_f64()),
+        ("many partitions", f64::from(u32::try_from(MANY_PARTITIONS).expect("few"))),
+        ("enough messages", f64::from(u32::try_from(MESSAGES_ENOUGH).expect("few"))),
+        ("sampled messages", f64::from(u32::try_from(SAMPLE_MESSAGES).expect("few"))),
+        ("sampled bytes", f64::from(u32::try_from(SAMPLE_BYTES).expect("few"))),
+    ];
+    for (name, value) in constants {
+        let row = text.lines().find(|l| l.starts_with(&format!("| {name} |"))).unwrap_or_else(|| panic!("{name}"));
+        let written: Option<f64> = cells(row).get(1).and_then(|cell| cell.replace(',', "").parse().ok());
+        assert_eq!(written, Some(value), "{row}");
+    }
 }
 
 /// The codes of `exit.rs`, each with a row.

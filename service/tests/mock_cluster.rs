@@ -25,7 +25,7 @@ fn what_was_sent_is_counted_once_and_the_watermark_passes_it() {
     bed.watermarks_pass(STAGE, 4, SystemClock.now_ms());
     let status = bed.runtime.block_on(bed.store.status()).expect("status");
     assert_eq!((status.fenced, status.hole, status.quarantined), (0, 0, 0), "{status:?}");
-    assert!(bed.problems.borrow().is_empty(), "{:?}", *bed.problems.borrow());
+    assert!(bed.wrong().is_empty(), "{:?}", bed.wrong());
     Bed::stop(vec![tap], vec![intake]);
 }
 
@@ -184,14 +184,14 @@ fn a_store_that_refuses_is_waited_for_and_nothing_is_lost_or_doubled() {
     bed.flaky.refuses.store(true, Ordering::SeqCst);
     source.send(200);
     eventually("the sentence", || {
-        let said = bed.problems.borrow().clone();
+        let said = bed.wrong();
         let found = said.iter().any(|p| p.contains("apply a batch") && p.contains("goes on by itself"));
         if found { Ok(()) } else { Err(format!("{said:?}")) }
     });
     bed.flaky.refuses.store(false, Ordering::SeqCst);
     bed.counts_exactly(STAGE, &source);
     eventually("solved", || {
-        let said = bed.problems.borrow().clone();
+        let said = bed.wrong();
         if said.is_empty() { Ok(()) } else { Err(format!("{said:?}")) }
     });
     Bed::stop(vec![tap], vec![intake]);
@@ -230,7 +230,7 @@ fn brokers_that_go_away_are_waited_for_and_nothing_is_lost_or_doubled() {
     bed.counts_exactly(STAGE, &source);
     kafka.broker_down(-1).expect("down");
     eventually("the sentence", || {
-        let said = bed.problems.borrow().clone();
+        let said = bed.wrong();
         let found = said.iter().any(|p| p.contains("no broker answers"));
         if found { Ok(()) } else { Err(format!("{said:?}")) }
     });
@@ -238,7 +238,7 @@ fn brokers_that_go_away_are_waited_for_and_nothing_is_lost_or_doubled() {
     source.send(200);
     bed.counts_exactly(STAGE, &source);
     bed.watermarks_pass(STAGE, 2, SystemClock.now_ms());
-    assert!(bed.problems.borrow().is_empty(), "{:?}", *bed.problems.borrow());
+    assert!(bed.wrong().is_empty(), "{:?}", bed.wrong());
     Bed::stop(vec![tap], vec![intake]);
 }
 
@@ -272,7 +272,7 @@ rename = [{{ from = '^(regional\\.)?orders', to = 'pay' }}]
     bed.watermarks_pass(STAGE, 2, SystemClock.now_ms());
     kafka.create_topic("regional.orders", 2, 1).expect("topic");
     eventually("the sentence", || {
-        let said = bed.problems.borrow().clone();
+        let said = bed.wrong();
         let words = "kafka.k: topics 'orders', 'regional.orders' are all called 'pay' after the stage's renames";
         if said.iter().any(|p| p.starts_with(words)) { Ok(()) } else { Err(format!("{said:?}")) }
     });
@@ -284,7 +284,7 @@ rename = [{{ from = '^(regional\\.)?orders', to = 'pay' }}]
     let topics: std::collections::BTreeSet<String> = bed.windows().into_iter().map(|w| w.topic).collect();
     assert_eq!(topics, ["pay".to_owned()].into());
     eventually("solved", || {
-        let said = bed.problems.borrow().clone();
+        let said = bed.wrong();
         if said.is_empty() { Ok(()) } else { Err(format!("{said:?}")) }
     });
     Bed::stop(vec![tap], vec![intake]);

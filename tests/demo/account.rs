@@ -5,9 +5,8 @@ use std::fmt;
 use std::path::Path;
 
 use anyhow::{Context, ensure};
+use chaperone_tests::demo::{Demo, Event};
 use rusqlite::{Connection, OpenFlags};
-
-use crate::run::{Demo, Event};
 
 /// Stages, upstream first.
 const STAGES: [&str; 5] = ["producer", "proxy", "kafka:regional", "kafka:aggregate", "consumer"];

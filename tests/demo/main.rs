@@ -5,7 +5,7 @@
 //! This is the one suite on librdkafka's mock, because the demo is made of it.
 
 mod account;
-mod run;
+mod batches;
 mod usage;
 
 use std::sync::Mutex;
@@ -13,11 +13,11 @@ use std::time::Duration;
 
 use account::Account;
 use anyhow::{Context, ensure};
+use chaperone_tests::demo::{Demo, Event};
 use chaperone_tests::{api, eventually, figures};
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
-use run::{Demo, Event};
 use rustix::process::Signal;
 
 /// Random specifications.
@@ -95,9 +95,10 @@ fn mix(seed: u64) -> anyhow::Result<(Account, Vec<String>)> {
     Ok((account, leftovers))
 }
 
-/// Without faults nothing is claimed.
+/// Without faults nothing is claimed; and what the brokers keep does not grow for long.
 fn nothing() -> anyhow::Result<(Account, Vec<String>)> {
     let mut demo = Demo::start(&["--faults", "none", "--duration", "40"])?;
+    batches::few_and_full(&mut demo)?;
     let status = demo.process.wait(DEADLINE)?;
     let leftovers = demo.leftovers()?;
     let account = Account::of(&demo)?;

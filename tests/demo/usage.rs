@@ -6,10 +6,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use chaperone_tests::demo::{Demo, binary};
 use chaperone_tests::paths;
 use tempfile::TempDir;
-
-use crate::run::{Demo, binary};
 
 /// `chaperone demo` with these arguments, to its end: exit code, standard output, standard error.
 fn refused(arguments: &[&str]) -> anyhow::Result<(Option<i32>, String, String)> {

@@ -33,9 +33,9 @@ impl<'a> Scene<'a> {
         self.dir.path().join("chaperone")
     }
 
-    /// Starts `chaperone run`; only the stages `producer` and `kafka:main` may report.
-    pub(crate) fn run(&self) -> anyhow::Result<(Program, String)> {
-        let text = format!(
+    /// A configuration; only the stages `producer` and `kafka:main` may report.
+    pub(crate) fn text(&self) -> String {
+        format!(
             "data_dir = {data:?}\n[web]\nlisten = \"127.0.0.1:0\"\n[kafka.main]\nbootstrap_servers = {servers:?}\n\
              [kafka.main.tap]\ntopics = [{topic:?}]\nstart = \"earliest\"\n\
              [kafka.main.audit]\ntopic = {audit:?}\nstages = [\"producer\", \"kafka:main\"]\n\
@@ -45,10 +45,19 @@ impl<'a> Scene<'a> {
             servers = self.cluster.bootstrap_plain(),
             topic = self.topic,
             audit = self.audit,
-        );
+        )
+    }
+
+    /// Writes the configuration file.
+    pub(crate) fn write(&self, text: &str) -> anyhow::Result<PathBuf> {
         let path = self.dir.path().join("chaperone.toml");
         std::fs::write(&path, text)?;
-        let mut program = programs::chaperone(&["run"], &path)?;
+        Ok(path)
+    }
+
+    /// Starts `chaperone run`.
+    pub(crate) fn run(&self) -> anyhow::Result<(Program, String)> {
+        let mut program = programs::chaperone(&["run"], &self.write(&self.text())?)?;
         let url = programs::listening(&mut program)?;
         Ok((program, url))
     }

@@ -13,6 +13,7 @@
 pub mod api;
 pub mod bed;
 pub mod clients;
+pub mod demo;
 mod eventually;
 pub mod evidence;
 pub mod figures;

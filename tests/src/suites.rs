@@ -60,7 +60,7 @@ pub const SUITES: &[Suite] = &[
     Suite {
         name: "unit",
         mode: Mode::Ci,
-        minutes: 10,
+        minutes: 8,
         needs: &[],
         figures: &[],
         command: &["test", "--profile", "ci", "--workspace", "--no-fail-fast"],
@@ -84,7 +84,7 @@ pub const SUITES: &[Suite] = &[
     Suite {
         name: "spine",
         mode: Mode::Ci,
-        minutes: 12,
+        minutes: 9,
         needs: &[Need::Kafka, Need::Acls, Need::Binaries],
         figures: &["spine"],
         command: &[
@@ -118,9 +118,25 @@ pub const SUITES: &[Suite] = &[
         ],
     },
     Suite {
-        name: "watch",
+        name: "taps",
         mode: Mode::Ci,
         minutes: 3,
+        needs: &[Need::Kafka, Need::Binaries],
+        figures: &["taps"],
+        command: &["test", "--profile", "ci", "--workspace", "--test", "taps", "--", "--nocapture", "--test-threads=3"],
+    },
+    Suite {
+        name: "plan",
+        mode: Mode::Ci,
+        minutes: 1,
+        needs: &[Need::Kafka, Need::Acls, Need::Binaries],
+        figures: &["plan"],
+        command: &["test", "--profile", "ci", "--workspace", "--test", "plan", "--", "--nocapture", "--test-threads=1"],
+    },
+    Suite {
+        name: "watch",
+        mode: Mode::Ci,
+        minutes: 2,
         // Clusters of its own.
         needs: &[Need::Kafka, Need::Acls, Need::Binaries],
         figures: &["watch"],
@@ -137,10 +153,18 @@ pub const SUITES: &[Suite] = &[
     Suite {
         name: "demo",
         mode: Mode::Ci,
-        minutes: 4,
+        minutes: 3,
         needs: &[Need::Binaries],
         figures: &["demo"],
         command: &["test", "--profile", "ci", "--workspace", "--test", "demo", "--", "--nocapture"],
+    },
+    Suite {
+        name: "soak",
+        mode: Mode::Full,
+        minutes: 22,
+        needs: &[Need::Binaries],
+        figures: &["soak"],
+        command: &["test", "--profile", "ci", "--workspace", "--test", "soak", "--", "--nocapture"],
     },
 ];
 

@@ -9,7 +9,7 @@ async fn main() -> std::io::Result<()> {
     let bench = fake::bench(fake::scene::store(), fake::scene::pipelines());
     match std::env::args().nth(2).as_deref() {
         Some("stale") => {
-            bench.problems.send_replace(vec!["audit topic chaperone-audit of sjc was last read 48 s ago".to_owned()]);
+            bench.problems.send_replace(vec![fake::stale("audit topic chaperone-audit of sjc was last read 48 s ago")]);
         }
         Some("live") => {
             let (store, clock) = (bench.store.clone(), bench.clock.clone());

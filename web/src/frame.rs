@@ -30,7 +30,7 @@ pub(crate) struct Message {
     pub(crate) title: &'static str,
     pub(crate) text: String,
     pub(crate) advice: Vec<String>,
-    pub(crate) problems: Vec<String>,
+    pub(crate) problems: Vec<crate::Problem>,
 }
 
 /// What a page is, apart from its content.

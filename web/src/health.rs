@@ -21,10 +21,11 @@ pub(crate) async fn live() -> &'static str {
     "ok\n"
 }
 
-/// `GET /readyz`: 200 when nothing is wrong, else 503 with what is.
+/// `GET /readyz`: 200 when nothing worse than a notice is wrong, else 503; with what is wrong either way.
 pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
     let problems = app.problems();
-    let ready = problems.is_empty();
+    let ready = problems.iter().all(|problem| problem.notice);
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let problems = problems.into_iter().map(|problem| problem.text).collect();
     (status, Json(Readiness { ready, problems })).into_response()
 }

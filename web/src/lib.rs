@@ -34,6 +34,15 @@ use chaperone_audit::clock::Clock;
 use chaperone_collector::{Pipelines, Store};
 use tokio::sync::{Semaphore, watch};
 
+/// What is wrong with this process, in one sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The sentence.
+    pub text: String,
+    /// It wants somebody's attention, and what the pages say is right and recent all the same.
+    pub notice: bool,
+}
+
 /// What the pages read. Everything is shared with the rest of the process; nothing is written through it.
 #[derive(Clone)]
 pub struct WebState {
@@ -43,9 +52,9 @@ pub struct WebState {
     pub pipelines: watch::Receiver<Arc<Pipelines>>,
     /// Wall time.
     pub clock: Arc<dyn Clock>,
-    /// What is wrong with this process, each in one sentence; empty means ready. Event streams end when its sender is
-    /// dropped, so that a graceful shutdown does not wait for browsers.
-    pub problems: watch::Receiver<Vec<String>>,
+    /// What is wrong; nothing but notices means ready. Event streams end when its sender is dropped, so that a graceful
+    /// shutdown does not wait for browsers.
+    pub problems: watch::Receiver<Vec<Problem>>,
     /// The product's version, printed at the foot of each page.
     pub version: &'static str,
 }
@@ -106,11 +115,12 @@ impl App {
     fn pipelines(&self) -> Arc<Pipelines> {
         Arc::clone(&self.state.pipelines.borrow())
     }
-    fn problems(&self) -> Vec<String> {
+    fn problems(&self) -> Vec<Problem> {
         self.state.problems.borrow().clone()
     }
     /// The problems as a page may print them: their texts name what others named.
-    fn problems_shown(&self) -> Vec<String> {
-        self.state.problems.borrow().iter().map(|p| format::name(p)).collect()
+    fn problems_shown(&self) -> Vec<Problem> {
+        let shown = |p: &Problem| Problem { text: format::name(&p.text), notice: p.notice };
+        self.state.problems.borrow().iter().map(shown).collect()
     }
 }

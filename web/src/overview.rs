@@ -36,7 +36,7 @@ const MINI_TINT: usize = 5;
 #[derive(Template)]
 #[template(path = "overview.html")]
 struct OverviewPage {
-    problems: Vec<String>,
+    problems: Vec<crate::Problem>,
     revision: u64,
     title: String,
     lede: String,

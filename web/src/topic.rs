@@ -42,7 +42,7 @@ const NARROWEST_MS: i64 = 10_000;
 #[derive(Template)]
 #[template(path = "topic.html")]
 struct TopicPage {
-    problems: Vec<String>,
+    problems: Vec<crate::Problem>,
     revision: u64,
     topic: String,
     crumb: String,

@@ -22,6 +22,8 @@ pub(super) struct Doubtful {
     pub(super) to_ms: i64,
     /// Its counts lived where the death of the process loses some.
     pub(super) heap: bool,
+    /// It is only silent, and may come back; who has ended does not.
+    pub(super) may_return: bool,
 }
 
 /// A client stage.
@@ -119,10 +121,12 @@ impl Facts {
             let (watermark_ms, last_ms): (Option<i64>, i64) = (r.get(2)?, r.get(3)?);
             let ended = r.get::<_, Option<String>>(5)?.as_deref().and_then(end_of);
             let from_ms = watermark_ms.map_or_else(|| r.get(6), Ok)?;
+            let life = Life::of(ended, last_ms, self.now_ms, silent_after_ms);
             let doubtful = |kind, last: i64| -> rusqlite::Result<Doubtful> {
-                Ok(Doubtful { kind, from_ms, to_ms: last.saturating_add(silent_after_ms), heap: r.get(7)? })
+                let (to_ms, may_return) = (last.saturating_add(silent_after_ms), life == Life::Gone);
+                Ok(Doubtful { kind, from_ms, to_ms, heap: r.get(7)?, may_return })
             };
-            match Life::of(ended, last_ms, self.now_ms, silent_after_ms) {
+            match life {
                 Life::Live => {
                     facts.live.push(Mark { name: format!("reports of {name} on {host}"), through_ms: watermark_ms });
                     facts.live_ids.insert(reporter);

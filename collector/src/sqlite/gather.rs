@@ -91,10 +91,24 @@ pub(super) struct Case<'a> {
     pub(super) passed_ms: Option<i64>,
 }
 
+/// Whether a doubt may go away without a record of the window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(super) enum Hope {
+    /// It will not.
+    #[default]
+    None,
+    /// Only by what the dead had said before and is applied late.
+    Late,
+    /// Someone may return, a transaction end, a gap get its bounds.
+    Return,
+}
+
 /// Evidence, and when the window may settle at the earliest.
 pub(super) struct Gathered {
     pub(super) evidence: Evidence,
     pub(super) settles_at_ms: i64,
+    /// Of the caveats.
+    pub(super) hope: Hope,
     /// See [`Case::passed_ms`].
     pub(super) passed_ms: Option<i64>,
 }
@@ -116,7 +130,7 @@ pub(super) fn gather(db: &Db<'_>, facts: &mut Facts, case: &Case<'_>, sums: &Has
     evidence.downstream = evidence.downstream.filter(|_| down.ever());
     if facts.now_ms < case.span.end_ms() {
         evidence.progress = Progress::Open;
-        return Ok(Gathered { evidence, settles_at_ms, passed_ms: None });
+        return Ok(Gathered { evidence, settles_at_ms, hope: Hope::None, passed_ms: None });
     }
     let open_up = OpenSlots::load(db, facts, case, &up)?;
     let open_down = OpenSlots::load(db, facts, case, &down)?;
@@ -151,15 +165,15 @@ pub(super) fn gather(db: &Db<'_>, facts: &mut Facts, case: &Case<'_>, sums: &Has
             evidence.progress = settle_passed(last_ms.saturating_add(grace_ms), up.marks());
         }
     }
+    let mut caveats = Caveats::default();
     if evidence.progress == Progress::Settled {
-        let mut caveats = Caveats(Vec::new());
         caveats.rules(u, d);
         caveats.side(db, case, (&up, Doubt::Upstream), open_up.abandoned, None)?;
         caveats.side(db, case, (&down, Doubt::Downstream), open_down.abandoned, passed_ms)?;
         caveats.held(&down, facts.now_ms, settles_at_ms, grace_ms);
-        evidence.caveats = caveats.0;
     }
-    Ok(Gathered { evidence, settles_at_ms, passed_ms })
+    evidence.caveats = caveats.all;
+    Ok(Gathered { evidence, settles_at_ms, hope: caveats.hope, passed_ms })
 }
 
 fn counts(u: &StageSum, d: &StageSum, case: &Case<'_>) -> Evidence {
@@ -188,8 +202,8 @@ fn counts(u: &StageSum, d: &StageSum, case: &Case<'_>) -> Evidence {
 struct OpenSlots {
     /// Messages without a delivery report whose reporter lives.
     in_flight: u64,
-    /// A reporter that will not finish its slots has some here.
-    abandoned: bool,
+    /// A reporter that will not finish its slots has some here, unless it may after all.
+    abandoned: Option<Hope>,
 }
 
 impl OpenSlots {
@@ -206,20 +220,30 @@ impl OpenSlots {
             }
             let ended = r.get::<_, Option<String>>(2)?.as_deref().and_then(end_of);
             let life = Life::of(ended, r.get(3)?, facts.now_ms, millis(case.pipeline.silent_after));
-            open.abandoned |= life != Life::Goodbye;
+            let hope = match life {
+                Life::Goodbye => None,
+                Life::Ended(_) => Some(Hope::Late),
+                Life::Live | Life::Gone => Some(Hope::Return),
+            };
+            open.abandoned = open.abandoned.max(hope);
         }
         Ok(open)
     }
 }
 
 /// Caveats, each once.
-struct Caveats(Vec<Caveat>);
+#[derive(Default)]
+struct Caveats {
+    all: Vec<Caveat>,
+    hope: Hope,
+}
 
 impl Caveats {
-    fn add(&mut self, kind: CaveatKind, side: Doubt) {
+    fn add(&mut self, kind: CaveatKind, side: Doubt, hope: Hope) {
         let caveat = Caveat::new(kind, side);
-        if !self.0.contains(&caveat) {
-            self.0.push(caveat);
+        self.hope = self.hope.max(hope);
+        if !self.all.contains(&caveat) {
+            self.all.push(caveat);
         }
     }
 
@@ -228,7 +252,7 @@ impl Caveats {
         if let Some(first) = all.next()
             && all.any(|rule| rule != first)
         {
-            self.add(CaveatKind::RulesDiffer, Doubt::Both);
+            self.add(CaveatKind::RulesDiffer, Doubt::Both, Hope::None);
         }
     }
 
@@ -238,12 +262,12 @@ impl Caveats {
         db: &Db<'_>,
         case: &Case<'_>,
         (side, doubt): (&Side, Doubt),
-        abandoned: bool,
+        abandoned: Option<Hope>,
         passed_ms: Option<i64>,
     ) -> Done<()> {
         let span = case.span;
         if side.audited_since_ms().is_some_and(|since| span.start_ms < since) {
-            self.add(CaveatKind::NotAuditedYet, doubt);
+            self.add(CaveatKind::NotAuditedYet, doubt, Hope::None);
         }
         match side {
             Side::Unknown => return Ok(()),
@@ -254,18 +278,18 @@ impl Caveats {
                     span.touches(from_ms, d.to_ms) || span.start_ms <= d.to_ms && Some(from_ms) <= passed_ms
                 };
                 for d in f.doubtful.iter().filter(touched) {
-                    self.add(d.kind, doubt);
+                    self.add(d.kind, doubt, if d.may_return { Hope::Return } else { Hope::Late });
                     if d.heap {
-                        self.add(CaveatKind::NoCrashRecovery, doubt);
+                        self.add(CaveatKind::NoCrashRecovery, doubt, Hope::None);
                     }
                 }
-                if abandoned {
-                    self.add(CaveatKind::ReporterGone, doubt);
+                if let Some(hope) = abandoned {
+                    self.add(CaveatKind::ReporterGone, doubt, hope);
                 }
             }
             Side::Kafka(_, f) => {
                 if f.unaudited.iter().any(|(from, to)| span.touches(*from, *to)) {
-                    self.add(CaveatKind::Unaudited, doubt);
+                    self.add(CaveatKind::Unaudited, doubt, Hope::Return);
                 }
             }
         }
@@ -284,7 +308,7 @@ impl Caveats {
                 "rewritten" => CaveatKind::TimeRewritten,
                 _ => CaveatKind::Divergent,
             };
-            self.add(kind, doubt);
+            self.add(kind, doubt, Hope::None);
         }
         Ok(())
     }
@@ -293,7 +317,7 @@ impl Caveats {
     fn held(&mut self, down: &Side, now_ms: i64, settles_at_ms: i64, grace_ms: i64) {
         let Side::Kafka(_, f) = down else { return };
         if f.held_since_ms.is_some_and(|since| since.saturating_add(grace_ms) < now_ms && settles_at_ms >= since) {
-            self.add(CaveatKind::OpenTransaction, Doubt::Downstream);
+            self.add(CaveatKind::OpenTransaction, Doubt::Downstream, Hope::Return);
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Judges the windows that are due: open, settling, changed, or to be looked at again.
 //!
 //! A window leaves the queue when the verdict of every hop rests on evidence that only a new record can change; that
-//! record puts it back. What silence or delay decided is looked at again, each time after a tenth of its age.
+//! record puts it back. What silence or delay decided is looked at again, each time after a tenth of its age. So the work
+//! is that of what changed and what is open, however much has settled (`growth_tests.rs` counts it).
 //! Limit: at most [`Options::judge_at_most`](super::Options) windows a call, those that have waited
 //! longest first.
 
@@ -12,13 +13,12 @@ use rusqlite::params;
 use super::Options;
 use super::db::{Db, Done};
 use super::facts::Facts;
-use super::gather::{Case, Span, gather};
+use super::gather::{Case, Gathered, Hope, Span, gather};
 use super::slots;
 use super::standing::{Row, Standing, record};
 use super::totals::{StageSum, stage_sums};
-use crate::caveat::CaveatKind;
 use crate::pipeline::{Hop, Pipeline, Pipelines};
-use crate::verdict::{Evidence, Verdict, judge as decide};
+use crate::verdict::{Verdict, judge as decide};
 
 /// The widest window: see [`chaperone_audit::Width::ALL`].
 const WIDEST_MS: i64 = 600_000;
@@ -26,8 +26,10 @@ const WIDEST_MS: i64 = 600_000;
 const SETTLING_MS: (i64, i64) = (500, 5_000);
 /// Windows decided by delay or silence likewise.
 const DOUBTFUL_MS: (i64, i64) = (1_000, 600_000);
-/// Older than this, a window that silence made uncertain is left alone until a record comes.
+/// Older than this, a window that silence made uncertain is left alone until a record comes: where the silent may come
+/// back, and where all of them have ended. A day of the dead would be looked at over and over for nothing.
 const GIVEN_UP_MS: i64 = 86_400_000;
+const GIVEN_UP_ENDED_MS: i64 = 900_000;
 /// Rows of finals sealed per call.
 const SEALED_PER_CALL: u32 = 512;
 
@@ -161,13 +163,12 @@ impl<'a> Court<'a> {
         let passed_ms = old.as_ref().and_then(|o| o.passed_ms);
         let case = Case { pipeline, from: hop.from, to: hop.to, topic, span, passed_ms };
         let gathered = gather(db, &mut self.facts, &case, sums)?;
-        let (evidence, settles_at_ms) = (&gathered.evidence, gathered.settles_at_ms);
-        let judgement = decide(evidence);
+        let judgement = decide(&gathered.evidence);
         let now_ms = self.facts.now_ms;
         let (wrote, changed) = record(db, &row, old.as_ref(), no, (&gathered, &judgement), (now_ms, touched))?;
         self.wrote |= wrote;
         self.changed += u64::from(changed);
-        let again = again(now_ms, settles_at_ms, span.end_ms(), evidence, judgement.verdict);
+        let again = again(now_ms, &gathered, span.end_ms(), judgement.verdict);
         Ok(Some(Ruling { again, ok: judgement.verdict == Verdict::Ok }))
     }
 }
@@ -193,7 +194,8 @@ fn sooner(a: Again, b: Again) -> Again {
     }
 }
 
-fn again(now_ms: i64, settles_at_ms: i64, end_ms: i64, e: &Evidence, verdict: Verdict) -> Again {
+fn again(now_ms: i64, gathered: &Gathered, end_ms: i64, verdict: Verdict) -> Again {
+    let settles_at_ms = gathered.settles_at_ms;
     let age = now_ms.saturating_sub(settles_at_ms);
     let wait = |(least, most): (i64, i64), part: i64| now_ms.saturating_add((age / part).clamp(least, most));
     let at = |due_ms, unsettled| Again::At { due_ms, unsettled };
@@ -202,20 +204,19 @@ fn again(now_ms: i64, settles_at_ms: i64, end_ms: i64, e: &Evidence, verdict: Ve
         Verdict::Settling if age < 0 => at(settles_at_ms, true),
         Verdict::Settling => at(wait(SETTLING_MS, 20), true),
         Verdict::Delayed | Verdict::Overdue => at(wait(DOUBTFUL_MS, 10), false),
-        Verdict::Uncertain if age < GIVEN_UP_MS && may_pass(e) => at(wait(DOUBTFUL_MS, 10), false),
+        Verdict::Uncertain if age < given_up_ms(gathered.hope) => at(wait(DOUBTFUL_MS, 10), false),
         // The stage's first report puts `no report` back; a record of the window all the others.
         _ => Again::Never,
     }
 }
 
-/// Whether a doubt may go away by itself: someone returns, a transaction ends, a gap gets its bounds.
-fn may_pass(e: &Evidence) -> bool {
-    e.caveats.iter().any(|c| {
-        matches!(
-            c.kind,
-            CaveatKind::ReporterGone | CaveatKind::MachineLost | CaveatKind::OpenTransaction | CaveatKind::Unaudited
-        )
-    })
+/// How old a doubtful window may be to be looked at again by itself; none is younger than the least number.
+const fn given_up_ms(hope: Hope) -> i64 {
+    match hope {
+        Hope::None => i64::MIN,
+        Hope::Late => GIVEN_UP_ENDED_MS,
+        Hope::Return => GIVEN_UP_MS,
+    }
 }
 
 fn leave(db: &Db<'_>, w: &Due, again: Again, all_ok: bool) -> Done<()> {

@@ -116,9 +116,12 @@ impl Writer {
 
     /// Runs something on the connection, outside any transaction.
     #[cfg(test)]
-    pub(super) async fn outside<T: Send + 'static>(&self, work: impl FnOnce(&Connection) -> T + Send + 'static) -> T {
+    pub(super) async fn outside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> T + Send + 'static,
+    ) -> T {
         let (reply, answer) = oneshot::channel();
-        let job: Job = Box::new(move |session| drop(reply.send(work(&session.conn))));
+        let job: Job = Box::new(move |session| drop(reply.send(work(&mut session.conn))));
         let jobs = self.jobs.as_ref().expect("the writer runs");
         assert!(jobs.send(job).await.is_ok(), "the writer runs");
         answer.await.expect("the writer runs")

@@ -10,7 +10,7 @@ use super::ConfigFile;
 use crate::app::{App, Parts};
 use crate::exit::{Code, Failure};
 
-/// Runs taps, intake, store and dashboard until SIGTERM or SIGINT.
+/// Runs taps, intake, store and dashboard until SIGTERM or SIGINT. SIGHUP reads the configuration again.
 #[derive(Debug, Args)]
 pub struct Run {
     #[command(flatten)]
@@ -22,16 +22,16 @@ pub struct Run {
 
 impl Run {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let config = self.file.load()?;
         super::block_on(async move {
-            let app = App::build(config, Arc::new(SystemClock), Parts { taps: !self.no_taps }).await?;
+            let reload = self.file.watched(|_| Ok(()))?;
+            let app = App::build(reload.config().clone(), Arc::new(SystemClock), Parts { taps: !self.no_taps }).await?;
             // Nobody may be reading any more; the process is wanted all the same.
             let said =
                 writeln!(std::io::stdout(), "chaperone {} listening on {}", env!("CARGO_PKG_VERSION"), app.url());
             if let Err(e) = said {
                 tracing::debug!("standard output: {e}");
             }
-            app.run(super::stop_signal()?).await
+            app.run_reloading(super::stop_signal()?, reload).await
         })
     }
 }

@@ -1,5 +1,6 @@
 //! `chaperone tap`
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use chaperone_audit::SystemClock;
@@ -7,13 +8,16 @@ use clap::Args;
 use tokio::runtime::Handle;
 
 use super::ConfigFile;
-use crate::app::{open_store, start_taps, stop_parts};
+use crate::app::{open_store, stop_parts};
 use crate::config::Config;
 use crate::exit::{Code, Failure};
 use crate::problems::Problems;
+use crate::reload::Reached;
 use crate::tap::Shared;
+use crate::taps::{Taps, Which};
 
-/// Runs only taps, on the store of a running `chaperone run --no-taps`, until SIGTERM or SIGINT.
+/// Runs only taps, on the store of a running `chaperone run --no-taps`, until SIGTERM or SIGINT. SIGHUP reads the
+/// configuration again.
 #[derive(Debug, Args)]
 pub struct Tap {
     #[command(flatten)]
@@ -25,15 +29,29 @@ pub struct Tap {
 
 impl Tap {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let config = self.file.load()?;
-        check_cluster(&config, self.cluster.as_deref())?;
         super::block_on(async move {
+            let only = self.cluster.clone();
+            let mut reload = self.file.watched(move |config| check_cluster(config, only.as_deref()))?;
+            let config = reload.config();
             // The list is only logged: a process without a dashboard has no /readyz.
             let (problems, _) = Problems::new();
-            let store = Arc::new(open_store(&config)?);
-            let shared = Shared { store, runtime: Handle::current(), clock: Arc::new(SystemClock), problems };
-            let taps = start_taps(&config, self.cluster.as_deref(), &shared)?;
-            super::stop_signal()?.await;
+            let store = Arc::new(open_store(config)?);
+            let clock = Arc::new(SystemClock);
+            let shared = Shared { store, runtime: Handle::current(), clock, problems: problems.clone() };
+            let which = self.cluster.map_or(Which::All, Which::Of);
+            let mut taps = Taps::start(which.settings(config), which, shared)?;
+            crate::supervisor::ready();
+            let mut stop = pin!(super::stop_signal()?);
+            loop {
+                tokio::select! {
+                    () = &mut stop => break,
+                    () = reload.asked() => {
+                        let mut reached = Reached { taps: &mut taps, pipelines: None, problems: &problems };
+                        tokio::task::block_in_place(|| reload.act(&mut reached));
+                    }
+                }
+            }
+            crate::supervisor::stopping();
             stop_parts(taps, Vec::new()).await;
             Ok(())
         })

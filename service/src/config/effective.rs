@@ -36,6 +36,12 @@ fn is_secret(property: &str) -> bool {
 /// # Errors
 /// See [`Config::parse`].
 pub fn effective(text: &str, lookup: &dyn Lookup, secrets: Secrets) -> Result<String, ConfigError> {
+    let (_, root) = read(text, lookup, secrets)?;
+    toml::to_string(&root).map_err(|e| ConfigError::one(format!("cannot write the configuration as TOML: {e}")))
+}
+
+/// The configuration, and what it says with the defaults filled in.
+pub(super) fn read(text: &str, lookup: &dyn Lookup, secrets: Secrets) -> Result<(Config, Table), ConfigError> {
     let file = shape(text)?;
     let config = check::check(shape(text)?, lookup)?;
     let mut root = Table::new();
@@ -49,7 +55,7 @@ pub fn effective(text: &str, lookup: &dyn Lookup, secrets: Secrets) -> Result<St
     }
     root.insert("kafka".to_owned(), clusters.into());
     root.insert("pipeline".to_owned(), pipelines(&file, &config).into());
-    toml::to_string(&root).map_err(|e| ConfigError::one(format!("cannot write the configuration as TOML: {e}")))
+    Ok((config, root))
 }
 
 fn table<const N: usize>(entries: [(&str, Value); N]) -> Table {

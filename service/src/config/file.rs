@@ -19,8 +19,8 @@ pub struct File {
     /// Directory of the store (`chaperone.sqlite`). Required. Created with mode 0700 if missing; its parent must exist.
     pub data_dir: PathBuf,
     /// Seed of content identities, 16 hex digits, the same for every reporter and tap of the deployment; a secret, so it
-    /// may be `"@file:/path"` or `"${NAME}"`. Default: zeros, which leaves ids guessable from payloads. Changing it makes
-    /// the tap treat its partitions as re-created once.
+    /// may be `"@file:/path"` or `"${NAME}"`. Default: zeros, which leaves ids guessable from payloads. A new one is
+    /// another rule: windows that hold both are `rules differ`, and nothing is counted twice.
     pub seed: Option<String>,
     /// The dashboard.
     #[serde(default)]

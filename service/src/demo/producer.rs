@@ -10,6 +10,7 @@ use chaperone_audit::message::NoHeaders;
 use chaperone_audit::recorder::{Recorder, Ticket};
 use chaperone_audit::{Clock, Message, SystemClock};
 
+use super::batches;
 use super::event::Event;
 use super::link::Link;
 use super::tamper::{Armed, Fate, Tamper};
@@ -62,12 +63,11 @@ impl Producer {
     }
 
     fn letter(&self, n: u64) -> Letter {
-        let (run, cents) = (self.run, n.wrapping_mul(7_919) % 100_000);
         Letter {
             n: 0,
             at_ms: SystemClock.now_ms(),
             key: format!("customer-{}", n % CUSTOMERS),
-            value: format!("{{\"order\":\"{run:x}-{n}\",\"cents\":{cents}}}"),
+            value: batches::value(self.run, n),
         }
     }
 

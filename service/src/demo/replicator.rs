@@ -13,6 +13,7 @@ use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Message};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
+use super::batches;
 use super::event::Event;
 use super::stage::consumer::{Stalled, stalled};
 use super::tamper::{Done, Fate, Tamper};
@@ -58,9 +59,7 @@ impl Replicator {
             all.add_partition_offset(TOPIC, partition, Offset::Beginning).map_err(wrong)?;
         }
         consumer.assign(&all).map_err(wrong)?;
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", to).set("enable.idempotence", "true").set("linger.ms", "5");
-        let producer = ThreadedProducer::from_config(&config).map_err(wrong)?;
+        let producer = ThreadedProducer::from_config(&batches::producer_config(to)).map_err(wrong)?;
         Ok(Self { consumer, producer, tamper, stall: None, orders, events })
     }
 

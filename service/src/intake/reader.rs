@@ -20,10 +20,11 @@ use super::open::Open;
 use super::skew::Skew;
 use super::{ASK_EVERY, Settings};
 use crate::exit::Failure;
-use crate::kafka::asker::{Answer, Asker, Tp, Wanted};
+use crate::kafka::asker::{Answer, Asker, Tp};
 use crate::kafka::context::Plain;
 use crate::kafka::refusal;
 use crate::kafka::topic::Creator;
+use crate::kafka::wanted::Wanted;
 use crate::kafka::{assigned_consumer, close, create};
 use crate::tap::Shared;
 

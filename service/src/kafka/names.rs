@@ -13,7 +13,7 @@ use chaperone_collector::TopicPattern;
 use crate::config::check::{is_topic_name, regex_words};
 
 /// One rule: topics that it matches have another name in the pipelines.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rename {
     from: TopicPattern,
     to: Vec<Part>,
@@ -113,7 +113,7 @@ fn number(from: &TopicPattern, group: &str) -> Option<usize> {
 }
 
 /// The rules of one stage; the first that matches decides, and a topic that none matches keeps its name.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Names(pub Vec<Rename>);
 
 impl Names {

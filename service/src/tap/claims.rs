@@ -13,7 +13,8 @@ use uuid::Uuid;
 use super::partition::Partition;
 use super::{Settings, Shared};
 use crate::config::Start;
-use crate::kafka::asker::{Answer, Client, Tp};
+use crate::kafka::asker::{Answer, Tp};
+use crate::kafka::client::Client;
 use crate::kafka::names::Names;
 use crate::kafka::refusal::{self, Need};
 

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use chaperone_audit::wire::{Anchor, Interval, IntervalKind, IntervalWindow, MAX_BYTES};
-use chaperone_audit::{Class, Histogram, Rule, Width, WindowStart};
+use chaperone_audit::{Class, Histogram, Rule, RuleId, Width, WindowStart};
 use chaperone_collector::Claim;
 
 use super::frontier::Frontier;
@@ -55,6 +55,10 @@ impl PartitionCount {
     pub fn claim(&self) -> &Claim {
         &self.claim
     }
+    /// The rule that it counts by.
+    pub fn rule(&self) -> RuleId {
+        self.rule.id()
+    }
     /// The next offset that counts.
     pub fn next(&self) -> i64 {
         self.to
@@ -78,7 +82,8 @@ impl PartitionCount {
             return false;
         }
         self.to = seen.offset + 1;
-        self.last = Some(Anchor { offset: seen.offset, hash: seen.content, time_ms: seen.time_ms });
+        self.last =
+            Some(Anchor { offset: seen.offset, hash: seen.content, time_ms: seen.time_ms, rule: Some(self.rule.id()) });
         let time_ms = seen.observation.window_time_ms(seen.arrival_ms);
         let start = self.width.window_of(time_ms);
         let width_ms = self.width;

@@ -138,7 +138,9 @@ impl Partition {
             if seen.offset < anchor.offset {
                 return Counted::No;
             }
-            let same = anchor.hash == seen.content && anchor.time_ms == seen.time_ms;
+            // A hash made under another rule (another seed) cannot be compared; the message's time still can.
+            let comparable = anchor.rule.is_none_or(|rule| rule == self.count.rule());
+            let same = anchor.time_ms == seen.time_ms && (anchor.hash == seen.content || !comparable);
             if seen.offset == anchor.offset && !same {
                 return Counted::OtherLog;
             }

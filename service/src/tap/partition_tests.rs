@@ -19,7 +19,7 @@ fn seen(offset: i64) -> Seen {
 }
 
 fn claim(next: i64, anchor: Option<i64>) -> Claim {
-    let anchor = anchor.map(|offset| Anchor { offset, hash: seen(offset).content, time_ms: T });
+    let anchor = anchor.map(|offset| Anchor { offset, hash: seen(offset).content, time_ms: T, rule: None });
     Claim { log: 0, epoch: 1, next, anchor }
 }
 
@@ -44,6 +44,20 @@ fn another_message_at_the_anchor_is_another_log() {
     assert_eq!(p.deliver(&Seen { content: Fingerprint::ZERO, ..seen(4) }), Counted::OtherLog);
     let mut p = partition(5, Some(4), 0);
     assert_eq!(p.deliver(&Seen { time_ms: T + 1, ..seen(4) }), Counted::OtherLog);
+}
+
+/// A new seed hashes differently: the message is recognised by its time, and the log goes on.
+#[test]
+fn another_seed_does_not_make_another_log() {
+    let made_under = |rule: Rule, delivered: Seen| {
+        let mut claim = claim(5, Some(4));
+        claim.anchor = claim.anchor.map(|a| Anchor { rule: Some(rule.id()), ..a });
+        Partition::new("orders", 0, claim, 0, Rule::new(0), Width::TEN_SECONDS).deliver(&delivered)
+    };
+    let other_hash = Seen { content: Fingerprint::ZERO, ..seen(4) };
+    assert_eq!(made_under(Rule::new(7), other_hash), Counted::No);
+    assert_eq!(made_under(Rule::new(7), Seen { time_ms: T + 1, ..other_hash }), Counted::OtherLog);
+    assert_eq!(made_under(Rule::new(0), other_hash), Counted::OtherLog);
 }
 
 #[test]

@@ -22,9 +22,10 @@ use super::reader::Reader;
 use super::report::Reporting;
 use super::{Membership, Settings, Shared};
 use crate::exit::Failure;
-use crate::kafka::asker::{Asker, Tp, Wanted};
+use crate::kafka::asker::{Asker, Tp};
 use crate::kafka::message::look;
 use crate::kafka::refusal::{self, Need};
+use crate::kafka::wanted::Wanted;
 
 /// Windows that may wait for the audit topic before reading pauses.
 const QUEUED_WINDOWS_MAX: usize = 20_000;

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::ledger::{Ledger, Sums};
 use super::table::{Rates, clock, table};
-use crate::kafka::asker::Survey;
+use crate::kafka::client::Survey;
 
 /// How far around its window the page of a verdict reaches, ms.
 const AROUND_MS: i64 = 120_000;

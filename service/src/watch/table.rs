@@ -16,9 +16,11 @@ const NAME_MAX: usize = 48;
 pub struct Rates(BTreeMap<String, [f64; 2]>);
 
 impl Rates {
-    /// Of windows that begin within `over_ms`.
-    pub fn of(windows: &[StageWindow], stages: [&str; 2], over_ms: i64) -> Self {
+    /// Over all windows that any topic has: at the beginning there are fewer than were asked for.
+    pub fn of(windows: &[StageWindow], stages: [&str; 2]) -> Self {
         let mut rates = Self::default();
+        let seen: BTreeMap<i64, i64> = windows.iter().map(|w| (w.window_ms, w.width_ms)).collect();
+        let over_ms = seen.values().sum::<i64>().max(1);
         for window in windows {
             let of_topic = rates.0.entry(window.topic.clone()).or_default();
             for (rate, stage) in of_topic.iter_mut().zip(stages) {
@@ -134,8 +136,9 @@ mod tests {
     #[test]
     fn trouble_comes_first_and_rates_are_per_second() {
         let stages = ["kafka:from", "kafka:to"];
-        let windows = [stage("a", stages[0], 300), stage("a", stages[0], 300), stage("a", stages[1], 60)];
-        let rates = Rates::of(&windows, stages, 60_000);
+        let next = |w: StageWindow| StageWindow { window_ms: 10_000, ..w };
+        let windows = [stage("a", stages[0], 100), next(stage("a", stages[0], 100)), stage("a", stages[1], 20)];
+        let rates = Rates::of(&windows, stages);
         let mut ledger = Ledger::default();
         ledger.look(vec![verdict("a", Verdict::Ok, 0), verdict("b", Verdict::Missing, 7)], 0);
         let text = table(&ledger, &rates, ["from", "to"], 10);
@@ -149,7 +152,7 @@ mod tests {
     #[test]
     fn a_topic_with_traffic_and_no_verdict_waits_and_long_names_are_cut() {
         let name = "n".repeat(200);
-        let rates = Rates::of(&[stage(&name, "u", 60)], ["u", "d"], 60_000);
+        let rates = Rates::of(&[stage(&name, "u", 60)], ["u", "d"]);
         let text = table(&Ledger::default(), &rates, ["u", "d"], 10);
         assert!(text.contains("n…  ") && text.contains("waiting for the first"), "{text}");
         assert!(text.lines().all(|line| line.chars().count() < 160), "{text}");

@@ -103,10 +103,15 @@ pub(crate) struct Bed {
     /// The store as taps and intake have it.
     pub(crate) flaky: Arc<Flaky>,
     pub(crate) shared: Shared,
-    pub(crate) problems: watch::Receiver<Vec<String>>,
+    pub(crate) problems: watch::Receiver<Vec<chaperone_web::Problem>>,
 }
 
 impl Bed {
+    /// The sentences about what is wrong now.
+    pub(crate) fn wrong(&self) -> Vec<String> {
+        self.problems.borrow().iter().map(|problem| problem.text.clone()).collect()
+    }
+
     pub(crate) fn new() -> Self {
         let runtime = Runtime::new().expect("runtime");
         let store = Arc::new(SqliteStore::in_memory().expect("store"));

@@ -16,7 +16,7 @@ use chaperone_collector::store::Answer;
 use chaperone_collector::{
     Claim, ClaimRequest, Pipeline, Pipelines, Stage, StageKind, Store, StoreError, TopicPattern, Verdict,
 };
-use chaperone_web::{WebConfig, WebState};
+use chaperone_web::{Problem, WebConfig, WebState};
 use tokio::sync::watch;
 
 /// Saturday, 2026-11-21T12:49:58Z.
@@ -127,7 +127,7 @@ impl Store for FakeStore {
 /// A state over a store, and the ends by which a test moves it.
 pub(crate) struct Bench {
     pub(crate) state: WebState,
-    pub(crate) problems: watch::Sender<Vec<String>>,
+    pub(crate) problems: watch::Sender<Vec<Problem>>,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) store: Arc<FakeStore>,
 }
@@ -191,6 +191,11 @@ pub(crate) fn hop(topic: &str, stages: (&str, &str), window_ms: i64, verdict: Ve
         settled_ms: (!verdict.is_pending()).then_some(window_ms + 22_000),
         amendments: 0,
     }
+}
+
+/// What makes pages stale.
+pub(crate) fn stale(text: &str) -> Problem {
+    Problem { text: text.to_owned(), notice: false }
 }
 
 /// One count of a stage that only sees.

@@ -138,9 +138,15 @@ async fn liveness_and_readiness() {
     let (router, bench) = scene();
     assert_eq!(get(&router, "/healthz").await.status, StatusCode::OK);
     assert_eq!(get(&router, "/readyz").await.body, "{\"ready\":true,\"problems\":[]}");
-    bench.problems.send_replace(vec!["audit topic \"x\" cannot be read".into()]);
+    bench.problems.send_replace(vec![fake::stale("audit topic \"x\" cannot be read")]);
     let answer = get(&router, "/readyz").await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(answer.json()["problems"][0], "audit topic \"x\" cannot be read");
+    // What wants attention and makes nothing wrong is said, and takes nobody out of service.
+    bench.problems.send_replace(vec![chaperone_web::Problem { text: "refused".to_owned(), notice: true }]);
+    let answer = get(&router, "/readyz").await;
+    assert_eq!(answer.body, "{\"ready\":true,\"problems\":[\"refused\"]}");
+    let page = get(&router, "/").await.body;
+    assert!(page.contains("<b>note:</b> refused") && !page.contains("stale:"), "{page}");
     assert_eq!(get(&router, "/healthz").await.status, StatusCode::OK, "a process that waits is alive");
 }

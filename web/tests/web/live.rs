@@ -36,7 +36,7 @@ async fn a_stream_tells_the_revision_and_every_change_of_it() {
     assert!(first.contains("event: revision") && first.contains("id: 41"), "{first}");
     bench.store.revision.send_replace(42);
     until(&mut body, "id: 42").await;
-    bench.problems.send_replace(vec!["something".into()]);
+    bench.problems.send_replace(vec![fake::stale("something")]);
     until(&mut body, "data: 42 1").await;
 }
 

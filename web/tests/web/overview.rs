@@ -97,7 +97,7 @@ async fn an_empty_store_says_what_to_do() {
 async fn a_process_that_is_not_ready_says_so_on_every_page() {
     let (router, bench) = scene();
     assert!(!get(&router, "/").await.has("class=\"banner\""));
-    bench.problems.send_replace(vec!["audit topic <b>x</b> was last read 48 s ago".into()]);
+    bench.problems.send_replace(vec![fake::stale("audit topic <b>x</b> was last read 48 s ago")]);
     for path in ["/", "/t/sjc/rides.events", "/nope"] {
         let page = get(&router, path).await;
         assert!(page.has("<b>stale:</b>") && page.has("was last read 48 s ago") && !page.has("<b>x</b>"), "{path}");

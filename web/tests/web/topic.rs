@@ -267,7 +267,7 @@ async fn no_name_from_outside_becomes_markup() {
         let mut p = pipeline(evil, evil, "x", &[evil, "b"]);
         p.topics = vec![chaperone_collector::TopicPattern::Name(evil.to_owned())];
         let bench = bench(store, Pipelines(vec![p]));
-        bench.problems.send_replace(vec![evil.to_owned()]);
+        bench.problems.send_replace(vec![fake::stale(evil)]);
         let router = app(bench.state.clone(), config());
         let list = get(&router, "/").await;
         let href =

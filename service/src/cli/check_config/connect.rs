@@ -3,7 +3,6 @@
 //! Nothing is committed, produced or created, and no group is joined. So one ACL cannot be told: WRITE on the audit
 //! topic; and of READ on the group only that it may be described. Limit: [`TOPICS_MAX`] topics a cluster are read.
 
-mod client;
 mod topics;
 
 use std::collections::BTreeSet;
@@ -17,9 +16,9 @@ use rdkafka::error::RDKafkaErrorCode;
 use super::report::Report;
 use crate::config::{Audit, Cluster, Config, Isolation, Tap};
 use crate::exit::{Code, Failure};
+use crate::kafka::ear::{Ear, Existence, existence, reach};
 use crate::kafka::refusal::{self, Need};
 use crate::kafka::{ASK_TIMEOUT, asking, create, tap_consumer, topic};
-use client::{Ear, Existence, existence, reach};
 use topics::Topics;
 
 /// Most topics of a cluster that are read from.

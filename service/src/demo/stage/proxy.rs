@@ -8,13 +8,13 @@ use chaperone_audit::Message;
 use chaperone_audit::kafka::proves_not_persisted;
 use chaperone_audit::message::NoHeaders;
 use chaperone_audit::recorder::{Recorder, Ticket};
-use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 
 use super::{CLOSE_DEADLINE, Countdown, recorder, say};
+use crate::demo::batches::producer_config;
 use crate::demo::plan::generator;
 use crate::demo::tamper::{Done, Fate, Tamper};
 use crate::demo::wire::{Letter, Order, Said, Settings};
@@ -64,9 +64,7 @@ fn answered(n: u64, answer: &Said) {
 
 pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
     let recorder = recorder("proxy", &settings.data_dir, settings.identity_seed, &settings.audit_brokers)?;
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", &settings.brokers).set("enable.idempotence", "true").set("linger.ms", "5");
-    let producer = ThreadedProducer::from_config_and_context(&config, Answers)
+    let producer = ThreadedProducer::from_config_and_context(&producer_config(&settings.brokers), Answers)
         .map_err(|e| Failure::new(Code::Software, format!("the demo's proxy: {e}")))?;
     let tamper = Tamper::new(generator(settings.fault_seed, 0), RATE);
     let mut proxy = Proxy { recorder, producer, tamper, countdown: Countdown::default(), flowing: false };

@@ -10,12 +10,12 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::{Metadata, MetadataTopic};
 use rdkafka::{Message, Offset, Timestamp, TopicPartitionList};
 
-use super::client::{Ear, Existence, existence, may_not_read};
 use super::{Report, TOPICS_MAX};
 use crate::config::{Cluster, Isolation, Tap};
 use crate::exit::{Code, Failure};
-use crate::kafka::asker::Wanted;
+use crate::kafka::ear::{Ear, Existence, existence, may_not_read};
 use crate::kafka::refusal;
+use crate::kafka::wanted::Wanted;
 use crate::kafka::{ASK_TIMEOUT, asking, assigned_consumer, create};
 
 /// How long one topic may take to be read from.

@@ -1,4 +1,4 @@
-//! A running demo: its events, its directory, and what it leaves behind.
+//! A running `chaperone demo`: its events, its directory, and what it leaves behind.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,31 +9,71 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
-use chaperone_tests::process::{self, Guarded};
-use chaperone_tests::{eventually, paths};
 use serde::Deserialize;
 use tempfile::TempDir;
+
+use crate::process::{self, Guarded};
+use crate::{eventually, paths};
 
 /// The events, to the letter.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case", deny_unknown_fields)]
-pub(crate) enum Event {
-    Ready { url: String },
-    Injected { id: u64, kind: String, hop: usize, window_ms: i64, count: u64 },
-    Caught { id: u64, verdict: String, count: u64, after_s: f64, url: String },
-    End { injected: u64, caught: u64, invented: u64, settled_ok: u64 },
+pub enum Event {
+    /// The dashboard is there.
+    Ready {
+        /// Its address.
+        url: String,
+    },
+    /// A fault was injected.
+    Injected {
+        /// Its number.
+        id: u64,
+        /// What.
+        kind: String,
+        /// Where, from 1.
+        hop: usize,
+        /// Start of its window.
+        window_ms: i64,
+        /// How many messages it touched.
+        count: u64,
+    },
+    /// A fault was seen.
+    Caught {
+        /// Its number.
+        id: u64,
+        /// As which verdict.
+        verdict: String,
+        /// How many it says.
+        count: u64,
+        /// From the injection to the sight.
+        after_s: f64,
+        /// The page that shows it.
+        url: String,
+    },
+    /// The account of all.
+    End {
+        /// Faults injected.
+        injected: u64,
+        /// Of those seen.
+        caught: u64,
+        /// Verdicts that nothing explains.
+        invented: u64,
+        /// Hops and windows settled `ok`.
+        settled_ok: u64,
+    },
 }
 
 /// The built binary.
-pub(crate) fn binary() -> anyhow::Result<String> {
+pub fn binary() -> anyhow::Result<String> {
     let path = paths::target().join("ci/chaperone");
     anyhow::ensure!(path.exists(), "{} is not built: cargo build --profile ci --workspace", path.display());
     Ok(path.to_string_lossy().into_owned())
 }
 
 /// A demo with its own temporary directory, so that what is left of it can be told from what is others'.
-pub(crate) struct Demo {
-    pub(crate) process: Guarded,
+pub struct Demo {
+    /// Its main process.
+    pub process: Guarded,
     dir: TempDir,
     shared_memory: BTreeSet<PathBuf>,
     said: Arc<Mutex<Vec<String>>>,
@@ -42,7 +82,7 @@ pub(crate) struct Demo {
 
 impl Demo {
     /// `chaperone demo --json --port 0` with these arguments.
-    pub(crate) fn start(arguments: &[&str]) -> anyhow::Result<Self> {
+    pub fn start(arguments: &[&str]) -> anyhow::Result<Self> {
         let dir = TempDir::with_prefix_in("demo-", paths::scratch("demo")?)?;
         for folder in ["tmp", "data"] {
             fs::create_dir(dir.path().join(folder))?;
@@ -60,7 +100,7 @@ impl Demo {
     }
 
     /// `chaperone demo --port 0` with these arguments, for who reads its output alone; and its temporary directory.
-    pub(crate) fn silent(arguments: &[&str]) -> anyhow::Result<(Guarded, TempDir)> {
+    pub fn silent(arguments: &[&str]) -> anyhow::Result<(Guarded, TempDir)> {
         let dir = TempDir::with_prefix_in("demo-", paths::scratch("demo")?)?;
         let mut command = process::command(&binary()?);
         command.args(["demo", "--port", "0"]).args(arguments).env("TMPDIR", dir.path()).env_remove("RUST_LOG");
@@ -69,12 +109,12 @@ impl Demo {
     }
 
     /// Where the store is.
-    pub(crate) fn data_dir(&self) -> PathBuf {
+    pub fn data_dir(&self) -> PathBuf {
         self.dir.path().join("data")
     }
 
     /// Everything that it said so far.
-    pub(crate) fn events(&self) -> anyhow::Result<Vec<Event>> {
+    pub fn events(&self) -> anyhow::Result<Vec<Event>> {
         let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         said.iter()
             .map(|line| serde_json::from_str(line).with_context(|| format!("not the documented event: {line}")))
@@ -82,14 +122,14 @@ impl Demo {
     }
 
     /// The same as text, with its warnings.
-    pub(crate) fn told(&self) -> String {
+    pub fn told(&self) -> String {
         let [said, warned] =
             [&self.said, &self.warned].map(|l| l.lock().unwrap_or_else(PoisonError::into_inner).join("\n"));
         format!("{said}\n{warned}")
     }
 
     /// Waits for the first event that `wanted` takes. An end without it is an error at once.
-    pub(crate) fn first<T>(
+    pub fn first<T>(
         &mut self,
         what: &str,
         deadline: Duration,
@@ -105,22 +145,41 @@ impl Demo {
         })?
     }
 
-    /// The stage processes of this demo: its directory is among their arguments.
-    pub(crate) fn stages(&self) -> anyhow::Result<Vec<String>> {
+    /// The stage processes of this demo.
+    pub fn stages(&self) -> anyhow::Result<Vec<String>> {
+        Ok(self.stage_processes()?.into_iter().map(|(pid, arguments)| format!("{pid} {arguments:.80}")).collect())
+    }
+
+    /// Their numbers and arguments: this demo's directory is among them.
+    fn stage_processes(&self) -> anyhow::Result<Vec<(String, String)>> {
         let mut stages = Vec::new();
         for process in fs::read_dir("/proc")?.flatten() {
             // A process may end while it is looked at.
             let arguments = fs::read(process.path().join("cmdline")).unwrap_or_default();
             let arguments = String::from_utf8_lossy(&arguments).replace('\0', " ");
             if arguments.contains("demo-stage") && arguments.contains(&*self.dir.path().to_string_lossy()) {
-                stages.push(format!("{} {arguments:.80}", process.file_name().to_string_lossy()));
+                stages.push((process.file_name().to_string_lossy().into_owned(), arguments));
             }
         }
         Ok(stages)
     }
 
+    /// Where the mock clusters are that its stage processes use: regional and aggregate.
+    pub fn brokers(&self) -> anyhow::Result<[String; 2]> {
+        let stages = self.stage_processes()?;
+        let of = |stage: &str| -> anyhow::Result<String> {
+            let settings =
+                stages.iter().filter_map(|(_, arguments)| arguments.split_once('{')).find_map(|(_, json)| {
+                    let settings: serde_json::Value = serde_json::from_str(&format!("{{{}", json.trim())).ok()?;
+                    (settings["stage"] == stage).then(|| settings["brokers"].as_str().map(str::to_owned))?
+                });
+            settings.with_context(|| format!("no stage {stage} runs: {stages:?}"))
+        };
+        Ok([of("proxy")?, of("consumer")?])
+    }
+
     /// What it left behind: processes, files but the store that it was told to keep, shared memory.
-    pub(crate) fn leftovers(&self) -> anyhow::Result<Vec<String>> {
+    pub fn leftovers(&self) -> anyhow::Result<Vec<String>> {
         let mut left = self.stages()?;
         let kept = self.data_dir().join("chaperone.sqlite");
         let mut files = listed(&self.dir.path().join("tmp"))?;

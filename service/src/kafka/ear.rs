@@ -1,4 +1,4 @@
-//! One question at a time: whether a cluster answers, whether a topic exists.
+//! One question at a time, for verbs that need an answer at once: whether a cluster answers, whether a topic exists.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,17 +12,17 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 use rdkafka::util::Timeout;
 
+use super::ASK_TIMEOUT;
+use super::refusal::{self, Need};
 use crate::config::Cluster;
 use crate::exit::{Code, Failure};
-use crate::kafka::ASK_TIMEOUT;
-use crate::kafka::refusal::{self, Need};
 
 /// A cluster answers within this, all tries together.
 const TRIES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(7)];
 
 /// Keeps what librdkafka says, for the one sentence at the end; logs it only at `debug`.
 #[derive(Clone, Default)]
-pub(super) struct Ear(Arc<Mutex<Vec<(RDKafkaErrorCode, String)>>>);
+pub struct Ear(Arc<Mutex<Vec<(RDKafkaErrorCode, String)>>>);
 
 /// How long what waits in a client's queue is listened to.
 const LISTEN: Duration = Duration::from_millis(200);
@@ -31,11 +31,11 @@ const HEARD_MAX: usize = 100;
 
 impl Ear {
     /// Whether an error of this code was reported.
-    pub(super) fn heard(&self, code: RDKafkaErrorCode) -> bool {
+    pub fn heard(&self, code: RDKafkaErrorCode) -> bool {
         self.0.lock().iter().any(|(heard, _)| *heard == code)
     }
     /// What explains a silence best: a refused login or handshake, else a connection that failed.
-    pub(super) fn best(&self) -> Option<(RDKafkaErrorCode, String)> {
+    pub fn best(&self) -> Option<(RDKafkaErrorCode, String)> {
         let heard = self.0.lock();
         let find = |wanted: &dyn Fn(RDKafkaErrorCode) -> bool| heard.iter().find(|(code, _)| wanted(*code)).cloned();
         let about_all = |code| code == RDKafkaErrorCode::AllBrokersDown;
@@ -44,7 +44,7 @@ impl Ear {
             .or_else(|| find(&|code| !about_all(code)))
     }
     /// Takes what waits in the client's queue. Messages are dropped.
-    pub(super) fn listen(&self, client: &BaseConsumer<Self>) {
+    pub fn listen(&self, client: &BaseConsumer<Self>) {
         let until = Instant::now() + LISTEN;
         // Not with a timeout of zero: a poll ends with the first log line then, before the errors behind it.
         while let Some(event) = client.poll(until.saturating_duration_since(Instant::now())) {
@@ -87,7 +87,7 @@ fn is_login(code: RDKafkaErrorCode) -> bool {
 ///
 /// # Errors
 /// [`Code::NotAuthorised`] if the login is refused, [`Code::Unavailable`] if nobody answers.
-pub(super) fn reach(cluster: &Cluster, client: &BaseConsumer<Ear>, ear: &Ear) -> Result<Metadata, Failure> {
+pub fn reach(cluster: &Cluster, client: &BaseConsumer<Ear>, ear: &Ear) -> Result<Metadata, Failure> {
     let (name, servers) = (&cluster.name, &cluster.bootstrap_servers);
     let began = Instant::now();
     let mut last = RDKafkaErrorCode::OperationTimedOut;
@@ -122,7 +122,7 @@ pub(super) fn reach(cluster: &Cluster, client: &BaseConsumer<Ear>, ear: &Ear) ->
 }
 
 /// Whether a topic exists.
-pub(super) enum Existence {
+pub enum Existence {
     /// With so many partitions.
     There(i32),
     /// It does not.
@@ -134,7 +134,7 @@ pub(super) enum Existence {
 }
 
 /// Asks for one topic. A consumer's question creates nothing.
-pub(super) fn existence(client: &BaseConsumer<Ear>, topic: &str) -> Existence {
+pub fn existence(client: &BaseConsumer<Ear>, topic: &str) -> Existence {
     let metadata = match client.fetch_metadata(Some(topic), ASK_TIMEOUT) {
         Ok(metadata) => metadata,
         Err(e) => return Existence::Untold(refusal::code_of(&e)),
@@ -150,7 +150,7 @@ pub(super) fn existence(client: &BaseConsumer<Ear>, topic: &str) -> Existence {
 }
 
 /// The failure that stands for a topic that may not be read.
-pub(super) fn may_not_read(cluster: &str, topic: &str, code: RDKafkaErrorCode) -> Failure {
+pub fn may_not_read(cluster: &str, topic: &str, code: RDKafkaErrorCode) -> Failure {
     let need = Need::ReadTopic(topic.to_owned());
     Failure::new(Code::NotAuthorised, refusal::sentence(cluster, &need, code))
 }

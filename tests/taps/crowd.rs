@@ -1,0 +1,155 @@
+//! Three taps share 24 partitions under load and are killed, stopped, started and frozen beyond their claims: totals by
+//! window equal an exact recount.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use chaperone_audit::{AuditMessage, Clock, SystemClock, Width};
+use chaperone_tests::programs::Program;
+use chaperone_tests::{clients, eventually, figures};
+use rand::Rng;
+use rdkafka::Message;
+use rdkafka::config::FromClientConfig;
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
+use rustix::process::Signal;
+
+use crate::scene::{PATIENCE, Scene};
+
+const PARTITIONS: usize = 24;
+const TAPS: usize = 3;
+/// Disturbances while the traffic flows; each is a kill, a clean stop, or a freeze.
+const DISTURBANCES: u64 = 12;
+/// A frozen tap sleeps until others have taken its partitions over: longer than its session and its claims' patience.
+const FROZEN: Duration = Duration::from_secs(20);
+const PACE: Duration = Duration::from_micros(500);
+
+fn produce(scene: &Scene, sent: &AtomicU64, stop: &AtomicBool) -> anyhow::Result<()> {
+    let mut config = scene.cluster.plain_config();
+    config.set("linger.ms", "5").set("enable.idempotence", "true");
+    let producer: ThreadedProducer<DefaultProducerContext> = ThreadedProducer::from_config(&config)?;
+    let (begun, mut number) = (Instant::now(), 0_u64);
+    while !stop.load(Ordering::SeqCst) {
+        let due = begun + PACE * u32::try_from(number)?;
+        eventually(Duration::from_secs(60), "room in the queue", || {
+            ensure!(Instant::now() >= due, "not yet");
+            let (key, value) = (number.to_be_bytes(), format!("message {number}"));
+            let record = BaseRecord::to(&scene.topic).key(&key[..]).payload(&value).timestamp(SystemClock.now_ms());
+            producer.send(record).map_err(|(e, _)| anyhow::anyhow!(e))
+        })?;
+        number += 1;
+        sent.store(number, Ordering::SeqCst);
+    }
+    producer.flush(Duration::from_secs(30)).context("flush")
+}
+
+/// The truth: the whole topic by window.
+fn recount(scene: &Scene, messages: u64) -> anyhow::Result<BTreeMap<i64, u64>> {
+    let config = scene.cluster.plain_config();
+    let all = clients::consume(&config, &scene.topic, "recount", usize::try_from(messages)?, PATIENCE)?;
+    let mut counts = BTreeMap::new();
+    for message in &all {
+        let event_ms = message.timestamp().to_millis().context("a message without a timestamp")?;
+        *counts.entry(Width::TEN_SECONDS.window_of(event_ms).0).or_default() += 1;
+    }
+    Ok(counts)
+}
+
+/// The control: what a collector without claims would have counted, every interval on the audit topic added up.
+fn without_epochs(scene: &Scene) -> anyhow::Result<u64> {
+    let records: i64 = scene.cluster.offsets(&scene.audit)?.iter().map(|(from, to)| to - from).sum();
+    let config = scene.cluster.plain_config();
+    let all = clients::consume(&config, &scene.audit, "control", usize::try_from(records)?, PATIENCE)?;
+    let mut sum = 0;
+    for record in &all {
+        let message = AuditMessage::decode(record.payload().unwrap_or_default())?;
+        sum += message.intervals.iter().flat_map(|i| &i.windows).map(|w| w.n).sum::<u64>();
+    }
+    Ok(sum)
+}
+
+/// What was done to taps.
+#[derive(Debug, Default)]
+struct Done {
+    kills: u64,
+    stops: u64,
+    zombies: u64,
+}
+
+fn disturb(scene: &Scene, sent: &AtomicU64) -> anyhow::Result<(Vec<Program>, Done)> {
+    let mut taps: Vec<Program> = (0..TAPS).map(|_| scene.tap()).collect::<Result<_, _>>()?;
+    let mut frozen: Vec<(Instant, Program)> = Vec::new();
+    let mut done = Done::default();
+    for turn in 0..DISTURBANCES {
+        let more = sent.load(Ordering::SeqCst) + rand::rng().random_range(500..6_000);
+        eventually(PATIENCE, "traffic between two disturbances", || {
+            ensure!(sent.load(Ordering::SeqCst) >= more, "not yet");
+            Ok(())
+        })?;
+        let victim = taps.swap_remove(rand::rng().random_range(0..taps.len()));
+        taps.push(scene.tap()?);
+        match turn % 3 {
+            0 => {
+                let mut victim = victim;
+                victim.process.kill()?;
+                done.kills += 1;
+            }
+            1 => {
+                let mut victim = victim;
+                victim.process.terminate(Duration::from_secs(30))?;
+                done.stops += 1;
+            }
+            _ => {
+                victim.process.signal(Signal::STOP)?;
+                frozen.push((Instant::now(), victim));
+                done.zombies += 1;
+            }
+        }
+    }
+    for (since, zombie) in frozen {
+        eventually(PATIENCE, "the frozen tap's claims are others'", || {
+            ensure!(since.elapsed() >= FROZEN, "not yet");
+            Ok(())
+        })?;
+        zombie.process.signal(Signal::CONT)?;
+        taps.push(zombie);
+    }
+    let more = sent.load(Ordering::SeqCst) + 5_000;
+    eventually(PATIENCE, "traffic for all of them", || {
+        ensure!(sent.load(Ordering::SeqCst) >= more, "not yet");
+        Ok(())
+    })?;
+    Ok((taps, done))
+}
+
+#[test]
+fn a_crowd_of_taps_counts_every_message_once() -> anyhow::Result<()> {
+    let scene = Scene::new("crowd", PARTITIONS, &[])?;
+    let (sent, stop) = (AtomicU64::new(0), AtomicBool::new(false));
+    let outcome = std::thread::scope(|scope| {
+        let producer = scope.spawn(|| produce(&scene, &sent, &stop));
+        let outcome = disturb(&scene, &sent);
+        stop.store(true, Ordering::SeqCst);
+        producer.join().map_err(|_| anyhow::anyhow!("the producer panicked"))??;
+        outcome
+    });
+    let (mut taps, done) = outcome?;
+    let messages = sent.load(Ordering::SeqCst);
+    scene.counted(messages)?;
+    let (truth, stored) = (recount(&scene, messages)?, scene.counts()?);
+    ensure!(stored == truth, "the store says {stored:?}, the topic holds {truth:?}");
+    let naive = without_epochs(&scene)?;
+    ensure!(
+        naive > messages,
+        "{naive} by blind adding, {messages} in truth: nothing was fenced, the run showed nothing"
+    );
+    println!("{messages} messages ({naive} by blind adding), {done:?}: {} windows equal", truth.len());
+    for tap in &mut taps {
+        tap.process.terminate(Duration::from_secs(30))?;
+    }
+    figures::record("taps", "kills", done.kills + done.stops)?;
+    figures::record("taps", "zombies", done.zombies)?;
+    let difference: u64 = truth.iter().map(|(w, n)| n.abs_diff(stored.get(w).copied().unwrap_or(0))).sum();
+    figures::record("taps", "diff", difference)
+}
