@@ -58,17 +58,19 @@ impl<C: ConsumerContext> Alone<C> {
     /// Reads nothing any more.
     ///
     /// # Errors
-    /// When librdkafka knows nothing of a partition that it was reading.
+    /// When librdkafka knows nothing of a partition that it was reading; the others are stopped all the same.
     pub fn stop(&mut self) -> KafkaResult<()> {
         let started = std::mem::replace(&mut self.started, TopicPartitionList::new());
+        let mut outcome = Ok(());
         for element in started.elements() {
             let Some(topic) = self.topics.get(element.topic()) else { continue };
             // SAFETY: the handle is alive (`Topic` owns it) and was started on this partition. The call returns when
             // librdkafka's own thread has stopped the partition; no broker is waited for.
             let stopped = unsafe { c::rd_kafka_consume_stop(topic.0.as_ptr(), element.partition()) };
-            succeeded(stopped)?;
+            // Whatever becomes of one, all are stopped: a partition must not be started twice.
+            outcome = outcome.and(succeeded(stopped));
         }
-        Ok(())
+        outcome
     }
 
     /// Where each partition stands: one past the last message delivered or passed; [`Offset::Invalid`] before that.
