@@ -1,14 +1,12 @@
 //! Taps killed, restarted and woken up as zombies: totals equal an exact recount.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use chaperone_audit::{AuditMessage, Clock, SystemClock, Width};
-use chaperone_tests::{clients, eventually, figures};
+use chaperone_audit::{Clock, SystemClock};
+use chaperone_tests::{eventually, figures, recount};
 use rand::Rng;
-use rdkafka::Message;
 use rdkafka::config::FromClientConfig;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use rustix::process::Signal;
@@ -48,31 +46,6 @@ fn produce(scene: &Scene, sent: &AtomicU64, stop: &AtomicBool) -> anyhow::Result
     producer.flush(Duration::from_secs(30)).context("flush")
 }
 
-/// Reads the whole topic and counts it by window: the truth.
-fn recount(scene: &Scene, messages: u64) -> anyhow::Result<BTreeMap<i64, u64>> {
-    let config = scene.bed.regional.plain_config();
-    let all = clients::consume(&config, &scene.topic, "recount", usize::try_from(messages)?, Duration::from_secs(120))?;
-    let mut counts = BTreeMap::new();
-    for message in &all {
-        let event_ms = message.timestamp().to_millis().context("a message without a timestamp")?;
-        *counts.entry(Width::TEN_SECONDS.window_of(event_ms).0).or_default() += 1;
-    }
-    Ok(counts)
-}
-
-/// What a collector without claims would have counted: every interval on the audit topic, added up.
-fn without_epochs(scene: &Scene) -> anyhow::Result<u64> {
-    let records: i64 = scene.bed.regional.offsets(&scene.audit)?.iter().map(|(from, to)| to - from).sum();
-    let config = scene.bed.regional.plain_config();
-    let all = clients::consume(&config, &scene.audit, "control", usize::try_from(records)?, Duration::from_secs(60))?;
-    let mut sum = 0;
-    for record in &all {
-        let message = AuditMessage::decode(record.payload().unwrap_or_default())?;
-        sum += message.intervals.iter().flat_map(|i| &i.windows).map(|w| w.n).sum::<u64>();
-    }
-    Ok(sum)
-}
-
 fn tap(scene: &Scene) -> anyhow::Result<Program> {
     programs::chaperone(&["tap", "--cluster", "regional"], &scene.config(&scene.audit)?)
 }
@@ -109,11 +82,11 @@ fn killed_taps_and_zombies_count_every_message_once() -> anyhow::Result<()> {
         ensure!(n >= messages, "{n} of {messages}");
         Ok(())
     })?;
-    let truth = recount(&scene, messages)?;
+    let truth = recount::by_window(&scene.bed.regional, &scene.topic, messages)?;
     let stored = api::stage_counts(&scene.data_dir(), &scene.topic, "kafka:regional")?;
     ensure!(stored == truth, "the store says {stored:?}, the topic holds {truth:?}");
     // The control: without the check of epoch and `next` the same intervals count some messages twice.
-    let naive = without_epochs(&scene)?;
+    let naive = recount::without_epochs(&scene.bed.regional, &scene.audit)?;
     ensure!(
         naive > messages,
         "{naive} by blind adding, {messages} in truth: no interval was fenced, the run showed nothing"

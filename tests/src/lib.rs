@@ -22,6 +22,7 @@ pub mod paths;
 pub mod process;
 pub mod programs;
 pub mod promises;
+pub mod recount;
 pub mod runner;
 pub mod suites;
 

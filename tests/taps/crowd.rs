@@ -1,16 +1,14 @@
 //! Three taps share 24 partitions under load and are killed, stopped, started and frozen beyond their claims: totals by
 //! window equal an exact recount.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use chaperone_audit::{AuditMessage, Clock, SystemClock, Width};
+use chaperone_audit::{Clock, SystemClock};
 use chaperone_tests::programs::Program;
-use chaperone_tests::{clients, eventually, figures};
+use chaperone_tests::{eventually, figures, recount};
 use rand::Rng;
-use rdkafka::Message;
 use rdkafka::config::FromClientConfig;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use rustix::process::Signal;
@@ -42,31 +40,6 @@ fn produce(scene: &Scene, sent: &AtomicU64, stop: &AtomicBool) -> anyhow::Result
         sent.store(number, Ordering::SeqCst);
     }
     producer.flush(Duration::from_secs(30)).context("flush")
-}
-
-/// The truth: the whole topic by window.
-fn recount(scene: &Scene, messages: u64) -> anyhow::Result<BTreeMap<i64, u64>> {
-    let config = scene.cluster.plain_config();
-    let all = clients::consume(&config, &scene.topic, "recount", usize::try_from(messages)?, PATIENCE)?;
-    let mut counts = BTreeMap::new();
-    for message in &all {
-        let event_ms = message.timestamp().to_millis().context("a message without a timestamp")?;
-        *counts.entry(Width::TEN_SECONDS.window_of(event_ms).0).or_default() += 1;
-    }
-    Ok(counts)
-}
-
-/// The control: what a collector without claims would have counted, every interval on the audit topic added up.
-fn without_epochs(scene: &Scene) -> anyhow::Result<u64> {
-    let records: i64 = scene.cluster.offsets(&scene.audit)?.iter().map(|(from, to)| to - from).sum();
-    let config = scene.cluster.plain_config();
-    let all = clients::consume(&config, &scene.audit, "control", usize::try_from(records)?, PATIENCE)?;
-    let mut sum = 0;
-    for record in &all {
-        let message = AuditMessage::decode(record.payload().unwrap_or_default())?;
-        sum += message.intervals.iter().flat_map(|i| &i.windows).map(|w| w.n).sum::<u64>();
-    }
-    Ok(sum)
 }
 
 /// What was done to taps.
@@ -137,9 +110,9 @@ fn a_crowd_of_taps_counts_every_message_once() -> anyhow::Result<()> {
     let (mut taps, done) = outcome?;
     let messages = sent.load(Ordering::SeqCst);
     scene.counted(messages)?;
-    let (truth, stored) = (recount(&scene, messages)?, scene.counts()?);
+    let (truth, stored) = (recount::by_window(scene.cluster, &scene.topic, messages)?, scene.counts()?);
     ensure!(stored == truth, "the store says {stored:?}, the topic holds {truth:?}");
-    let naive = without_epochs(&scene)?;
+    let naive = recount::without_epochs(scene.cluster, &scene.audit)?;
     ensure!(
         naive > messages,
         "{naive} by blind adding, {messages} in truth: nothing was fenced, the run showed nothing"
