@@ -113,6 +113,11 @@ impl Account {
         Ok(unexplained.len() as u64)
     }
 
+    /// Seconds from the injection until each was seen, the slowest.
+    pub(crate) fn slowest(&self) -> f64 {
+        self.seconds.iter().copied().fold(0.0, f64::max)
+    }
+
     /// Faults injected.
     pub(crate) fn injected(&self) -> u64 {
         self.faults.len() as u64
@@ -145,7 +150,7 @@ impl Fault {
 
 impl fmt::Display for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let longest = self.seconds.iter().copied().fold(0.0, f64::max);
+        let longest = self.slowest();
         let (injected, caught, invented, ok) = (self.injected(), self.caught, self.invented, self.settled_ok);
         write!(f, "{injected} injected, {caught} caught (after {longest} s at most), {invented} invented, {ok} ok")
     }

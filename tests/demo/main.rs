@@ -83,6 +83,17 @@ fn random_faults(seed: u64) -> anyhow::Result<(Account, Vec<String>)> {
     Ok((account, leftovers))
 }
 
+/// A loss on every hop, on a machine that does little else: how long until each is on the page.
+fn every_hop() -> anyhow::Result<f64> {
+    let spec = "loss:hop=1,count=3;loss:hop=2,count=5;loss:hop=3,count=7;loss:hop=4,count=9";
+    let mut demo = Demo::start(&["--faults", spec])?;
+    let status = demo.process.wait(DEADLINE)?;
+    let account = Account::of(&demo)?;
+    ensure!(status.success() && account.caught == 4, "{status}: {}", demo.told());
+    println!("every hop: {account}");
+    Ok(account.slowest())
+}
+
 /// Without `--faults`: a mix of its own.
 fn mix(seed: u64) -> anyhow::Result<(Account, Vec<String>)> {
     println!("demo --seed {seed} --duration 120");
@@ -143,6 +154,7 @@ fn killed() -> anyhow::Result<()> {
 
 #[test]
 fn what_is_injected_is_caught_nothing_is_invented_and_nothing_is_left() -> anyhow::Result<()> {
+    figures::record("demo", "loss_seconds", every_hop()?)?;
     let first: u64 = rand::rng().random_range(0..1_000_000_000);
     let total = Mutex::new(Total::default());
     let add = |what: &str, account: Option<Account>, leftovers: Vec<String>| -> anyhow::Result<()> {

@@ -14,7 +14,7 @@ pub const WIDTH_MS: i64 = 10_000;
 /// From the end of a fault's window until its verdict is on the page, at most, on a machine that is not overloaded.
 const VERDICT_MS: i64 = 15_000;
 /// So much longer between two clusters, where a loss is told from a delay by how far the event times have come.
-const FRONTIER_MS: i64 = 20_000;
+const FRONTIER_MS: i64 = 5_000;
 /// How long after its window's end a stall ends.
 pub const STALL_ENDS_MS: i64 = 10_000;
 /// What a fault may still touch longer ago than this is forgotten.

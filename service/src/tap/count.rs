@@ -111,7 +111,7 @@ impl PartitionCount {
         w.max_offset = seen.offset;
         if let Some(event_ms) = seen.observation.event_ms {
             w.hist.record(seen.arrival_ms.saturating_sub(event_ms));
-            self.frontier.push(event_ms);
+            self.frontier.push(event_ms, seen.now_ms);
         }
         true
     }
