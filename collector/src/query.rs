@@ -1,6 +1,6 @@
 //! What readers ask and get: named rows, the same for page, API, CSV and SQL.
 
-use chaperone_audit::{Fingerprint, Histogram};
+use chaperone_audit::{Fingerprint, Histogram, RuleId};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -78,6 +78,40 @@ pub struct StageWindow {
     pub hist: Histogram,
     /// Last arrival, ms.
     pub last_ms: i64,
+    /// The rule that all of it was counted by; `None` if there were several.
+    pub rule: Option<RuleId>,
+}
+
+/// Windows of one topic at one tapped stage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OffsetsQuery {
+    /// Topic.
+    pub topic: String,
+    /// Stage.
+    pub stage: String,
+    /// First window start, ms, inclusive.
+    pub from_ms: i64,
+    /// End, ms, exclusive.
+    pub to_ms: i64,
+}
+
+/// What a tap counted of one partition in one window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Offsets {
+    /// Window start, ms.
+    pub window_ms: i64,
+    /// Width, ms.
+    pub width_ms: i64,
+    /// Partition.
+    pub partition: i32,
+    /// Which log of that name.
+    pub log: u32,
+    /// Messages.
+    pub n: u64,
+    /// Offset of the first.
+    pub first: i64,
+    /// Offset of the last; other windows' messages may lie between.
+    pub last: i64,
 }
 
 /// One topic at a glance.

@@ -17,6 +17,7 @@ mod gather;
 mod ids;
 mod judge;
 mod life;
+mod offsets;
 mod pool;
 mod reader;
 mod reopen;
@@ -38,7 +39,8 @@ use uuid::Uuid;
 use crate::batch::{Applied, AuditPartition, Batch};
 use crate::pipeline::Pipelines;
 use crate::query::{
-    HopWindow, PartitionState, Quarantined, ReporterState, StageWindow, Status, TopicSummary, WindowQuery,
+    HopWindow, Offsets, OffsetsQuery, PartitionState, Quarantined, ReporterState, StageWindow, Status, TopicSummary,
+    WindowQuery,
 };
 use crate::store::{Answer, Claim, ClaimRequest, Store, StoreError};
 use file::Place;
@@ -169,6 +171,10 @@ impl Store for SqliteStore {
 
     fn stage_windows(&self, query: WindowQuery) -> Answer<'_, Vec<StageWindow>> {
         self.readers.run("read totals", move |conn| reader::stage_windows(conn, &query))
+    }
+
+    fn offsets(&self, query: OffsetsQuery) -> Answer<'_, Vec<Offsets>> {
+        self.readers.run("read offsets", move |conn| offsets::read(conn, &query))
     }
 
     fn topics(&self, query: WindowQuery) -> Answer<'_, Vec<TopicSummary>> {

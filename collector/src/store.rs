@@ -13,7 +13,8 @@ use uuid::Uuid;
 use crate::batch::{Applied, AuditPartition, Batch};
 use crate::pipeline::Pipelines;
 use crate::query::{
-    HopWindow, PartitionState, Quarantined, ReporterState, StageWindow, Status, TopicSummary, WindowQuery,
+    HopWindow, Offsets, OffsetsQuery, PartitionState, Quarantined, ReporterState, StageWindow, Status, TopicSummary,
+    WindowQuery,
 };
 use chaperone_audit::wire::Anchor;
 
@@ -105,6 +106,9 @@ pub trait Store: Send + Sync {
     fn windows(&self, query: WindowQuery) -> Answer<'_, Vec<HopWindow>>;
     /// Totals by stage and window (classes with a time, summed).
     fn stage_windows(&self, query: WindowQuery) -> Answer<'_, Vec<StageWindow>>;
+    /// Which offsets of each partition hold the windows of a tapped stage, by window and partition. Offsets of windows
+    /// that are proven are forgotten after a week.
+    fn offsets(&self, query: OffsetsQuery) -> Answer<'_, Vec<Offsets>>;
     /// Topics known, with their worst verdict in the range.
     fn topics(&self, query: WindowQuery) -> Answer<'_, Vec<TopicSummary>>;
     /// Reporters and taps.

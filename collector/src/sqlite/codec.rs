@@ -34,9 +34,9 @@ mod bit {
     pub(super) const DIVERGED: u16 = 1 << 10;
 }
 
-/// Bytes that are no slots.
+/// Bytes that no encoder wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("slots are cut off or damaged near byte {0}")]
+#[error("cut off or damaged near byte {0}")]
 pub(super) struct Damaged(usize);
 
 /// Writes slots, in the order of their ids.
@@ -67,7 +67,7 @@ pub(super) fn encode<'a>(slots: impl Iterator<Item = &'a Slot> + Clone) -> Vec<u
     out
 }
 
-fn put(out: &mut Vec<u8>, mut v: u64) {
+pub(super) fn put(out: &mut Vec<u8>, mut v: u64) {
     while v >= 0x80 {
         out.push((v & 0x7f) as u8 | 0x80);
         v >>= 7;
@@ -75,7 +75,7 @@ fn put(out: &mut Vec<u8>, mut v: u64) {
     out.push((v & 0x7f) as u8);
 }
 
-fn put_signed(out: &mut Vec<u8>, v: i64) {
+pub(super) fn put_signed(out: &mut Vec<u8>, v: i64) {
     put(out, ((v << 1) ^ (v >> 63)).cast_unsigned());
 }
 
@@ -131,16 +131,25 @@ fn place<T: PartialEq>(all: &[T], one: &T) -> u8 {
 
 /// Reads slots.
 pub(super) fn decode(bytes: &[u8]) -> Result<BTreeMap<u64, Slot>, Damaged> {
-    let mut input = Input { bytes, at: 0 };
-    input.slots().filter(|_| input.at == bytes.len()).ok_or(Damaged(input.at))
+    Input::new(bytes).whole(Input::slots)
 }
 
-struct Input<'a> {
+pub(super) struct Input<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
 impl<'a> Input<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0 }
+    }
+    /// What `read` makes of all the bytes.
+    pub(super) fn whole<T>(mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Result<T, Damaged> {
+        read(&mut self).filter(|_| self.at == self.bytes.len()).ok_or(Damaged(self.at))
+    }
+    pub(super) fn is_empty(&self) -> bool {
+        self.at >= self.bytes.len()
+    }
     fn take(&mut self, len: usize) -> Option<&'a [u8]> {
         let part = self.bytes.get(self.at..)?.get(..len)?;
         self.at += len;
@@ -149,10 +158,10 @@ impl<'a> Input<'a> {
     fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         self.take(N)?.try_into().ok()
     }
-    fn byte(&mut self) -> Option<u8> {
+    pub(super) fn byte(&mut self) -> Option<u8> {
         Some(u8::from_le_bytes(self.array()?))
     }
-    fn number(&mut self) -> Option<u64> {
+    pub(super) fn number(&mut self) -> Option<u64> {
         let mut v = 0u64;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
@@ -167,7 +176,7 @@ impl<'a> Input<'a> {
         }
         None
     }
-    fn signed(&mut self) -> Option<i64> {
+    pub(super) fn signed(&mut self) -> Option<i64> {
         let v = self.number()?;
         Some((v >> 1).cast_signed() ^ -(v & 1).cast_signed())
     }

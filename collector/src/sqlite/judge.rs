@@ -14,6 +14,7 @@ use super::Options;
 use super::db::{Db, Done};
 use super::facts::Facts;
 use super::gather::{Case, Gathered, Hope, Span, gather};
+use super::offsets;
 use super::slots;
 use super::standing::{Row, Standing, record};
 use super::totals::{StageSum, stage_sums};
@@ -52,6 +53,7 @@ struct Ruling {
 /// Judges what is due; returns how many verdicts changed.
 pub(super) fn judge(db: &mut Db<'_>, now_ms: i64, pipelines: &Pipelines, options: &Options) -> Done<u64> {
     slots::seal(db, now_ms.saturating_sub(options.seal_after_ms), SEALED_PER_CALL)?;
+    offsets::forget(db, now_ms)?;
     let due = due(db, now_ms, options.judge_at_most)?;
     let Some(first) = due.iter().map(|d| d.window_ms).min() else { return Ok(0) };
     let facts = Facts::load(db, now_ms, first.saturating_sub(WIDEST_MS))?;
@@ -235,10 +237,7 @@ fn leave(db: &Db<'_>, w: &Due, again: Again, all_ok: bool) -> Done<()> {
                 .prepare_cached("DELETE FROM pending WHERE topic = ?1 AND window_ms = ?2 AND width_ms = ?3")?
                 .execute(params![w.topic, w.window_ms, w.width_ms])?;
             if all_ok {
-                // Proven: which offsets held the window does not matter any more.
-                db.conn
-                    .prepare_cached("DELETE FROM tap_window WHERE topic = ?1 AND window_ms = ?2 AND width_ms = ?3")?
-                    .execute(params![w.topic, w.window_ms, w.width_ms])?;
+                offsets::fold(db, (w.topic, w.window_ms, w.width_ms))?;
             }
         }
     }

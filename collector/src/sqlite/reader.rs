@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use chaperone_audit::Histogram;
+use chaperone_audit::{Histogram, RuleId};
 use rusqlite::{Connection, Row, params};
 use uuid::Uuid;
 
@@ -97,7 +97,12 @@ fn same_place(a: &StageWindow, b: &StageWindow) -> bool {
     (a.window_ms, a.width_ms, &a.topic, &a.stage) == (b.window_ms, b.width_ms, &b.topic, &b.stage)
 }
 
+fn one_rule(least: u64, greatest: u64) -> Option<RuleId> {
+    (least == greatest).then_some(RuleId(least))
+}
+
 fn add(to: &mut StageWindow, w: &StageWindow) {
+    to.rule = to.rule.filter(|rule| w.rule == Some(*rule));
     to.n = to.n.saturating_add(w.n);
     to.acked = to.acked.saturating_add(w.acked);
     to.failed = to.failed.saturating_add(w.failed);
@@ -120,6 +125,7 @@ fn stage_window(r: &Row<'_>) -> Done<StageWindow> {
         f_in: fingerprint(r.get(8)?),
         hist: Histogram::decode(&r.get::<_, String>(9)?).map_err(Fault::stored("histogram"))?,
         last_ms: r.get::<_, Option<i64>>(10)?.unwrap_or_default(),
+        rule: one_rule(r.get::<_, i64>(11)?.cast_unsigned(), r.get::<_, i64>(12)?.cast_unsigned()),
     })
 }
 

@@ -10,6 +10,7 @@ use chaperone_audit::wire::{Anchor, Interval, IntervalKind, IntervalWindow, Part
 use rusqlite::{OptionalExtension, params};
 
 use super::db::{Db, Done, Fault, int};
+use super::offsets::{self, Span};
 use super::reopen;
 use super::reporters::Skew;
 use super::totals::{Key, Share, Totals};
@@ -102,31 +103,6 @@ impl Tapped {
     fn event_floor_ms(&self) -> Option<i64> {
         let anchor = self.anchor.as_ref().map(|a| a.time_ms).filter(|ms| *ms >= 0);
         [self.frontier_ms, anchor, self.last_min_ms].into_iter().flatten().min()
-    }
-}
-
-/// Offsets of one partition in one window.
-#[derive(Debug, Clone, Copy)]
-struct Span {
-    log: u32,
-    n: u64,
-    min_offset: i64,
-    max_offset: i64,
-}
-
-impl Span {
-    /// Both spans; of two logs the newer one.
-    fn union(self, o: Self) -> Self {
-        match self.log.cmp(&o.log) {
-            std::cmp::Ordering::Less => o,
-            std::cmp::Ordering::Greater => self,
-            std::cmp::Ordering::Equal => Self {
-                log: self.log,
-                n: self.n.saturating_add(o.n),
-                min_offset: self.min_offset.min(o.min_offset),
-                max_offset: self.max_offset.max(o.max_offset),
-            },
-        }
     }
 }
 
@@ -234,39 +210,10 @@ impl Taps {
         let mut spans: Vec<_> = self.spans.iter().collect();
         spans.sort_unstable_by_key(|(key, _)| **key);
         for ((key, partition), new) in spans {
-            save_span(db, key, *partition, *new)?;
+            offsets::save(db, key, *partition, *new)?;
         }
         Ok(())
     }
-}
-
-fn save_span(db: &Db<'_>, key: &Key, partition: i32, new: Span) -> Done<()> {
-    let place = params![key.topic, key.window.0, key.stage, partition, key.width.ms()];
-    let old = db
-        .conn
-        .prepare_cached(include_str!("sql/tap_window_select.sql"))?
-        .query_row(place, |r| {
-            Ok(Span {
-                log: r.get(0)?,
-                n: r.get::<_, i64>(1)?.cast_unsigned(),
-                min_offset: r.get(2)?,
-                max_offset: r.get(3)?,
-            })
-        })
-        .optional()?;
-    let span = old.map_or(new, |old| old.union(new));
-    db.conn.prepare_cached(include_str!("sql/tap_window_replace.sql"))?.execute(params![
-        key.topic,
-        key.window.0,
-        key.stage,
-        partition,
-        key.width.ms(),
-        span.log,
-        int(span.n),
-        span.min_offset,
-        span.max_offset,
-    ])?;
-    Ok(())
 }
 
 /// Takes a topic's partition count; `true` if it is news.

@@ -6,6 +6,7 @@ mod claims;
 mod evidence;
 mod five_stages;
 mod model;
+mod offsets;
 mod passage;
 mod readers;
 mod sim;

@@ -135,7 +135,10 @@ mod tests {
         const END: i64 = 100_000;
         for step in [1, 20, 100, 190] {
             let behind = END - steady(0, END, step).ms().expect("a frontier");
-            assert!(behind > LOOK_BACK_MS / 2 && behind <= LOOK_BACK_MS + SLICE_MS, "a message each {step} ms: {behind}");
+            assert!(
+                behind > LOOK_BACK_MS / 2 && behind <= LOOK_BACK_MS + SLICE_MS,
+                "a message each {step} ms: {behind}"
+            );
         }
         // A slow partition looks back upon a few messages instead.
         let behind = END - steady(0, END, 1_000).ms().expect("a frontier");

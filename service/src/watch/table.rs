@@ -112,6 +112,7 @@ mod tests {
             f_in: Fingerprint::default(),
             hist: Histogram::default(),
             last_ms: 0,
+            rule: None,
         }
     }
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use chaperone_collector::query::{
-    HopWindow, PartitionState, Quarantined, ReporterState, StageWindow, Status, TopicSummary, WindowQuery,
+    HopWindow, Offsets, OffsetsQuery, PartitionState, Quarantined, ReporterState, StageWindow, Status, TopicSummary,
+    WindowQuery,
 };
 use chaperone_collector::store::Answer;
 use chaperone_collector::{
@@ -63,6 +64,9 @@ impl Store for Flaky {
     }
     fn stage_windows(&self, query: WindowQuery) -> Answer<'_, Vec<StageWindow>> {
         self.store.stage_windows(query)
+    }
+    fn offsets(&self, query: OffsetsQuery) -> Answer<'_, Vec<Offsets>> {
+        self.store.offsets(query)
     }
     fn topics(&self, query: WindowQuery) -> Answer<'_, Vec<TopicSummary>> {
         self.store.topics(query)

@@ -49,6 +49,7 @@ fn count(stage: &str, window_ms: i64, n: u64, acked: u64, failed: u64) -> StageW
         f_in: chaperone_audit::Fingerprint::ZERO,
         hist: Histogram::new(),
         last_ms: 0,
+        rule: None,
     }
 }
 

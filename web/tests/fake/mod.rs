@@ -10,7 +10,8 @@ use std::time::Duration;
 use chaperone_audit::clock::ManualClock;
 use chaperone_collector::batch::{Applied, AuditPartition, Batch};
 use chaperone_collector::query::{
-    HopWindow, PartitionState, Quarantined, ReporterState, StageWindow, Status, TopicSummary, WindowQuery,
+    HopWindow, Offsets, OffsetsQuery, PartitionState, Quarantined, ReporterState, StageWindow, Status, TopicSummary,
+    WindowQuery,
 };
 use chaperone_collector::store::Answer;
 use chaperone_collector::{
@@ -105,6 +106,9 @@ impl Store for FakeStore {
     }
     fn stage_windows(&self, query: WindowQuery) -> Answer<'_, Vec<StageWindow>> {
         self.answer(limit(&query, self.counts.iter().filter(|w| wanted(&query, &w.topic, w.window_ms)).cloned()))
+    }
+    fn offsets(&self, _: OffsetsQuery) -> Answer<'_, Vec<Offsets>> {
+        self.answer(Vec::new())
     }
     fn topics(&self, query: WindowQuery) -> Answer<'_, Vec<TopicSummary>> {
         let all = self.topics.iter().filter(|t| query.topic.as_deref().is_none_or(|name| name == t.topic));
@@ -212,6 +216,7 @@ pub(crate) fn seen(topic: &str, stage: &str, window_ms: i64, n: u64) -> StageWin
         f_in: chaperone_audit::Fingerprint::ZERO,
         hist: chaperone_audit::Histogram::new(),
         last_ms: window_ms + WIDTH_MS,
+        rule: None,
     }
 }
 

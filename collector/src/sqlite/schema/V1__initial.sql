@@ -179,6 +179,16 @@ CREATE TABLE tap_window (
     PRIMARY KEY (topic, window_ms, stage, partition, width_ms)
 ) STRICT, WITHOUT ROWID;
 
+-- The same of windows that are proven, all partitions of a stage in one value (collector/src/sqlite/offsets.rs).
+CREATE TABLE window_offsets (
+    window_ms  INTEGER NOT NULL,
+    topic      INTEGER NOT NULL,
+    stage      INTEGER NOT NULL,
+    width_ms   INTEGER NOT NULL,
+    partitions BLOB    NOT NULL,
+    PRIMARY KEY (window_ms, topic, stage, width_ms)
+) STRICT, WITHOUT ROWID;
+
 -- Offsets that nobody counted, and the event times that they may have had; an absent end is not known yet.
 CREATE TABLE unaudited (
     id            INTEGER PRIMARY KEY,

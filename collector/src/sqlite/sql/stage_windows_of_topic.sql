@@ -1,4 +1,4 @@
-SELECT t.text, s.text, w.window_ms, w.width_ms, w.n, w.acked, w.failed, w.bytes, w.f_in, w.hist, w.last_ms
+SELECT t.text, s.text, w.window_ms, w.width_ms, w.n, w.acked, w.failed, w.bytes, w.f_in, w.hist, w.last_ms, w.rule_min, w.rule_max
 FROM stage_window w
 JOIN name t ON t.id = w.topic
 JOIN name s ON s.id = w.stage

@@ -1,0 +1,3 @@
+SELECT stage, partition, log, n, min_offset, max_offset
+FROM tap_window
+WHERE topic = ?1 AND window_ms = ?2 AND width_ms = ?3
