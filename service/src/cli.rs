@@ -6,6 +6,7 @@ pub mod init;
 pub mod inspect;
 pub mod plan;
 pub mod print_config;
+pub mod recount;
 pub mod run;
 pub mod schema;
 pub mod tap;
@@ -56,6 +57,8 @@ enum Verb {
     Plan(plan::Plan),
     /// Compares the topics of two Kafka clusters, now: nothing to configure, nothing created, no group joined.
     Watch(watch::Watch),
+    /// Counts offsets in Kafka again and compares with the store.
+    Recount(recount::Recount),
     /// Runs everything on this machine without Kafka, with faults that are announced and then seen.
     Demo(demo::Demo),
     #[command(hide = true)]
@@ -134,6 +137,7 @@ impl Cli {
             Verb::Tap(tap) => tap.run(),
             Verb::Plan(plan) => plan.run(),
             Verb::Watch(watch) => watch.run(),
+            Verb::Recount(recount) => recount.run(),
             Verb::Demo(demo) => demo.run(),
             Verb::DemoStage(stage) => stage.run(),
             Verb::Inspect(inspect) => inspect.run(),

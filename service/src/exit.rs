@@ -6,6 +6,8 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Code {
+    /// `recount`: Kafka and the store do not agree.
+    Differs = 1,
     /// The command line or a line of input cannot be understood.
     Usage = 64,
     /// A port is taken, or no broker answers a command that needs one at once.

@@ -10,6 +10,7 @@
 
 pub mod app;
 pub mod cli;
+pub mod columns;
 pub mod config;
 pub mod demo;
 pub mod exit;
@@ -19,6 +20,7 @@ pub mod intake;
 pub mod kafka;
 pub mod plan;
 pub mod problems;
+pub mod recount;
 pub mod reload;
 pub mod supervisor;
 pub mod tap;

@@ -5,5 +5,6 @@
 
 mod crowd;
 mod gaps;
+mod recount;
 mod scene;
 mod weather;

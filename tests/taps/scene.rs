@@ -64,6 +64,19 @@ impl Scene {
         programs::chaperone(&["tap"], &self.config)
     }
 
+    /// A verb of `chaperone` with the same configuration.
+    pub(crate) fn verb(&self, arguments: &[&str]) -> anyhow::Result<Program> {
+        programs::chaperone(arguments, &self.config)
+    }
+
+    /// Changes the store behind its back.
+    pub(crate) fn tamper(&self, sql: &str) -> anyhow::Result<()> {
+        let store = rusqlite::Connection::open(self.dir.path().join("chaperone").join("chaperone.sqlite"))?;
+        store.busy_timeout(PATIENCE)?;
+        ensure!(store.execute(sql, [])? > 0, "nothing to change");
+        Ok(())
+    }
+
     pub(crate) fn recorder(&self) -> anyhow::Result<Recorder> {
         let sink = KafkaSink::new(&self.cluster.plain_config(), &self.audit)?;
         let config = Config {

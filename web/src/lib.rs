@@ -34,6 +34,17 @@ use chaperone_audit::clock::Clock;
 use chaperone_collector::{Pipelines, Store};
 use tokio::sync::{Semaphore, watch};
 
+/// A range of event time as the pages take it, in ms since 1970, `[from, to)`, for those who do not come by HTTP.
+///
+/// # Errors
+/// Which end could not be understood, and what is allowed.
+pub fn time_range(from: &str, to: &str, now_ms: i64) -> Result<(i64, i64), String> {
+    match range::Range::parse(Some(from), Some(to), now_ms, zone::Zone::utc()) {
+        Ok(range) => Ok((range.from_ms, range.to_ms)),
+        Err(e) => Err(format!("{} {}: allowed: {}", e.field, e.value, e.allowed)),
+    }
+}
+
 /// What is wrong with this process, in one sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {

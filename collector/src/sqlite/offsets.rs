@@ -148,7 +148,8 @@ fn decode_stored(bytes: Option<&[u8]>) -> Done<Spans> {
     bytes.map_or_else(|| Ok(Spans::new()), |b| decode(b).map_err(Fault::stored("window_offsets")))
 }
 
-/// What a stage counted in the windows of a range, by window and partition.
+/// What a stage counted in the windows of a range, by window and partition. In one read transaction: a window may be
+/// folded between the two questions.
 pub(super) fn read(conn: &Connection, q: &OffsetsQuery) -> Done<Vec<Offsets>> {
     let mut found: BTreeMap<(i64, i64), Spans> = BTreeMap::new();
     let bounds = params![q.topic, q.stage, q.from_ms, q.to_ms];

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::estimate::{Cost, Estimate, Line, MESSAGES_ENOUGH, Traffic};
+use crate::columns::columns;
 
 const HEAD: [&str; 10] = [
     "cluster",
@@ -22,7 +23,7 @@ pub fn text(estimate: &Estimate, seconds: u64, hosts: u32) -> String {
     let mut rows = vec![HEAD.map(str::to_owned).to_vec()];
     rows.extend(estimate.topics.iter().map(row));
     rows.push(sum_row(estimate));
-    let mut out = table(&rows);
+    let mut out = columns(&rows, 2);
     out.push('\n');
     for line in &estimate.topics {
         remark(line, &mut out);
@@ -130,23 +131,6 @@ fn remark(line: &Line, out: &mut String) {
 /// Writing to a text cannot fail.
 fn say(out: &mut String, sentence: &str) {
     writeln!(out, "{sentence}").unwrap_or_default();
-}
-
-fn table(rows: &[Vec<String>]) -> String {
-    let mut widths = [0; HEAD.len()];
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.chars().count().max(*width);
-        }
-    }
-    let mut out = String::new();
-    for row in rows {
-        let cells = row.iter().zip(widths).enumerate().map(|(column, (cell, width))| {
-            if column < 2 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
-        });
-        say(&mut out, cells.collect::<Vec<_>>().join("  ").trim_end());
-    }
-    out
 }
 
 /// Three digits that matter, with thousands separated.
