@@ -105,14 +105,43 @@ impl Pipeline {
     }
 }
 
-/// All pipelines, in order of precedence.
+/// An audit topic that is read, and who may report there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditSource {
+    /// Name of its cluster in the configuration.
+    pub cluster: String,
+    /// The topic.
+    pub topic: String,
+    /// Stages whose reports are believed there; empty: any.
+    pub stages: Vec<TopicPattern>,
+}
+
+impl AuditSource {
+    /// Whether reports of `stage` may arrive there.
+    pub fn carries(&self, stage: &str) -> bool {
+        self.stages.is_empty() || self.stages.iter().any(|pattern| pattern.matches(stage))
+    }
+}
+
+/// All pipelines, and where their reports come from.
 #[derive(Debug, Clone, Default)]
-pub struct Pipelines(pub Vec<Pipeline>);
+pub struct Pipelines {
+    /// In order of precedence.
+    pub list: Vec<Pipeline>,
+    /// Audit topics that a verdict waits for. Empty: all that the store knows.
+    pub sources: Vec<AuditSource>,
+}
+
+impl From<Vec<Pipeline>> for Pipelines {
+    fn from(list: Vec<Pipeline>) -> Self {
+        Self { list, sources: Vec::new() }
+    }
+}
 
 impl Pipelines {
     /// The pipeline that `topic` runs through.
     pub fn of(&self, topic: &str) -> Option<&Pipeline> {
-        self.0.iter().find(|p| p.topics.iter().any(|t| t.matches(topic)))
+        self.list.iter().find(|p| p.topics.iter().any(|t| t.matches(topic)))
     }
 }
 

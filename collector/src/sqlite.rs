@@ -126,7 +126,7 @@ impl SqliteStore {
     fn note_silence(&self, pipelines: &Pipelines) {
         let mut known = self.silent_after_ms.lock();
         known.clear();
-        for pipeline in &pipelines.0 {
+        for pipeline in &pipelines.list {
             let ms = gather::millis(pipeline.silent_after);
             for stage in &pipeline.stages {
                 known.entry(stage.name.clone()).and_modify(|k| *k = ms.min(*k)).or_insert(ms);

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chaperone_audit::{Rule, Width};
-use chaperone_collector::{Pipelines, TopicPattern};
+use chaperone_collector::{AuditSource, Pipelines, TopicPattern};
 
 pub use effective::{Secrets, effective};
 pub use file::{Isolation, Start};
@@ -122,6 +122,22 @@ impl Audit {
             StagePattern::Matching(pattern) => pattern.matches(stage),
         })
     }
+}
+
+/// The audit topics that intake reads.
+fn sources(clusters: &[Cluster]) -> Vec<AuditSource> {
+    let pattern = |p: &StagePattern| match p {
+        StagePattern::Any => None,
+        StagePattern::Matching(pattern) => Some(pattern.clone()),
+    };
+    let audited = clusters.iter().filter_map(|cluster| Some((cluster, cluster.audit.as_ref()?)));
+    audited
+        .map(|(cluster, audit)| AuditSource {
+            cluster: cluster.name.clone(),
+            topic: audit.topic.clone(),
+            stages: audit.stages.iter().map(pattern).collect::<Option<_>>().unwrap_or_default(),
+        })
+        .collect()
 }
 
 /// librdkafka properties. Their values are never shown.

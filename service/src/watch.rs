@@ -241,7 +241,7 @@ fn blueprint(options: &Options, topics: &[TopicPattern], store: Arc<dyn Store>) 
     Blueprint {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, options.port)),
         store,
-        pipelines: Arc::new(Pipelines(vec![pipeline])),
+        pipelines: Arc::new(Pipelines::from(vec![pipeline])),
         intakes: Vec::new(),
         taps: vec![tap(&options.from), tap(&options.to)],
     }

@@ -117,7 +117,7 @@ async fn a_filled_store_is_as_large_as_the_formula_says() {
     let path = dir.path().join("chaperone.sqlite");
     let config = Config::parse(CONFIG, &System).expect("good");
     let store = SqliteStore::open_with(&path, Options { durable: false, ..Options::default() }).expect("opens");
-    let source = AuditPartition { cluster: "regional".into(), topic: "audit".into(), partition: 0 };
+    let source = AuditPartition { cluster: "regional".into(), topic: "chaperone-audit".into(), partition: 0 };
     let mut taps = [Tap::claim(&store, "kafka:regional", 20).await, Tap::claim(&store, "kafka:agg", 90).await];
     let mut next = 0;
     for window in 0..WINDOWS {

@@ -189,7 +189,7 @@ fn view(
         more: String::new(),
         json: rows_of("json"),
         csv: rows_of("csv"),
-        pipelines: pipelines.0.iter().map(|p| format::name(&p.name)).collect(),
+        pipelines: pipelines.list.iter().map(|p| format::name(&p.name)).collect(),
     }
 }
 

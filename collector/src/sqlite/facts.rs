@@ -11,6 +11,7 @@ use super::life::Life;
 use super::reporters::end_of;
 use crate::caveat::CaveatKind;
 use crate::passage::Partition;
+use crate::pipeline::AuditSource;
 use crate::settle::Mark;
 
 /// A span of event time in which a reporter may have counted what nobody will ever report.
@@ -56,11 +57,21 @@ pub(super) struct TapFacts {
     pub(super) unaudited: Vec<(i64, i64)>,
 }
 
+/// How far an audit partition has been applied.
+#[derive(Debug)]
+struct AuditMark {
+    cluster: String,
+    topic: String,
+    mark: Mark,
+}
+
 /// All of it.
 #[derive(Debug)]
 pub(super) struct Facts {
     pub(super) now_ms: i64,
-    pub(super) audit: Vec<Mark>,
+    audit: Vec<AuditMark>,
+    /// Audit topics that are waited for; empty: all.
+    sources: Vec<AuditSource>,
     /// The earliest window that will be judged.
     horizon_ms: i64,
     stages: HashMap<(i64, i64), Rc<StageFacts>>,
@@ -69,20 +80,41 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    pub(super) fn load(db: &Db<'_>, now_ms: i64, horizon_ms: i64) -> Done<Self> {
+    pub(super) fn load(db: &Db<'_>, now_ms: i64, horizon_ms: i64, sources: &[AuditSource]) -> Done<Self> {
         let mut statement = db.conn.prepare_cached(include_str!("sql/audit_marks.sql"))?;
         let audit = statement.query_map([], |r| {
-            let (topic, partition): (String, i32) = (r.get(0)?, r.get(1)?);
-            Ok(Mark { name: format!("audit partition {topic}/{partition}"), through_ms: r.get(2)? })
+            let (topic, partition): (String, i32) = (r.get(1)?, r.get(2)?);
+            let mark = Mark { name: format!("audit partition {topic}/{partition}"), through_ms: r.get(3)? };
+            Ok(AuditMark { cluster: r.get(0)?, topic, mark })
         })?;
         Ok(Self {
             now_ms,
             audit: audit.collect::<Result<_, _>>()?,
+            sources: sources.to_vec(),
             horizon_ms,
             stages: HashMap::new(),
             taps: HashMap::new(),
             ids: HashMap::new(),
         })
+    }
+
+    /// How far the audit topics have been applied on which either stage may report: condition (i) of *settled*. One that
+    /// is no longer read holds up nothing, one that has never been read everything that it may carry.
+    pub(super) fn audit(&self, from: &str, to: &str) -> Vec<Mark> {
+        if self.sources.is_empty() {
+            return self.audit.iter().map(|a| a.mark.clone()).collect();
+        }
+        let mut marks = Vec::new();
+        for source in self.sources.iter().filter(|s| s.carries(from) || s.carries(to)) {
+            let before = marks.len();
+            let of_source = self.audit.iter().filter(|a| (&a.cluster, &a.topic) == (&source.cluster, &source.topic));
+            marks.extend(of_source.map(|a| a.mark.clone()));
+            if marks.len() == before {
+                let name = format!("audit topic {} of kafka.{}", source.topic, source.cluster);
+                marks.push(Mark { name, through_ms: None });
+            }
+        }
+        marks
     }
 
     /// The number of a stage; `None` if nothing ever came from it.

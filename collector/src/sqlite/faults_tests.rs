@@ -224,7 +224,7 @@ async fn the_wildest_numbers_stop_nobody() {
         silent_after: std::time::Duration::MAX,
     };
     for now in wild {
-        store.judge(now, &Pipelines(vec![pipeline.clone()])).await.expect("judge");
+        store.judge(now, &Pipelines::from(vec![pipeline.clone()])).await.expect("judge");
         store.reporters(now).await.expect("reporters");
     }
     let all = WindowQuery { from_ms: i64::MIN, to_ms: i64::MAX, ..WindowQuery::default() };

@@ -140,7 +140,7 @@ pub(super) fn gather(db: &Db<'_>, facts: &mut Facts, case: &Case<'_>, sums: &Has
         end_ms: case.span.end_ms(),
         last_arrival_ms: u.last_ms,
         grace_ms,
-        audit: &facts.audit,
+        audit: &facts.audit(&case.from.name, &case.to.name),
         upstream: up.marks(),
         downstream: down.marks(),
         in_flight: open_up.in_flight,

@@ -271,7 +271,7 @@ fn pipelines() -> Pipelines {
     let kinds = [StageKind::Client, StageKind::Kafka, StageKind::Client];
     let stage =
         |(name, kind): (&str, StageKind)| Stage { name: name.into(), kind, complete: true, at_least_once: false };
-    Pipelines(vec![Pipeline {
+    Pipelines::from(vec![Pipeline {
         name: "p".into(),
         cluster: "-".into(),
         topics: vec![TopicPattern::Name(TOPIC.into())],

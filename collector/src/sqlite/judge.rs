@@ -56,7 +56,7 @@ pub(super) fn judge(db: &mut Db<'_>, now_ms: i64, pipelines: &Pipelines, options
     offsets::forget(db, now_ms)?;
     let due = due(db, now_ms, options.judge_at_most)?;
     let Some(first) = due.iter().map(|d| d.window_ms).min() else { return Ok(0) };
-    let facts = Facts::load(db, now_ms, first.saturating_sub(WIDEST_MS))?;
+    let facts = Facts::load(db, now_ms, first.saturating_sub(WIDEST_MS), &pipelines.sources)?;
     let mut court =
         Court { facts, pipelines, topics: HashMap::new(), rulings: HashMap::new(), changed: 0, wrote: false };
     for window in &due {

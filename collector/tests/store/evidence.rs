@@ -305,14 +305,14 @@ async fn silence_of_a_stage_is_no_zero_and_its_first_report_is_judged_at_once() 
 #[tokio::test]
 async fn a_stage_that_is_not_complete_is_never_ok_and_never_surplus() {
     let mut p = Pair::new(0);
-    p.pipelines.0[0].stages[0].complete = false;
+    p.pipelines.list[0].stages[0].complete = false;
     assert_eq!(p.settled().await.verdict, Verdict::Partial);
     let mut p = Pair::new(0);
-    p.pipelines.0[0].stages[0].complete = false;
+    p.pipelines.list[0].stages[0].complete = false;
     p.consumer.arrive(&Msg { id: 50, topic: "orders", event_ms: START + 1 }, START + 2);
     assert_eq!(p.settled().await.verdict, Verdict::Partial);
     let mut p = Pair::new(0);
-    p.pipelines.0[0].stages[1].at_least_once = true;
+    p.pipelines.list[0].stages[1].at_least_once = true;
     p.consumer.arrive(&Msg { id: 5, topic: "orders", event_ms: START + 100 }, START + 130);
     let w = p.settled().await;
     assert_eq!((w.verdict, w.surplus_min), (Verdict::ReRead, 1));

@@ -10,4 +10,5 @@ mod offsets;
 mod passage;
 mod readers;
 mod sim;
+mod sources;
 mod watermark;

@@ -12,7 +12,7 @@ const ALL: WindowQuery = WindowQuery { topic: None, from_ms: 0, to_ms: i64::MAX,
 /// Producer and consumer of three topics for a minute; one message of `payments` is lost.
 async fn filled(store: &dyn Store) -> Pipelines {
     let mut pipelines = client_hop();
-    pipelines.0[0].topics =
+    pipelines.list[0].topics =
         ["orders", "payments", "alarms"].map(|t| chaperone_collector::TopicPattern::Name(t.into())).into();
     let mut audit = Audit::default();
     let mut producer = SimReporter::new(1, "producer", "h1", START - 1);

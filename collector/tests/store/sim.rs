@@ -377,7 +377,7 @@ pub(crate) fn stage(name: &str, kind: StageKind) -> Stage {
 }
 
 pub(crate) fn pipelines(stages: Vec<Stage>) -> Pipelines {
-    Pipelines(vec![Pipeline {
+    Pipelines::from(vec![Pipeline {
         name: "p".into(),
         cluster: "-".into(),
         topics: vec![TopicPattern::Name("orders".into())],

@@ -31,7 +31,7 @@ impl CheckConfig {
     pub(super) fn run(self) -> Result<(), Failure> {
         let config = self.config.load()?;
         let mut report = Report::new(std::io::stdout());
-        let (clusters, pipelines) = (config.clusters.len(), config.pipelines.0.len());
+        let (clusters, pipelines) = (config.clusters.len(), config.pipelines.list.len());
         report.ok(format!("{}: clusters: {clusters}, pipelines: {pipelines}", self.config.config.display()));
         for cluster in &config.clusters {
             properties(cluster, &mut report);

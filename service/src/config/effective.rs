@@ -128,7 +128,7 @@ fn property(key: &str, raw: &Scalar, cluster: &Cluster, secrets: Secrets) -> Val
 fn pipelines(file: &file::File, config: &Config) -> Table {
     let mut out = Table::new();
     let mut widths = config.widths.0.iter();
-    for ((name, raw), pipeline) in file.pipeline.0.iter().zip(&config.pipelines.0) {
+    for ((name, raw), pipeline) in file.pipeline.0.iter().zip(&config.pipelines.list) {
         // One width a topic pattern, all equal within a pipeline.
         let width = widths.by_ref().take(pipeline.topics.len()).last().map(|(_, width)| *width).unwrap_or_default();
         let table = table([

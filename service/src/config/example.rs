@@ -97,7 +97,7 @@ mod tests {
         let config = Config::parse(&example(0xabc), &Secret).expect("good");
         assert_eq!(config.rule.seed(), 0xabc);
         assert_eq!(config.clusters.iter().filter(|c| c.tap.is_some()).count(), 2);
-        assert_eq!(config.pipelines.0.iter().map(|p| p.stages.len()).collect::<Vec<_>>(), [2]);
+        assert_eq!(config.pipelines.list.iter().map(|p| p.stages.len()).collect::<Vec<_>>(), [2]);
     }
 
     #[test]

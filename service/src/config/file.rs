@@ -150,7 +150,7 @@ pub struct Audit {
     /// Whether to create the topic if it is missing. Default true.
     pub create: Option<bool>,
     /// Stages that may report here: names, `^` regular expressions, or `"*"` for any (default). Reports of other stages
-    /// are quarantined.
+    /// are quarantined, and verdicts between stages that may not report here do not wait for this topic.
     pub stages: Option<Vec<String>>,
 }
 

@@ -237,7 +237,7 @@ mod tests {
     fn one_loss_takes_a_window_and_its_verdict_after_the_next_begins() {
         assert_eq!(takes_ms(&[wish(Kind::Loss, 1)], false), 35_000);
         assert_eq!(takes_ms(&[wish(Kind::Loss, 1), wish(Kind::Loss, 1)], false), 45_000);
-        assert_eq!(takes_ms(&[wish(Kind::Loss, 3)], false), 55_000);
+        assert_eq!(takes_ms(&[wish(Kind::Loss, 3)], false), 40_000);
         assert_eq!(takes_ms(&[], false), WIDTH_MS);
     }
 }

@@ -20,7 +20,7 @@ pub(crate) const fn at(window: i64) -> i64 {
 }
 
 pub(crate) fn pipelines() -> Pipelines {
-    Pipelines(vec![
+    Pipelines::from(vec![
         pipeline("main", "sjc", "^(rides|driver|payments|maps|fraud|identity|pricing|notify|search)\\..*", &STAGES),
         pipeline("eats", "phx", "^(eats|freight|support)\\..*", &["producer", "kafka:phx", "consumer:kitchen"]),
     ])

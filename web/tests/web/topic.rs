@@ -26,7 +26,7 @@ fn one_hop(verdicts: &[(Verdict, u64)]) -> Router {
             store.counts.push(seen("t", "kafka:b", ms, 1_000));
         }
     }
-    let pipelines = Pipelines(vec![pipeline("p", "b", "t", &["a", "kafka:b"])]);
+    let pipelines = Pipelines::from(vec![pipeline("p", "b", "t", &["a", "kafka:b"])]);
     app(bench(store, pipelines).state, config())
 }
 
@@ -140,7 +140,7 @@ async fn a_stage_that_saw_nothing_of_a_settled_window_saw_zero() {
     }
     store.windows[0].missing_min = 7;
     store.counts.push(seen("t", "b", ms + 10_000, 7));
-    let router = app(bench(store, Pipelines(vec![pipeline("p", "-", "t", &["a", "b"])])).state, config());
+    let router = app(bench(store, Pipelines::from(vec![pipeline("p", "-", "t", &["a", "b"])])).state, config());
     let page = get(&router, "/t/-/t").await;
     let table = page.body.split("class=\"windows\"").nth(1).expect("table");
     assert!(table.contains("0<span class=\"x c-missing\">−7 (−100 %)</span>"), "{table}");
@@ -266,7 +266,7 @@ async fn no_name_from_outside_becomes_markup() {
         store.topics.push(fake::summary(evil, &[evil, "b"], Verdict::Unproven));
         let mut p = pipeline(evil, evil, "x", &[evil, "b"]);
         p.topics = vec![chaperone_collector::TopicPattern::Name(evil.to_owned())];
-        let bench = bench(store, Pipelines(vec![p]));
+        let bench = bench(store, Pipelines::from(vec![p]));
         bench.problems.send_replace(vec![fake::stale(evil)]);
         let router = app(bench.state.clone(), config());
         let list = get(&router, "/").await;
