@@ -3,11 +3,16 @@
 //!
 //! One cluster for all tests, which run one after the other. The witness is a plain consumer's recount.
 
+mod born;
+mod held;
+mod linked;
+mod reach;
 mod rolling;
 
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use anyhow::Context;
 use chaperone_tests::{Cluster, Spec};
 
 /// Three brokers, every partition on all of them; taps may reach them by proxies.
@@ -22,4 +27,19 @@ fn cluster() -> anyhow::Result<&'static Cluster> {
 #[test]
 fn restarted_and_killed_brokers_change_no_count() -> anyhow::Result<()> {
     rolling::run(cluster()?, &rolling::Size { section: "brokers", at_least: Duration::ZERO })
+}
+
+/// Nothing happens to the brokers meanwhile (only one test's taps lose sight of one), so these run side by side.
+#[test]
+fn what_cannot_be_known_is_waited_for_or_said() -> anyhow::Result<()> {
+    let cluster = cluster()?;
+    let tests =
+        [("held", held::run as fn(_) -> _), ("born", born::run), ("linked", linked::run), ("reach", reach::run)];
+    std::thread::scope(|scope| {
+        let running = tests.map(|(name, run)| (name, scope.spawn(move || run(cluster))));
+        running.into_iter().try_for_each(|(name, thread)| {
+            let outcome: anyhow::Result<()> = thread.join().map_err(|_| anyhow::anyhow!("{name} panicked"))?;
+            outcome.context(name)
+        })
+    })
 }

@@ -58,7 +58,13 @@ pub struct Spec {
 impl Spec {
     /// One broker with the users of [`USERS`]. The name is for folders and messages.
     pub fn new(name: &str) -> Spec {
-        Spec { name: name.to_owned(), brokers: 1, users: USERS.map(str::to_owned).to_vec(), config: Vec::new(), severable: false }
+        Spec {
+            name: name.to_owned(),
+            brokers: 1,
+            users: USERS.map(str::to_owned).to_vec(),
+            config: Vec::new(),
+            severable: false,
+        }
     }
 
     /// Several brokers; then the controller is a process of its own.
@@ -289,6 +295,16 @@ impl Cluster {
     /// How many replicas of each partition are in sync.
     pub fn in_sync(&self, name: &str) -> anyhow::Result<Vec<usize>> {
         Ok(serde_json::from_value(self.ask("in_sync", json!({"topic": name}))?)?)
+    }
+
+    /// The broker that leads each partition.
+    pub fn leaders(&self, topic: &str) -> anyhow::Result<Vec<usize>> {
+        Ok(serde_json::from_value(self.ask("leaders", json!({"topic": topic}))?)?)
+    }
+
+    /// The broker that coordinates a consumer group.
+    pub fn coordinator(&self, group: &str) -> anyhow::Result<usize> {
+        Ok(serde_json::from_value(self.ask("coordinator", json!({"group": group}))?)?)
     }
 
     /// Adds an access rule; returns when it is in force.

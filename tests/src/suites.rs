@@ -191,7 +191,17 @@ pub const SUITES: &[Suite] = &[
         minutes: 10,
         needs: &[Need::Kafka, Need::Acls, Need::Binaries],
         figures: &["storm_taps", "storm_brokers"],
-        command: &["test", "--profile", "ci", "--workspace", "--test", "storm", "--", "--nocapture", "--test-threads=1"],
+        command: &[
+            "test",
+            "--profile",
+            "ci",
+            "--workspace",
+            "--test",
+            "storm",
+            "--",
+            "--nocapture",
+            "--test-threads=1",
+        ],
     },
 ];
 

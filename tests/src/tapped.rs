@@ -31,13 +31,24 @@ pub struct Setup<'a> {
     start: &'a str,
     pipeline: &'a str,
     tap_user: Option<&'a str>,
+    beside: bool,
+    within: bool,
 }
 
 impl<'a> Setup<'a> {
     /// A complete producer, and taps that read from the beginning.
     pub fn on(cluster: &'static Cluster) -> Self {
         let pipeline = "complete = [\"producer\"]\n";
-        Self { cluster, topic: &[], replication: None, start: "earliest", pipeline, tap_user: None }
+        Self {
+            cluster,
+            topic: &[],
+            replication: None,
+            start: "earliest",
+            pipeline,
+            tap_user: None,
+            beside: false,
+            within: false,
+        }
     }
     /// Configuration of the topic.
     #[must_use]
@@ -64,6 +75,16 @@ impl<'a> Setup<'a> {
     pub fn tap_user(self, user: &'a str) -> Self {
         Self { tap_user: Some(user), ..self }
     }
+    /// Another topic of one partition in the same pipeline, [`Scene::beside`].
+    #[must_use]
+    pub fn beside(self) -> Self {
+        Self { beside: true, ..self }
+    }
+    /// The collector's process taps as well, and its `/readyz` speaks of the tap.
+    #[must_use]
+    pub fn within(self) -> Self {
+        Self { within: true, ..self }
+    }
     /// Makes it.
     pub fn scene(self, name: &str, partitions: usize) -> anyhow::Result<Scene> {
         Scene::of(&self, name, partitions)
@@ -87,18 +108,25 @@ impl<'a> Setup<'a> {
     }
 }
 
+/// The taps' group.
+pub fn group(topic: &str) -> String {
+    format!("{topic}-taps")
+}
+
 /// See the module's head.
 pub struct Scene {
     /// Where its topics are.
     pub cluster: &'static Cluster,
     /// What is counted.
     pub topic: String,
+    /// The other one, if there is one, else the same.
+    pub beside: String,
     config: PathBuf,
     dir: TempDir,
     /// Where it is reported.
     pub audit: String,
     /// The collector.
-    run: Program,
+    pub run: Program,
     /// Its pages.
     pub url: String,
 }
@@ -114,24 +142,29 @@ impl Scene {
         let topic = cluster.fresh_topic_of(name, partitions, setup.replication, setup.topic)?;
         let audit = format!("{topic}-audit");
         cluster.create_topic(&audit, 3, &[("message.timestamp.type", "LogAppendTime")])?;
+        let mut topics = vec![topic.clone()];
+        if setup.beside {
+            topics.push(cluster.fresh_topic_of(&format!("{name}-beside"), 1, setup.replication, setup.topic)?);
+        }
         let mut dir = TempDir::with_prefix_in("taps-", paths::scratch("taps")?)?;
         dir.disable_cleanup(std::env::var_os("CHAPERONE_TEST_KEEP").is_some());
         let (clusters, reports) = setup.clusters()?;
         let text = format!(
             "data_dir = {data:?}\n[web]\nlisten = \"127.0.0.1:0\"\n{clusters}\
-             [kafka.main.tap]\ntopics = [{topic:?}]\nstart = {start:?}\ngroup = {group:?}\naudit = {reports:?}\n\
+             [kafka.main.tap]\ntopics = {topics:?}\nstart = {start:?}\ngroup = {group:?}\naudit = {reports:?}\n\
              [kafka.{reports}.audit]\ntopic = {audit:?}\n\
-             [pipeline.taps]\ntopics = [{topic:?}]\nstages = [\"producer\", {STAGE:?}]\ngrace = \"2s\"\n{pipeline}",
+             [pipeline.taps]\ntopics = {topics:?}\nstages = [\"producer\", {STAGE:?}]\ngrace = \"2s\"\n{pipeline}",
             data = dir.path().join("chaperone").to_string_lossy(),
             start = setup.start,
-            group = format!("{topic}-taps"),
+            group = group(&topic),
             pipeline = setup.pipeline,
         );
         let config = dir.path().join("chaperone.toml");
         std::fs::write(&config, text)?;
-        let mut run = programs::chaperone(&["run", "--no-taps"], &config)?;
+        let verb: &[&str] = if setup.within { &["run"] } else { &["run", "--no-taps"] };
+        let mut run = programs::chaperone(verb, &config)?;
         let url = programs::listening(&mut run)?;
-        Ok(Self { cluster, topic, config, dir, audit, run, url })
+        Ok(Self { cluster, beside: topics.pop().unwrap_or_default(), topic, config, dir, audit, run, url })
     }
 
     /// One more tap.
@@ -166,8 +199,13 @@ impl Scene {
 
     /// All verdicts as they are.
     pub fn windows(&self) -> anyhow::Result<Vec<Window>> {
+        self.windows_of(&self.topic)
+    }
+
+    /// All verdicts of a topic as they are.
+    pub fn windows_of(&self, topic: &str) -> anyhow::Result<Vec<Window>> {
         let now_ms = SystemClock.now_ms();
-        api::windows(&self.url, &self.topic, now_ms - 3_600_000, now_ms + 3_600_000)
+        api::windows(&self.url, topic, now_ms - 3_600_000, now_ms + 3_600_000)
     }
 
     /// All verdicts, once none is pending or late.
@@ -182,7 +220,7 @@ impl Scene {
 
 /// A producer that counts, and sends in windows that the test chooses.
 pub struct Upstream<'a> {
-    scene: &'a Scene,
+    topic: &'a str,
     producer: AuditedProducer,
     sent: u64,
 }
@@ -190,8 +228,16 @@ pub struct Upstream<'a> {
 impl<'a> Upstream<'a> {
     /// Sends to the scene's topic.
     pub fn new(scene: &'a Scene, recorder: &Recorder) -> anyhow::Result<Self> {
-        let producer = AuditedProducer::new(&scene.cluster.plain_config(), recorder.clone())?;
-        Ok(Self { scene, producer, sent: 0 })
+        Self::to(scene, recorder, &scene.topic)
+    }
+
+    /// Sends to this topic.
+    pub fn to(scene: &Scene, recorder: &Recorder, topic: &'a str) -> anyhow::Result<Self> {
+        let mut config = scene.cluster.plain_config();
+        // So that it sends to partitions soon that are added.
+        config.set("topic.metadata.refresh.interval.ms", "500");
+        let producer = AuditedProducer::new(&config, recorder.clone())?;
+        Ok(Self { topic, producer, sent: 0 })
     }
 
     /// Sends so many in one window that has just begun; returns it, ms.
@@ -212,7 +258,7 @@ impl<'a> Upstream<'a> {
     pub fn send(&mut self, messages: u64) -> anyhow::Result<()> {
         for _ in 0..messages {
             let (key, value) = (format!("key {}", self.sent % 10), format!("message {}", self.sent));
-            let record = BaseRecord::to(&self.scene.topic).key(&key).payload(&value);
+            let record = BaseRecord::to(self.topic).key(&key).payload(&value);
             self.producer.send(record).map_err(|(e, _)| e)?;
             self.sent += 1;
         }
