@@ -70,6 +70,11 @@ pub struct ClaimRequest {
     pub first_next: i64,
     /// From when on the partition counts as audited if it begins now, ms; `i64::MIN` when it begins at the very start.
     pub first_since_ms: i64,
+    /// Where the log begins. A partition that the topic did not have when this stage first claimed one of it was born
+    /// while it was audited: it is read from here, whatever `first_next` says.
+    pub log_start: i64,
+    /// How many partitions the topic had when the tap first looked, if it knows.
+    pub partitions: Option<i32>,
     /// Begin a new log at `first_next`: the old one was truncated or re-created.
     pub new_log: bool,
 }

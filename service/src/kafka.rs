@@ -6,6 +6,7 @@
 
 pub mod asked;
 pub mod asker;
+pub mod brokers;
 pub mod client;
 pub mod context;
 pub mod ear;
@@ -88,7 +89,10 @@ pub fn assigned_consumer(cluster: &Cluster, part: &str) -> ClientConfig {
 
 /// Asks for offsets and metadata; never reads.
 pub fn asking(cluster: &Cluster, isolation: Isolation) -> ClientConfig {
-    reading(cluster, "ask", isolation)
+    let mut c = reading(cluster, "ask", isolation);
+    // A broker that keeps silent must lose its connection: metadata is asked of any broker that has one.
+    c.set("socket.timeout.ms", (ASK_TIMEOUT.as_millis() + 500).to_string());
+    c
 }
 
 /// Sends reports.

@@ -134,8 +134,9 @@ fn differ(running: &[&Settings], mut wanted: Vec<Settings>) -> (Vec<String>, Vec
 /// Problems that only the tap of `cluster` notices and so only it can solve.
 fn is_of_tap(key: &str, cluster: &str) -> bool {
     let of_cluster = key.strip_prefix("kafka.").and_then(|rest| rest.strip_prefix(cluster));
-    let of_tap =
-        |rest: &str| [" see ", " read ", " claim", " group", " names"].iter().any(|part| rest.starts_with(part));
+    let of_tap = |rest: &str| {
+        [" see ", " read ", " claim", " group", " names", " broker "].iter().any(|part| rest.starts_with(part))
+    };
     key.strip_prefix("tap ") == Some(cluster) || of_cluster.is_some_and(of_tap)
 }
 
@@ -175,7 +176,15 @@ mod tests {
 
     #[test]
     fn a_taps_problems_go_with_it_and_others_stay() {
-        for key in ["tap a", "kafka.a see t", "kafka.a read t", "kafka.a claim", "kafka.a group", "kafka.a names"] {
+        for key in [
+            "tap a",
+            "kafka.a see t",
+            "kafka.a read t",
+            "kafka.a claim",
+            "kafka.a group",
+            "kafka.a names",
+            "kafka.a broker 1",
+        ] {
             assert!(is_of_tap(key, "a") && !is_of_tap(key, "ab") && !is_of_tap(key, "b"), "{key}");
         }
         for key in ["kafka.a reach", "kafka.a write audit", "store tap", "kafka.ab see t", "kafka.a.b see t"] {

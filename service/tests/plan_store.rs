@@ -61,6 +61,8 @@ impl Tap {
                 now_ms: START,
                 first_next: 0,
                 first_since_ms: i64::MIN,
+                log_start: 0,
+                partitions: None,
                 new_log: false,
             };
             let claim = store.claim(request).await.expect("claim");

@@ -75,6 +75,10 @@ final class Admin {
             case "offsets" -> offsets(client, request.get("topic").asText());
             case "in_sync" -> client.describeTopics(List.of(request.get("topic").asText())).allTopicNames().get()
                 .get(request.get("topic").asText()).partitions().stream().map(p -> p.isr().size()).toList();
+            case "leaders" -> client.describeTopics(List.of(request.get("topic").asText())).allTopicNames().get()
+                .get(request.get("topic").asText()).partitions().stream().map(p -> p.leader().id()).toList();
+            case "coordinator" -> client.describeConsumerGroups(List.of(request.get("group").asText())).all().get()
+                .get(request.get("group").asText()).coordinator().id();
             case "add_acls" -> addAcls(client, bindings(request));
             case "remove_acls" -> removeAcls(client, bindings(request));
             case "list_acls" -> listAcls(client);

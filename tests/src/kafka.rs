@@ -25,6 +25,7 @@ use serde_json::json;
 pub use admin::Acl;
 pub use jars::Jars;
 
+use crate::proxy::Proxy;
 use crate::{clients, eventually, paths};
 use node::{CONTROLLER_ID, Node, Ports, Role};
 
@@ -51,12 +52,19 @@ pub struct Spec {
     brokers: usize,
     users: Vec<String>,
     config: Vec<(String, String)>,
+    severable: bool,
 }
 
 impl Spec {
     /// One broker with the users of [`USERS`]. The name is for folders and messages.
     pub fn new(name: &str) -> Spec {
-        Spec { name: name.to_owned(), brokers: 1, users: USERS.map(str::to_owned).to_vec(), config: Vec::new() }
+        Spec {
+            name: name.to_owned(),
+            brokers: 1,
+            users: USERS.map(str::to_owned).to_vec(),
+            config: Vec::new(),
+            severable: false,
+        }
     }
 
     /// Several brokers; then the controller is a process of its own.
@@ -70,6 +78,14 @@ impl Spec {
     #[must_use]
     pub fn user(mut self, user: &str) -> Spec {
         self.users.push(user.to_owned());
+        self
+    }
+
+    /// Clients reach the secure listeners through a [`Proxy`] each, so that [`Cluster::sever`] can take one broker out of
+    /// their reach and nobody else's.
+    #[must_use]
+    pub fn severable(mut self) -> Spec {
+        self.severable = true;
         self
     }
 
@@ -101,6 +117,8 @@ pub struct Endpoints {
 pub struct Cluster {
     endpoints: Endpoints,
     nodes: Mutex<Vec<Node>>,
+    /// By broker.
+    proxies: BTreeMap<usize, Proxy>,
 }
 
 /// Starting, and the connection data.
@@ -127,11 +145,14 @@ impl Cluster {
         let mut nodes = Vec::new();
         for id in 1..=spec.brokers {
             let role = if spec.brokers == 1 { Role::Both } else { Role::Broker };
-            nodes.push(Node::new(id, role, Ports::pick()?, &dir.join(format!("node-{id}")), jars));
+            nodes.push(Node::new(id, role, Ports::pick(spec.severable)?, &dir.join(format!("node-{id}")), jars));
         }
         if spec.brokers > 1 {
-            nodes.push(Node::new(CONTROLLER_ID, Role::Controller, Ports::pick()?, &dir.join("controller"), jars));
+            nodes.push(Node::new(CONTROLLER_ID, Role::Controller, Ports::pick(false)?, &dir.join("controller"), jars));
         }
+        let proxied = nodes.iter().filter(|node| node.role != Role::Controller && spec.severable);
+        let proxies = proxied.map(|node| Ok((node.id, Proxy::start(node.ports.shown, node.ports.secure)?)));
+        let proxies: BTreeMap<usize, Proxy> = proxies.collect::<anyhow::Result<_>>()?;
         let voter = nodes.last().context("a cluster has a node")?.ports.controller;
         let cluster_id = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(id.as_bytes());
         for node in &mut nodes {
@@ -145,11 +166,11 @@ impl Cluster {
         let endpoints = Endpoints {
             name: spec.name.clone(),
             plain: bootstrap(|ports| ports.plain),
-            secure: Some(bootstrap(|ports| ports.secure)),
+            secure: Some(bootstrap(|ports| ports.shown)),
             ca: Some(tls.ca),
             version: None,
         };
-        let mut cluster = Cluster { endpoints, nodes: Mutex::new(nodes) };
+        let mut cluster = Cluster { endpoints, nodes: Mutex::new(nodes), proxies };
         cluster.await_health(spec.brokers)?;
         let version = cluster.nodes()[0].version()?;
         cluster.endpoints.version = Some(version);
@@ -158,7 +179,7 @@ impl Cluster {
 
     /// A cluster that somebody else runs.
     pub fn attach(endpoints: Endpoints) -> Cluster {
-        Cluster { endpoints, nodes: Mutex::default() }
+        Cluster { endpoints, nodes: Mutex::default(), proxies: BTreeMap::new() }
     }
 
     /// What a client needs to know.
@@ -227,8 +248,21 @@ impl Cluster {
 
     /// Creates a topic of this test alone, `<prefix>-<random>`, and returns its name.
     pub fn fresh_topic(&self, prefix: &str, partitions: usize, configs: &[(&str, &str)]) -> anyhow::Result<String> {
+        self.fresh_topic_of(prefix, partitions, None, configs)
+    }
+
+    /// The same with so many copies of each partition; `None`: as many as the cluster makes.
+    pub fn fresh_topic_of(
+        &self,
+        prefix: &str,
+        partitions: usize,
+        copies: Option<usize>,
+        configs: &[(&str, &str)],
+    ) -> anyhow::Result<String> {
         let name = format!("{prefix}-{}", &uuid::Uuid::now_v7().simple().to_string()[20..]);
-        self.create_topic(&name, partitions, configs)?;
+        let configs: BTreeMap<_, _> = configs.iter().copied().collect();
+        let topic = json!({"topic": name, "partitions": partitions, "replication": copies, "configs": configs});
+        self.ask("create_topic", topic)?;
         Ok(name)
     }
 
@@ -261,6 +295,16 @@ impl Cluster {
     /// How many replicas of each partition are in sync.
     pub fn in_sync(&self, name: &str) -> anyhow::Result<Vec<usize>> {
         Ok(serde_json::from_value(self.ask("in_sync", json!({"topic": name}))?)?)
+    }
+
+    /// The broker that leads each partition.
+    pub fn leaders(&self, topic: &str) -> anyhow::Result<Vec<usize>> {
+        Ok(serde_json::from_value(self.ask("leaders", json!({"topic": topic}))?)?)
+    }
+
+    /// The broker that coordinates a consumer group.
+    pub fn coordinator(&self, group: &str) -> anyhow::Result<usize> {
+        Ok(serde_json::from_value(self.ask("coordinator", json!({"group": group}))?)?)
     }
 
     /// Adds an access rule; returns when it is in force.
@@ -332,6 +376,26 @@ impl Cluster {
     /// Lets a frozen broker go on (SIGCONT).
     pub fn resume(&self, broker: usize) -> anyhow::Result<()> {
         self.with_broker(broker, |node| node.signal(Signal::CONT))
+    }
+
+    /// Takes a broker of a [severable](Spec::severable) cluster out of the reach of clients of its secure listener: what
+    /// they send arrives nowhere and nothing answers, as when packets are dropped on the way.
+    pub fn sever(&self, broker: usize) -> anyhow::Result<()> {
+        self.proxy(broker).map(|proxy| proxy.hold(true))
+    }
+
+    /// Undoes [`sever`](Self::sever); connections that were held break.
+    pub fn mend(&self, broker: usize) -> anyhow::Result<()> {
+        self.proxy(broker).map(|proxy| proxy.hold(false))
+    }
+
+    fn proxy(&self, broker: usize) -> anyhow::Result<&Proxy> {
+        self.proxies.get(&broker).with_context(|| format!("no proxy before broker {broker}: start a severable cluster"))
+    }
+
+    /// A broker's copy of a partition: its segments are in this folder.
+    pub fn log_dir(&self, broker: usize, topic: &str, partition: i32) -> anyhow::Result<PathBuf> {
+        self.with_broker(broker, |node| Ok(node.data_dir().join(format!("{topic}-{partition}"))))
     }
 
     fn with_broker<T>(&self, broker: usize, act: impl FnOnce(&mut Node) -> anyhow::Result<T>) -> anyhow::Result<T> {

@@ -22,9 +22,11 @@ pub mod paths;
 pub mod process;
 pub mod programs;
 pub mod promises;
+pub mod proxy;
 pub mod recount;
 pub mod runner;
 pub mod suites;
+pub mod tapped;
 
 pub use bed::Bed;
 pub use eventually::eventually;

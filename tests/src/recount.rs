@@ -1,11 +1,14 @@
 //! What taps must have counted, told by those that did not count it: the topic itself, and the control.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use chaperone_audit::{AuditMessage, Width};
-use rdkafka::Message;
+use rdkafka::config::FromClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer, DefaultConsumerContext};
+use rdkafka::error::KafkaError;
+use rdkafka::{Message, Offset, TopicPartitionList};
 
 use crate::{Cluster, clients};
 
@@ -32,4 +35,33 @@ pub fn without_epochs(cluster: &Cluster, audit: &str) -> anyhow::Result<u64> {
         sum += message.intervals.iter().flat_map(|i| &i.windows).map(|w| w.n).sum::<u64>();
     }
     Ok(sum)
+}
+
+/// The truth where nobody knows how many there are (transactions of unknown end): every message that a consumer may see,
+/// from the beginning of each partition to its end, by window of its own timestamp.
+pub fn committed(cluster: &Cluster, topic: &str) -> anyhow::Result<BTreeMap<i64, u64>> {
+    let partitions = cluster.offsets(topic)?.len();
+    let mut config = cluster.plain_config();
+    config.set("group.id", "recount").set("isolation.level", "read_committed");
+    config.set("enable.partition.eof", "true").set("enable.auto.commit", "false");
+    let consumer = BaseConsumer::<DefaultConsumerContext>::from_config(&config)?;
+    let mut all = TopicPartitionList::new();
+    for partition in 0..partitions {
+        all.add_partition_offset(topic, i32::try_from(partition)?, Offset::Beginning)?;
+    }
+    consumer.assign(&all)?;
+    let (end, mut ended, mut counts) = (Instant::now() + PATIENCE, BTreeSet::new(), BTreeMap::new());
+    while ended.len() < partitions {
+        ensure!(Instant::now() < end, "{} of {partitions} partitions within {PATIENCE:?}", ended.len());
+        match consumer.poll(Duration::from_millis(50)) {
+            Some(Ok(message)) => {
+                let event_ms = message.timestamp().to_millis().context("a message without a timestamp")?;
+                *counts.entry(Width::TEN_SECONDS.window_of(event_ms).0).or_default() += 1;
+            }
+            Some(Err(KafkaError::PartitionEOF(partition))) => drop(ended.insert(partition)),
+            // It goes on by itself.
+            Some(Err(_)) | None => {}
+        }
+    }
+    Ok(counts)
 }

@@ -126,6 +126,25 @@ pub const SUITES: &[Suite] = &[
         command: &["test", "--profile", "ci", "--workspace", "--test", "taps", "--", "--nocapture", "--test-threads=3"],
     },
     Suite {
+        name: "brokers",
+        mode: Mode::Ci,
+        minutes: 3,
+        // A cluster of its own.
+        needs: &[Need::Kafka, Need::Acls, Need::Binaries],
+        figures: &["brokers"],
+        command: &[
+            "test",
+            "--profile",
+            "ci",
+            "--workspace",
+            "--test",
+            "brokers",
+            "--",
+            "--nocapture",
+            "--test-threads=1",
+        ],
+    },
+    Suite {
         name: "plan",
         mode: Mode::Ci,
         minutes: 1,
@@ -165,6 +184,24 @@ pub const SUITES: &[Suite] = &[
         needs: &[Need::Binaries],
         figures: &["soak"],
         command: &["test", "--profile", "ci", "--workspace", "--test", "soak", "--", "--nocapture"],
+    },
+    Suite {
+        name: "storm",
+        mode: Mode::Full,
+        minutes: 10,
+        needs: &[Need::Kafka, Need::Acls, Need::Binaries],
+        figures: &["storm_taps", "storm_brokers"],
+        command: &[
+            "test",
+            "--profile",
+            "ci",
+            "--workspace",
+            "--test",
+            "storm",
+            "--",
+            "--nocapture",
+            "--test-threads=1",
+        ],
     },
 ];
 

@@ -17,11 +17,19 @@ use crate::scene::{PATIENCE, Scene};
 
 const PARTITIONS: usize = 24;
 const TAPS: usize = 3;
-/// Disturbances while the traffic flows; each is a kill, a clean stop, or a freeze.
+/// Disturbances while the traffic flows, at least; each is a kill, a clean stop, or a freeze.
 const DISTURBANCES: u64 = 12;
 /// A frozen tap sleeps until others have taken its partitions over: longer than its session and its claims' patience.
 const FROZEN: Duration = Duration::from_secs(20);
 const PACE: Duration = Duration::from_micros(500);
+
+/// How long it goes on.
+pub(crate) struct Size {
+    /// Of the figures.
+    pub(crate) section: &'static str,
+    /// So long at least.
+    pub(crate) at_least: Duration,
+}
 
 fn produce(scene: &Scene, sent: &AtomicU64, stop: &AtomicBool) -> anyhow::Result<()> {
     let mut config = scene.cluster.plain_config();
@@ -50,44 +58,56 @@ struct Done {
     zombies: u64,
 }
 
-fn disturb(scene: &Scene, sent: &AtomicU64) -> anyhow::Result<(Vec<Program>, Done)> {
+/// Those that have slept long enough go on, as zombies, in the crowd.
+fn thaw(frozen: &mut Vec<(Instant, Program)>, taps: &mut Vec<Program>) -> anyhow::Result<()> {
+    while let Some((_, zombie)) = frozen.pop_if(|(since, _)| since.elapsed() >= FROZEN) {
+        zombie.process.signal(Signal::CONT)?;
+        taps.push(zombie);
+    }
+    Ok(())
+}
+
+fn disturb(scene: &Scene, sent: &AtomicU64, size: &Size) -> anyhow::Result<(Vec<Program>, Done)> {
+    let begun = Instant::now();
     let mut taps: Vec<Program> = (0..TAPS).map(|_| scene.tap()).collect::<Result<_, _>>()?;
+    // The longest asleep is last.
     let mut frozen: Vec<(Instant, Program)> = Vec::new();
     let mut done = Done::default();
-    for turn in 0..DISTURBANCES {
+    for turn in 0.. {
+        if turn >= DISTURBANCES && begun.elapsed() >= size.at_least {
+            break;
+        }
         let more = sent.load(Ordering::SeqCst) + rand::rng().random_range(500..6_000);
         eventually(PATIENCE, "traffic between two disturbances", || {
             ensure!(sent.load(Ordering::SeqCst) >= more, "not yet");
             Ok(())
         })?;
-        let victim = taps.swap_remove(rand::rng().random_range(0..taps.len()));
-        taps.push(scene.tap()?);
+        thaw(&mut frozen, &mut taps)?;
+        let mut victim = taps.swap_remove(rand::rng().random_range(0..taps.len()));
+        if taps.len() < TAPS {
+            taps.push(scene.tap()?);
+        }
         match turn % 3 {
             0 => {
-                let mut victim = victim;
                 victim.process.kill()?;
                 done.kills += 1;
             }
             1 => {
-                let mut victim = victim;
                 victim.process.terminate(Duration::from_secs(30))?;
                 done.stops += 1;
             }
             _ => {
                 victim.process.signal(Signal::STOP)?;
-                frozen.push((Instant::now(), victim));
+                frozen.insert(0, (Instant::now(), victim));
                 done.zombies += 1;
             }
         }
     }
-    for (since, zombie) in frozen {
-        eventually(PATIENCE, "the frozen tap's claims are others'", || {
-            ensure!(since.elapsed() >= FROZEN, "not yet");
-            Ok(())
-        })?;
-        zombie.process.signal(Signal::CONT)?;
-        taps.push(zombie);
-    }
+    eventually(PATIENCE, "the frozen taps' claims are others'", || {
+        thaw(&mut frozen, &mut taps)?;
+        ensure!(frozen.is_empty(), "not yet");
+        Ok(())
+    })?;
     let more = sent.load(Ordering::SeqCst) + 5_000;
     eventually(PATIENCE, "traffic for all of them", || {
         ensure!(sent.load(Ordering::SeqCst) >= more, "not yet");
@@ -96,13 +116,13 @@ fn disturb(scene: &Scene, sent: &AtomicU64) -> anyhow::Result<(Vec<Program>, Don
     Ok((taps, done))
 }
 
-#[test]
-fn a_crowd_of_taps_counts_every_message_once() -> anyhow::Result<()> {
+/// See the module's head.
+pub(crate) fn run(size: &Size) -> anyhow::Result<()> {
     let scene = Scene::new("crowd", PARTITIONS, &[])?;
     let (sent, stop) = (AtomicU64::new(0), AtomicBool::new(false));
     let outcome = std::thread::scope(|scope| {
         let producer = scope.spawn(|| produce(&scene, &sent, &stop));
-        let outcome = disturb(&scene, &sent);
+        let outcome = disturb(&scene, &sent, size);
         stop.store(true, Ordering::SeqCst);
         producer.join().map_err(|_| anyhow::anyhow!("the producer panicked"))??;
         outcome
@@ -121,8 +141,8 @@ fn a_crowd_of_taps_counts_every_message_once() -> anyhow::Result<()> {
     for tap in &mut taps {
         tap.process.terminate(Duration::from_secs(30))?;
     }
-    figures::record("taps", "kills", done.kills + done.stops)?;
-    figures::record("taps", "zombies", done.zombies)?;
+    figures::record(size.section, "kills", done.kills + done.stops)?;
+    figures::record(size.section, "zombies", done.zombies)?;
     let difference: u64 = truth.iter().map(|(w, n)| n.abs_diff(stored.get(w).copied().unwrap_or(0))).sum();
-    figures::record("taps", "diff", difference)
+    figures::record(size.section, "diff", difference)
 }

@@ -6,5 +6,13 @@
 mod crowd;
 mod gaps;
 mod recount;
-mod scene;
 mod weather;
+
+use std::time::Duration;
+
+use chaperone_tests::tapped as scene;
+
+#[test]
+fn a_crowd_of_taps_counts_every_message_once() -> anyhow::Result<()> {
+    crowd::run(&crowd::Size { section: "taps", at_least: Duration::ZERO })
+}

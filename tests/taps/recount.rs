@@ -7,7 +7,7 @@ use chaperone_tests::programs::Program;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use serde_json::Value;
 
-use crate::scene::{Scene, Upstream};
+use chaperone_tests::tapped::{Scene, Upstream};
 
 const WAIT: Duration = Duration::from_secs(60);
 /// Messages in each of two windows.

@@ -170,7 +170,10 @@ pub(super) fn gather(db: &Db<'_>, facts: &mut Facts, case: &Case<'_>, sums: &Has
         caveats.rules(u, d);
         caveats.side(db, case, (&up, Doubt::Upstream), open_up.abandoned, None)?;
         caveats.side(db, case, (&down, Doubt::Downstream), open_down.abandoned, passed_ms)?;
-        caveats.held(&down, facts.now_ms, settles_at_ms, grace_ms);
+    }
+    // Said while it is waited for: no watermark passes an open transaction, so that the window cannot settle before.
+    for (side, doubt) in [(&up, Doubt::Upstream), (&down, Doubt::Downstream)] {
+        caveats.held((side, doubt), facts.now_ms, settles_at_ms, grace_ms);
     }
     evidence.caveats = caveats.all;
     Ok(Gathered { evidence, settles_at_ms, hope: caveats.hope, passed_ms })
@@ -314,10 +317,10 @@ impl Caveats {
     }
 
     /// What was appended after a transaction was left open cannot be read.
-    fn held(&mut self, down: &Side, now_ms: i64, settles_at_ms: i64, grace_ms: i64) {
-        let Side::Kafka(_, f) = down else { return };
+    fn held(&mut self, (side, doubt): (&Side, Doubt), now_ms: i64, settles_at_ms: i64, grace_ms: i64) {
+        let Side::Kafka(_, f) = side else { return };
         if f.held_since_ms.is_some_and(|since| since.saturating_add(grace_ms) < now_ms && settles_at_ms >= since) {
-            self.add(CaveatKind::OpenTransaction, Doubt::Downstream, Hope::Return);
+            self.add(CaveatKind::OpenTransaction, doubt, Hope::Return);
         }
     }
 }

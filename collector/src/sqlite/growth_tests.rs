@@ -95,6 +95,8 @@ impl World {
             now_ms: START,
             first_next: 0,
             first_since_ms: i64::MIN,
+            log_start: 0,
+            partitions: None,
             new_log: false,
         };
         let claim = store.claim(request).await.expect("claim");

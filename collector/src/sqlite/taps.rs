@@ -272,7 +272,8 @@ pub(super) fn claim(db: &mut Db<'_>, r: &ClaimRequest) -> Done<Claim> {
         reclaim(db, row, r)?
     } else {
         reopen::first_report(db, stage)?;
-        first_claim(stage, topic, r)
+        let born = born(db, stage, topic, r)?;
+        first_claim(stage, topic, r, born)
     };
     row.save(db)?;
     db.bump()?;
@@ -303,8 +304,23 @@ fn reclaim(db: &Db<'_>, mut row: Tapped, r: &ClaimRequest) -> Done<Tapped> {
     Ok(row)
 }
 
-fn first_claim(stage: i64, topic: i64, r: &ClaimRequest) -> Tapped {
-    let mut chain = Chain { epoch: 0, next: r.first_next };
+/// Whether the partition came into being after the stage had first claimed one of the topic, however long nobody tapped
+/// it since.
+fn born(db: &Db<'_>, stage: i64, topic: i64, r: &ClaimRequest) -> Done<bool> {
+    if let Some(partitions) = r.partitions {
+        // Who looked before the others knows of fewer.
+        let sql = "INSERT INTO tap_begun (stage, topic, partitions) VALUES (?1, ?2, ?3)
+                   ON CONFLICT DO UPDATE SET partitions = min(partitions, excluded.partitions)";
+        db.conn.prepare_cached(sql)?.execute(params![stage, topic, partitions])?;
+    }
+    let sql = "SELECT 1 FROM tap_begun WHERE stage = ?1 AND topic = ?2 AND partitions <= ?3";
+    Ok(db.conn.prepare_cached(sql)?.exists(params![stage, topic, r.partition])?)
+}
+
+fn first_claim(stage: i64, topic: i64, r: &ClaimRequest, born: bool) -> Tapped {
+    let whole_since_ms = if r.log_start == 0 { i64::MIN } else { r.now_ms };
+    let (next, since_ms) = if born { (r.log_start, whole_since_ms) } else { (r.first_next, r.first_since_ms) };
+    let mut chain = Chain { epoch: 0, next };
     chain.claim();
     Tapped {
         stage,
@@ -312,10 +328,10 @@ fn first_claim(stage: i64, topic: i64, r: &ClaimRequest) -> Tapped {
         partition: r.partition,
         log: 0,
         chain,
-        claim_from: r.first_next,
+        claim_from: next,
         tap: r.tap.as_bytes().to_vec(),
         claimed_ms: r.now_ms,
-        audited_since_ms: r.first_since_ms,
+        audited_since_ms: since_ms,
         anchor: None,
         last_min_ms: None,
         counted: 0,

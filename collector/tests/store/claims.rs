@@ -209,3 +209,25 @@ async fn offsets_that_nobody_counted_make_their_windows_uncertain_and_no_others(
         assert!(rows.len() >= 5);
     }
 }
+
+/// `start = "end"`, and nobody tapped while the partition came into being and got its first messages.
+#[tokio::test]
+async fn a_partition_born_after_the_first_claim_is_counted_from_its_beginning() {
+    let store = memory();
+    let tap = SimTap::new(1, "kafka", "orders");
+    let at_end = |partition, partitions| chaperone_collector::ClaimRequest {
+        first_next: 50,
+        first_since_ms: START,
+        partitions,
+        ..tap.request(partition, START)
+    };
+    let next = async |request| store.claim(request).await.expect("claim").next;
+    assert_eq!(next(at_end(0, Some(2))).await, 50);
+    assert_eq!(next(at_end(1, Some(3))).await, 50, "it was there from the beginning");
+    assert_eq!(next(at_end(2, Some(3))).await, 0, "a process that began later knows no better");
+    let cut = chaperone_collector::ClaimRequest { log_start: 7, ..at_end(3, None) };
+    assert_eq!(next(cut).await, 7);
+    let mut other = at_end(0, None);
+    other.topic = "unknown".into();
+    assert_eq!(next(other).await, 50, "nobody knows how many there were");
+}

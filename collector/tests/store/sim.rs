@@ -248,6 +248,8 @@ impl SimTap {
             now_ms,
             first_next: 0,
             first_since_ms: i64::MIN,
+            log_start: 0,
+            partitions: None,
             new_log: false,
         }
     }

@@ -6,13 +6,13 @@ use chaperone_audit::AuditMessage;
 use chaperone_audit::wire::End;
 use chaperone_collector::query::WindowQuery;
 use chaperone_collector::sqlite::Options;
-use chaperone_collector::{Batch, SqliteStore, Store};
+use chaperone_collector::{Batch, SqliteStore, StageKind, Store, Verdict};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rusqlite::Connection;
 
-use crate::sim::{Audit, Msg, START, SimReporter, item, memory, source};
+use crate::sim::{Audit, Msg, START, SimLog, SimReporter, SimTap, item, memory, pipelines, source, stage, verdicts};
 
 /// Append time minus send time, always the same here, so that an effective watermark names the beat that it came from.
 const TRANSPORT_MS: i64 = 40;
@@ -155,4 +155,36 @@ async fn recovered_finals_end_an_incarnation_for_good() {
     audit.send(&*store, vec![beat, last_words], START + 1_000).await;
     let state = store.reporters(START + 1_000).await.expect("reporters");
     assert_eq!((state.len(), state[0].state.as_str()), (1, "ended"));
+}
+
+/// No watermark passes an open transaction, so that what is behind it is waited for; the row says what for.
+#[tokio::test]
+async fn a_window_that_waits_for_an_open_transaction_says_so() {
+    let (store, mut audit) = (memory(), Audit::default());
+    let hop = pipelines(vec![stage("producer", StageKind::Client), stage("kafka", StageKind::Kafka)]);
+    let mut producer = SimReporter::new(1, "producer", "h", START - 1);
+    let m = Msg { id: 1, topic: "orders", event_ms: START + 100 };
+    producer.arrive(&m, START + 110);
+    producer.acked(&m);
+    let (mut tap, mut log) = (SimTap::new(2, "kafka", "orders"), SimLog::new(1));
+    tap.claim(&*store, 0, START).await;
+    let mut said = Vec::new();
+    for (at_ms, held_since_ms) in [(15_000, None), (20_000, Some(START + 5_000)), (30_000, None)] {
+        let at_ms = START + at_ms;
+        if at_ms == START + 30_000 {
+            log.append(0, m, START + 120);
+        }
+        let mut mark = tap.beat(&log, at_ms);
+        if mark.intervals.is_empty() {
+            // It cannot read what lies behind.
+            mark.marks[0].asked_ms = START + 5_000;
+        }
+        mark.marks[0].held_since_ms = held_since_ms;
+        audit.send(&*store, vec![mark, producer.beat(at_ms)], at_ms).await;
+        store.judge(at_ms, &hop).await.expect("judge");
+        let w = verdicts(&*store, "orders").await.remove(0);
+        said.push((w.verdict, w.caveats.iter().map(ToString::to_string).collect::<Vec<_>>()));
+    }
+    let held = vec!["held by an open transaction downstream".to_owned()];
+    assert_eq!(said, [(Verdict::Settling, vec![]), (Verdict::Settling, held), (Verdict::Ok, vec![])]);
 }

@@ -47,6 +47,8 @@ pub struct Answer {
     pub unclear: BTreeMap<String, String>,
     /// Partitions without a leader: nobody can be asked about them.
     pub leaderless: BTreeSet<Tp>,
+    /// Watched partitions whose leaders do not answer while others do: out of our reach.
+    pub unanswered: BTreeSet<Tp>,
     /// High watermarks of the watched partitions.
     pub ends: BTreeMap<Tp, i64>,
     /// How far the owner had read before the question: an end below it is another log's.
@@ -184,6 +186,8 @@ impl Round {
         if self.interest.stable.swap(false, Ordering::SeqCst) {
             answer.stable = self.client.stable(&partitions)?;
         }
+        self.client.forget_brokers();
+        answer.unanswered = self.client.unanswered(partitions.iter());
         Ok(answer)
     }
 }

@@ -1,14 +1,16 @@
 //! One client that asks a cluster: which topics there are, and where their partitions begin and end. Never reads.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::metadata::MetadataTopic;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::asker::{Answer, Tp};
+use super::brokers::{Brokers, Questions};
 use super::context::{Plain, reach_key};
 use super::refusal::{self, Need};
 use super::wanted::Wanted;
@@ -16,6 +18,9 @@ use super::{ASK_TIMEOUT, asking, create};
 use crate::config::{Cluster, Isolation};
 use crate::exit::{Code, Failure};
 use crate::problems::Problems;
+
+/// How long a broker that did not answer may take when it is asked again.
+const AGAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What a cluster has of the topics that are wanted.
 #[derive(Debug, Clone, Default)]
@@ -32,6 +37,7 @@ pub struct Client {
     uncommitted: BaseConsumer<Plain>,
     committed: BaseConsumer<Plain>,
     pub(super) problems: Problems,
+    brokers: Mutex<Brokers>,
 }
 
 impl Client {
@@ -46,6 +52,7 @@ impl Client {
             committed: create(cluster, &asking(cluster, Isolation::ReadCommitted), plain)?,
             cluster: cluster.clone(),
             problems: problems.clone(),
+            brokers: Mutex::default(),
         })
     }
 
@@ -77,7 +84,69 @@ impl Client {
     /// # Errors
     /// When nobody answers.
     pub fn ends(&self, partitions: &[Tp]) -> KafkaResult<BTreeMap<Tp, i64>> {
-        offsets(&self.uncommitted, partitions, Offset::End)
+        self.offsets(&self.uncommitted, partitions, Offset::End)
+    }
+
+    /// Brokers that did not answer and lead nothing any more are no problem any more.
+    pub(super) fn forget_brokers(&self) {
+        for broker in self.brokers.lock().forget_idle() {
+            self.problems.clear(&broker_key(&self.cluster.name, broker));
+        }
+    }
+
+    /// Partitions whose leaders do not answer while others do.
+    pub(super) fn unanswered<'a>(&self, partitions: impl Iterator<Item = &'a Tp>) -> BTreeSet<Tp> {
+        self.brokers.lock().unanswered(partitions)
+    }
+
+    /// See [`offsets`]; a broker that does not answer holds up none but its own partitions.
+    fn offsets(&self, asking: &BaseConsumer<Plain>, partitions: &[Tp], at: Offset) -> KafkaResult<BTreeMap<Tp, i64>> {
+        let Questions { together, again } = self.brokers.lock().questions(partitions, Instant::now());
+        let mut answers = match offsets(asking, &together, at) {
+            Err(e) if refusal::is_unreachable(refusal::code_of(&e)) => self.offsets_apart(asking, &together, at, e)?,
+            answered => answered?,
+        };
+        for (broker, tps) in again {
+            let answered = offsets_at_once(asking, &tps, at, AGAIN_TIMEOUT).map(|some| answers.extend(some));
+            self.note_broker(broker, &tps, !answered.is_err_and(|e| refusal::is_unreachable(refusal::code_of(&e))));
+        }
+        Ok(answers)
+    }
+
+    /// Asks leader by leader; `error` if none answers.
+    fn offsets_apart(
+        &self,
+        asking: &BaseConsumer<Plain>,
+        partitions: &[Tp],
+        at: Offset,
+        error: KafkaError,
+    ) -> KafkaResult<BTreeMap<Tp, i64>> {
+        let apart = self.brokers.lock().apart(partitions);
+        if apart.len() < 2 {
+            return Err(error);
+        }
+        let mut answers = BTreeMap::new();
+        let mut silent = Vec::new();
+        for (broker, tps) in apart {
+            match offsets_at_once(asking, &tps, at, AGAIN_TIMEOUT) {
+                Err(e) if refusal::is_unreachable(refusal::code_of(&e)) => silent.push((broker, tps)),
+                answered => answers.extend(answered.unwrap_or_default()),
+            }
+        }
+        if answers.is_empty() {
+            return Err(error);
+        }
+        for (broker, tps) in silent {
+            self.note_broker(broker, &tps, false);
+        }
+        Ok(answers)
+    }
+
+    fn note_broker(&self, broker: i32, partitions: &[Tp], answers: bool) {
+        let mut brokers = self.brokers.lock();
+        brokers.answered(broker, answers, Instant::now());
+        let sentence = (!answers).then(|| brokers.sentence(&self.cluster.name, broker, partitions));
+        self.problems.note(&broker_key(&self.cluster.name, broker), sentence);
     }
 
     /// Log starts.
@@ -85,11 +154,11 @@ impl Client {
     /// # Errors
     /// When nobody answers.
     pub fn starts(&self, partitions: &[Tp]) -> KafkaResult<BTreeMap<Tp, i64>> {
-        offsets(&self.uncommitted, partitions, Offset::Beginning)
+        self.offsets(&self.uncommitted, partitions, Offset::Beginning)
     }
 
     pub(super) fn stable(&self, partitions: &[Tp]) -> KafkaResult<BTreeMap<Tp, i64>> {
-        offsets(&self.committed, partitions, Offset::End)
+        self.offsets(&self.committed, partitions, Offset::End)
     }
 
     /// Wanted topics with their partition counts. Those that refuse us, or whose names are not certain, are noted among
@@ -114,6 +183,7 @@ impl Client {
     fn see_topics(&self, wanted: &Wanted, answer: &mut Answer) -> KafkaResult<()> {
         let Some(names) = wanted.names() else {
             let all = self.uncommitted.fetch_metadata(None, ASK_TIMEOUT)?;
+            self.brokers.lock().learn(&all);
             for topic in all.topics().iter().filter(|t| wanted.has(t.name())) {
                 self.note_topic(topic.name(), Some(topic), answer);
             }
@@ -121,6 +191,7 @@ impl Client {
         };
         for name in names.into_iter().filter(|n| wanted.has(n)) {
             let metadata = self.uncommitted.fetch_metadata(Some(name), ASK_TIMEOUT)?;
+            self.brokers.lock().learn(&metadata);
             self.note_topic(name, metadata.topics().iter().find(|t| t.name() == name), answer);
         }
         Ok(())
@@ -134,6 +205,7 @@ impl Client {
             None if partitions > 0 => {
                 self.problems.clear(&key);
                 answer.topics.insert(name.to_owned(), partitions);
+                topic.into_iter().for_each(|topic| self.brokers.lock().learn_topic(topic));
                 let without =
                     topic.map(MetadataTopic::partitions).unwrap_or_default().iter().filter(|p| p.leader() < 0);
                 answer.leaderless.extend(without.map(|p| (name.to_owned(), p.id())));
@@ -164,6 +236,10 @@ impl Client {
     }
 }
 
+fn broker_key(cluster: &str, broker: i32) -> String {
+    format!("kafka.{cluster} broker {broker}")
+}
+
 /// Where partitions begin or end: one question for all; where that fails (a deleted topic spoils it), one a topic.
 ///
 /// # Errors
@@ -176,7 +252,7 @@ pub fn offsets<C: ConsumerContext>(
     if partitions.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let together = offsets_at_once(client, partitions, at);
+    let together = offsets_at_once(client, partitions, at, ASK_TIMEOUT);
     let topics: BTreeSet<&str> = partitions.iter().map(|(topic, _)| topic.as_str()).collect();
     let Err(e) = together else { return together };
     if refusal::is_unreachable(refusal::code_of(&e)) {
@@ -185,7 +261,7 @@ pub fn offsets<C: ConsumerContext>(
     let mut answers = BTreeMap::new();
     for topic in topics {
         let of_topic: Vec<Tp> = partitions.iter().filter(|(t, _)| t == topic).cloned().collect();
-        match offsets_at_once(client, &of_topic, at) {
+        match offsets_at_once(client, &of_topic, at, ASK_TIMEOUT) {
             Ok(some) => answers.extend(some),
             Err(e) => tracing::debug!(topic, "offsets: {e}"),
         }
@@ -197,6 +273,7 @@ fn offsets_at_once<C: ConsumerContext>(
     client: &BaseConsumer<C>,
     partitions: &[Tp],
     at: Offset,
+    timeout: Duration,
 ) -> KafkaResult<BTreeMap<Tp, i64>> {
     let mut answers = BTreeMap::new();
     let mut list = TopicPartitionList::with_capacity(partitions.len());
@@ -204,7 +281,7 @@ fn offsets_at_once<C: ConsumerContext>(
         // For a question, librdkafka reads the offset as a time: -1 is the end, -2 the start.
         list.add_partition_offset(topic, *partition, at)?;
     }
-    let answered = client.offsets_for_times(list, ASK_TIMEOUT)?;
+    let answered = client.offsets_for_times(list, timeout)?;
     for element in answered.elements() {
         if let (Ok(()), Offset::Offset(offset)) = (element.error(), element.offset()) {
             answers.insert((element.topic().to_owned(), element.partition()), offset);

@@ -74,7 +74,7 @@ impl Candidate {
 pub struct Claims {
     tap: Uuid,
     waiting: BTreeMap<Tp, Candidate>,
-    /// Partitions there were when this process first looked: others were born while it watched.
+    /// Partitions there were when this process first looked: the store decides by them which were born under audit.
     baseline: Option<BTreeMap<String, i32>>,
     leaderless: BTreeSet<Tp>,
 }
@@ -237,9 +237,7 @@ fn request(
 ) -> ClaimRequest {
     // After the ends were asked for: whatever arrives from now on lies behind them.
     let now_ms = shared.clock.now_ms();
-    // A partition that was not there when we first looked began under our eyes: all of it is read.
-    let born = baseline.is_some_and(|b| *partition >= b.get(topic).copied().unwrap_or(0));
-    let whole = settings.tap.start == Start::Earliest || born || new_log;
+    let whole = settings.tap.start == Start::Earliest || new_log;
     let first_next = if whole { start } else { end };
     // The part before `start` was deleted: its windows are not audited.
     let first_since_ms = if whole && start == 0 { i64::MIN } else { now_ms };
@@ -251,6 +249,9 @@ fn request(
         now_ms,
         first_next,
         first_since_ms,
+        log_start: start,
+        // None of a topic that was not there when we first looked; unknown of one that did not answer.
+        partitions: baseline.map(|b| b.get(topic).copied().unwrap_or(0)).filter(|n| *n != i32::MAX),
         new_log,
     }
 }

@@ -57,6 +57,7 @@ pub struct Partition {
     held: Option<(i64, i64)>,
     position: Position,
     short: u32,
+    out_of_reach: bool,
     moved_at: Instant,
     traffic: bool,
 }
@@ -78,6 +79,7 @@ impl Partition {
             held: None,
             position: Position::default(),
             short: 0,
+            out_of_reach: false,
             moved_at: Instant::now(),
             traffic: false,
         };
@@ -209,10 +211,17 @@ impl Partition {
     pub fn is_behind_since(&self, ms: i64) -> bool {
         self.asked.waits_since(ms)
     }
-    /// Whether the reader is behind, has not moved for `patience`, and no open transaction explains it.
+    /// Whether its leader is out of our reach.
+    pub fn reach(&mut self, out_of_reach: bool, now: Instant) {
+        if std::mem::replace(&mut self.out_of_reach, out_of_reach) {
+            self.moved_at = now;
+        }
+    }
+    /// Whether the reader is behind, has not moved for `patience`, and neither an open transaction nor a leader out of
+    /// reach explains it.
     pub fn is_stalled(&self, now: Instant, patience: Duration) -> bool {
         let behind = self.asked.newest_end().is_some_and(|end| end > self.count.next());
-        behind && self.held.is_none() && now.saturating_duration_since(self.moved_at) >= patience
+        behind && self.held.is_none() && !self.out_of_reach && now.saturating_duration_since(self.moved_at) >= patience
     }
 
     /// What can be said of this partition now. Call after [`cut`](Self::cut).
@@ -224,7 +233,8 @@ impl Partition {
             return None;
         }
         let position = self.count.cut_to();
-        let asked_ms = self.asked.reach(position)?;
+        // A transaction that was open before there was a watermark must be told of too: everything of 1970 is read.
+        let asked_ms = self.asked.reach(position).or(self.held.map(|_| 0))?;
         Some(PartitionMark {
             topic: self.topic.clone(),
             partition: self.number,

@@ -137,6 +137,11 @@ fn an_open_transaction_is_dated_from_when_it_was_first_seen() {
     assert_eq!(p.mark(Instant::now()).and_then(|m| m.held_since_ms), Some(T + 3_000), "it moved: another transaction");
     p.answer(T + 4_000, (12, 0), Some(12));
     assert_eq!(p.mark(Instant::now()).and_then(|m| m.held_since_ms), None);
+    // Open from the beginning: there is no watermark yet, and it is told of all the same.
+    let mut p = partition(0, None, 0);
+    p.answer(T, (10, 0), Some(0));
+    let mark = p.mark(Instant::now()).expect("held");
+    assert_eq!((mark.position, mark.asked_ms, mark.held_since_ms), (0, 0, Some(T)));
 }
 
 #[test]
@@ -164,4 +169,16 @@ fn a_log_that_ends_before_what_was_counted_is_believed_at_the_second_answer() {
     assert!(!p.answer(T, (3, 3), None), "asked before the rest was read");
     assert!(!p.answer(T, (3, 5), None));
     assert!(p.answer(T, (3, 5), None));
+}
+
+#[test]
+fn a_leader_out_of_reach_is_no_stall_and_has_its_time_when_it_is_back() {
+    let (mut p, now, patience) = (partition(0, None, 0), Instant::now(), Duration::from_secs(60));
+    p.answer(T, (10, 0), None);
+    let later = now + patience * 2;
+    assert!(p.is_stalled(later, patience));
+    p.reach(true, now);
+    assert!(!p.is_stalled(later, patience));
+    p.reach(false, later);
+    assert!(!p.is_stalled(later, patience) && p.is_stalled(later + patience, patience));
 }

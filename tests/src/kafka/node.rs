@@ -34,12 +34,17 @@ pub(super) enum Role {
 pub(super) struct Ports {
     pub(super) plain: u16,
     pub(super) secure: u16,
+    /// Where clients are told that the secure listener is.
+    pub(super) shown: u16,
     pub(super) controller: u16,
 }
 
 impl Ports {
-    pub(super) fn pick() -> anyhow::Result<Ports> {
-        Ok(Ports { plain: free_port()?, secure: free_port()?, controller: free_port()? })
+    /// With a port of its own to show, if somebody is to stand before the secure listener.
+    pub(super) fn pick(proxied: bool) -> anyhow::Result<Ports> {
+        let secure = free_port()?;
+        let shown = if proxied { free_port()? } else { secure };
+        Ok(Ports { plain: free_port()?, secure, shown, controller: free_port()? })
     }
 }
 
@@ -141,6 +146,10 @@ impl Node {
         self.process.take().with_context(|| format!("node {} does not run", self.id))
     }
 
+    pub(super) fn data_dir(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
     fn log_file(&self) -> PathBuf {
         self.dir.join("kafka.log")
     }
@@ -154,22 +163,23 @@ impl Node {
     }
 
     fn config(&self, spec: &Spec, tls: &Tls, voter: u16) -> String {
-        let Ports { plain, secure, controller } = self.ports;
+        let Ports { plain, secure, shown, controller } = self.ports;
         let client_listeners = format!("PLAINTEXT://127.0.0.1:{plain},SASL_SSL://127.0.0.1:{secure}");
+        let advertised = format!("PLAINTEXT://127.0.0.1:{plain},SASL_SSL://127.0.0.1:{shown}");
         let controller_listener = format!("CONTROLLER://127.0.0.1:{controller}");
         let mut text = match self.role {
             Role::Both => format!(
                 "process.roles=broker,controller\nlisteners={client_listeners},{controller_listener}\n\
-                 advertised.listeners={client_listeners}\ninter.broker.listener.name=PLAINTEXT\n"
+                 advertised.listeners={advertised}\ninter.broker.listener.name=PLAINTEXT\n"
             ),
             Role::Broker => format!(
-                "process.roles=broker\nlisteners={client_listeners}\nadvertised.listeners={client_listeners}\n\
+                "process.roles=broker\nlisteners={client_listeners}\nadvertised.listeners={advertised}\n\
                  inter.broker.listener.name=PLAINTEXT\n"
             ),
             Role::Controller => format!("process.roles=controller\nlisteners={controller_listener}\n"),
         };
         let (id, ca, server) = (self.id, tls.ca.display(), tls.server.display());
-        let data = self.dir.join("data");
+        let data = self.data_dir();
         let (data, copies) = (data.display(), spec.brokers.min(3));
         // Writing to a String cannot fail.
         writeln!(

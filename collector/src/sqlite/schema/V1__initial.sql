@@ -165,6 +165,14 @@ CREATE TABLE tap_topic (
     PRIMARY KEY (stage, topic)
 ) STRICT, WITHOUT ROWID;
 
+-- How many partitions a topic had when the stage first claimed one of it: others were born while it was audited.
+CREATE TABLE tap_begun (
+    stage      INTEGER NOT NULL,
+    topic      INTEGER NOT NULL,
+    partitions INTEGER NOT NULL,
+    PRIMARY KEY (stage, topic)
+) STRICT, WITHOUT ROWID;
+
 -- Which partitions hold messages of a window, and up to which offset; dropped when every hop of the window is ok.
 CREATE TABLE tap_window (
     topic      INTEGER NOT NULL,

@@ -110,6 +110,7 @@ impl Worker {
         for (topic, partitions) in &mut self.owned {
             for (number, partition) in partitions {
                 let tp = (topic.clone(), *number);
+                partition.reach(answer.unanswered.contains(&tp), Instant::now());
                 if let Some(start) = answer.starts.get(&tp) {
                     moved |= partition.gone_below(*start);
                 }
@@ -135,15 +136,7 @@ impl Worker {
     /// Follows the topics that there are. One that is missing from an answer is kept for a while: every change of the
     /// subscription is a rebalance for all taps of the group. One whose name is no longer certain is dropped at once.
     pub(super) fn subscribe(&mut self) -> Result<(), String> {
-        let now = Instant::now();
-        let before = self.subscribed.len();
-        let unclear = &self.unclear;
-        self.subscribed
-            .retain(|topic, seen| now.saturating_duration_since(*seen) < FORGET_AFTER && !unclear.contains(topic));
-        let mut changed = self.subscribed.len() != before;
-        for topic in self.topics.keys() {
-            changed |= self.subscribed.insert(topic.clone(), now).is_none();
-        }
+        let changed = self.follow(Instant::now());
         if self.reader.is_alone() {
             return self.take_all(changed);
         }
@@ -153,6 +146,20 @@ impl Worker {
         let names: Vec<&str> = self.subscribed.keys().map(String::as_str).collect();
         tracing::info!(cluster = self.settings.cluster.name, topics = names.len(), "subscribing");
         self.reader.subscribe(&names).map_err(|e| format!("subscribe: {e}"))
+    }
+
+    /// Which topics to follow, as of `now`; whether they are others than before. However long there was no answer: what
+    /// the first one shows is still there.
+    fn follow(&mut self, now: Instant) -> bool {
+        let mut changed = false;
+        for topic in self.topics.keys() {
+            changed |= self.subscribed.insert(topic.clone(), now).is_none();
+        }
+        let before = self.subscribed.len();
+        let unclear = &self.unclear;
+        self.subscribed
+            .retain(|topic, seen| now.saturating_duration_since(*seen) < FORGET_AFTER && !unclear.contains(topic));
+        changed || self.subscribed.len() != before
     }
 
     /// Without a group: every partition of every topic is ours; those of topics that are gone no longer.
