@@ -13,7 +13,8 @@ use chaperone_audit::{Clock, SystemClock, Width};
 use chaperone_tests::api::{self, Window};
 use chaperone_tests::programs::{self, Program};
 use chaperone_tests::{Bed, Cluster, eventually, paths};
-use rdkafka::producer::BaseRecord;
+use rdkafka::config::FromClientConfig;
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use tempfile::TempDir;
 
 /// The stage that taps report.
@@ -79,6 +80,11 @@ impl Scene {
         api::stage_counts(&self.dir.path().join("chaperone"), &self.topic, STAGE)
     }
 
+    /// What the stage says that nobody counted.
+    pub(crate) fn unaudited(&self) -> anyhow::Result<Vec<api::Unaudited>> {
+        api::unaudited(&self.dir.path().join("chaperone"), &self.topic, STAGE)
+    }
+
     /// Waits until the taps have counted so many messages in all.
     pub(crate) fn counted(&self, messages: u64) -> anyhow::Result<()> {
         eventually(PATIENCE, &format!("{messages} messages are counted"), || {
@@ -131,4 +137,21 @@ impl<'a> Upstream<'a> {
         ensure!(window(SystemClock.now_ms()) == begun, "the machine is too slow: the window ended while sending");
         Ok(begun)
     }
+}
+
+/// Transactions of a message each, all aborted: nobody downstream ever sees them.
+pub(crate) fn aborted(scene: &Scene, transactions: u32) -> anyhow::Result<()> {
+    let wait = Duration::from_secs(30);
+    let mut config = scene.cluster.plain_config();
+    config.set("transactional.id", &scene.topic);
+    let producer: ThreadedProducer<DefaultProducerContext> = ThreadedProducer::from_config(&config)?;
+    producer.init_transactions(wait)?;
+    for n in 0..transactions {
+        producer.begin_transaction()?;
+        let value = format!("never {n}");
+        producer.send(BaseRecord::<[u8], [u8]>::to(&scene.topic).payload(value.as_bytes())).map_err(|(e, _)| e)?;
+        producer.flush(wait)?;
+        producer.abort_transaction(wait)?;
+    }
+    Ok(())
 }

@@ -208,6 +208,7 @@ impl World {
             rule: RuleId(7),
             kind: IntervalKind::Counted,
             anchor: None,
+            gaps: None,
             windows: vec![window],
         };
         let mark = PartitionMark {

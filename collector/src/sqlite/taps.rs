@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use chaperone_audit::wire::{Anchor, Interval, IntervalKind, IntervalWindow, PartitionMark, TopicMark};
+use chaperone_audit::wire::{Anchor, Gaps, Interval, IntervalKind, IntervalWindow, PartitionMark, TopicMark};
 use rusqlite::{OptionalExtension, params};
 
 use super::db::{Db, Done, Fault, int};
@@ -173,8 +173,13 @@ impl Taps {
             return Ok(outcome);
         }
         let timed = || i.windows.iter().filter(|w| w.class.has_time() && w.n > 0);
-        if let Some(last) = timed().map(|w| w.max_ms).max() {
-            row.last_min_ms = timed().map(|w| w.min_ms).min();
+        let (first, last) = (timed().map(|w| w.min_ms).min(), timed().map(|w| w.max_ms).max());
+        if let Some(gaps) = &i.gaps {
+            let floor = gaps.since_ms.or(floor).map(|floor| first.map_or(floor, |first| floor.min(first)));
+            removed(db, (stage, topic), i, gaps, append_ms, (floor, last))?;
+        }
+        if let Some(last) = last {
+            row.last_min_ms = first;
             close_unaudited(db, stage, topic, i.partition, last)?;
         }
         row.counted = row.counted.saturating_add(i.windows.iter().map(|w| w.n).sum());
@@ -291,6 +296,32 @@ struct Range {
     floor: Option<i64>,
     cause: &'static str,
 }
+
+/// Offsets that compaction may have emptied. A stretch of them is read in several intervals, and they are one row.
+fn removed(
+    db: &Db<'_>,
+    (stage, topic): (i64, i64),
+    i: &Interval,
+    gaps: &Gaps,
+    append_ms: i64,
+    (floor, last): (Option<i64>, Option<i64>),
+) -> Done<()> {
+    if let Some(last) = last {
+        let mut statement = db.conn.prepare_cached(include_str!("sql/unaudited_extend.sql"))?;
+        let (claim, near) = (i.claim_from, gaps.from.saturating_sub(STRETCH));
+        let of = params![stage, topic, i.partition, i.log, COMPACTED, claim, near, gaps.to, floor, last];
+        if statement.execute(of)? > 0 {
+            return reopen::topic(db, stage, topic, floor.unwrap_or(i64::MIN));
+        }
+    }
+    let range = Range { log: i.log, from: gaps.from, to: Some(gaps.to), at_ms: append_ms, floor, cause: COMPACTED };
+    unaudited(db, stage, topic, i.partition, &range)
+}
+
+/// Gaps that are closer to each other, and were read under one claim, are one stretch. In offsets.
+const STRETCH: i64 = 1_000;
+/// Why offsets of a compacted topic were not counted.
+const COMPACTED: &str = "compaction may have removed messages before they were counted";
 
 fn unaudited(db: &Db<'_>, stage: i64, topic: i64, partition: i32, r: &Range) -> Done<()> {
     db.conn

@@ -1,7 +1,7 @@
 //! Claims: one tap counts a partition, the last that claimed it; what was never counted is uncertain, not zero.
 
-use chaperone_audit::wire::{AuditMessage, Interval, IntervalKind};
-use chaperone_collector::{Batch, SqliteStore, StageKind, Store, Verdict};
+use chaperone_audit::wire::{AuditMessage, Gaps, Interval, IntervalKind};
+use chaperone_collector::{Batch, CaveatKind, SqliteStore, StageKind, Store, Verdict};
 
 use crate::sim::{Audit, Msg, START, SimLog, SimReporter, SimTap, item, memory, pipelines, source, stage, verdicts};
 
@@ -186,6 +186,7 @@ fn gap(tap: &SimTap) -> Interval {
         rule: crate::sim::RULE,
         kind: IntervalKind::Unaudited,
         anchor: None,
+        gaps: None,
         windows: vec![],
     }
 }
@@ -207,5 +208,60 @@ async fn offsets_that_nobody_counted_make_their_windows_uncertain_and_no_others(
             }
         }
         assert!(rows.len() >= 5);
+    }
+}
+
+/// Messages that compaction removed before they were counted: their windows are uncertain and no others, and a stretch
+/// that is read in several intervals is one range.
+#[tokio::test]
+async fn offsets_that_compaction_emptied_make_their_windows_uncertain_and_no_others() {
+    let store = memory();
+    let pipelines = pipelines(vec![stage("producer", StageKind::Client), stage("kafka", StageKind::Kafka)]);
+    let mut audit = Audit::default();
+    let mut producer = SimReporter::new(1, "producer", "h", START - 1);
+    let mut tap = SimTap::new(2, "kafka", "orders");
+    let mut log = SimLog::new(1);
+    tap.claim(&*store, 0, START).await;
+    for second in 0..60 {
+        let now_ms = START + second * 1_000;
+        let m = Msg { id: u128::from(second.unsigned_abs()) + 1, topic: "orders", event_ms: now_ms };
+        producer.arrive(&m, now_ms);
+        producer.acked(&m);
+        if second != 45 {
+            log.append(0, m, now_ms);
+        }
+        let mut beat = tap.beat(&log, now_ms);
+        // Of the offsets 21 to 24, and of 26 and 27, nothing was left. Each interval has one message: those without are
+        // part of the next.
+        let gap = match second {
+            21..=24 | 26 | 27 => {
+                tap.at.insert(0, second + 1);
+                continue;
+            }
+            25 => Some((21, 25)),
+            28 => Some((26, 28)),
+            _ => None,
+        };
+        if let Some((from, to)) = gap {
+            let counted = &mut beat.intervals[0];
+            let since_ms = Some(now_ms - 5_000);
+            counted.gaps = Some(Gaps { from, to, offsets: (to - from).unsigned_abs(), since_ms });
+            counted.from = from;
+        }
+        let said = producer.beat(now_ms);
+        audit.send(&*store, vec![beat, said], now_ms).await;
+        store.judge(now_ms, &pipelines).await.expect("judge");
+    }
+    for w in verdicts(&*store, "orders").await {
+        let second = (w.window_ms - START) / 1_000;
+        match second {
+            20 => assert_eq!(w.verdict, Verdict::Uncertain, "{w:?}"),
+            // What is lost later is lost for certain.
+            40 => assert_eq!(w.verdict, Verdict::Missing, "{w:?}"),
+            0..40 => assert_eq!(w.verdict, Verdict::Ok, "{w:?}"),
+            _ => {}
+        }
+        let said = w.caveats.iter().any(|c| c.kind == CaveatKind::Unaudited);
+        assert_eq!(said, second == 20, "{w:?}");
     }
 }

@@ -283,6 +283,7 @@ impl SimTap {
             rule: RULE,
             kind: IntervalKind::Counted,
             anchor: None,
+            gaps: None,
             windows: windows(messages, from, now_ms),
         })
     }

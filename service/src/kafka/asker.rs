@@ -19,6 +19,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::client::Client;
 use super::context::{Plain, reach_key};
+use super::policies::Policies;
 use super::refusal::{self, Need};
 use super::wanted::{BY_NAME_MAX, Wanted};
 use super::{create, lone_consumer};
@@ -55,6 +56,8 @@ pub struct Answer {
     pub starts: BTreeMap<Tp, i64>,
     /// Last stable offsets, where they were asked for.
     pub stable: BTreeMap<Tp, i64>,
+    /// Wanted topics that compaction runs on, as far as we may know.
+    pub compacted: BTreeSet<String>,
 }
 
 /// What the owner wants to know next; shared with the asking thread.
@@ -144,9 +147,10 @@ impl Round {
         let cluster = self.client.cluster.name.clone();
         let mut probed: Option<Instant> = None;
         let mut refused = false;
+        let mut policies = Policies::default();
         while !stop.load(Ordering::SeqCst) {
             let began = Instant::now();
-            let answered = self.ask();
+            let answered = self.ask(&mut policies);
             self.client.serve();
             match answered {
                 Ok(answer) => {
@@ -171,9 +175,11 @@ impl Round {
         }
     }
 
-    fn ask(&self) -> KafkaResult<Answer> {
+    fn ask(&self, policies: &mut Policies) -> KafkaResult<Answer> {
         let mut answer = Answer { asked_ms: self.clock.now_ms(), ..Answer::default() };
         self.client.topics(&self.wanted, &mut answer)?;
+        self.client.policies(&answer.topics, policies)?;
+        answer.compacted = policies.compacted().map(str::to_owned).collect();
         answer.floors = self.interest.partitions.lock().iter().cloned().collect();
         let askable = answer.floors.keys().filter(|tp| !answer.leaderless.contains(*tp));
         let partitions: Vec<Tp> = askable.cloned().collect();

@@ -1,7 +1,7 @@
 //! One client that asks a cluster: which topics there are, and where their partitions begin and end. Never reads.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
@@ -10,11 +10,13 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::asker::{Answer, Tp};
 use super::context::{Plain, reach_key};
+use super::policies::{self, Policies};
 use super::refusal::{self, Need};
 use super::wanted::Wanted;
 use super::{ASK_TIMEOUT, asking, create};
 use crate::config::{Cluster, Isolation};
 use crate::exit::{Code, Failure};
+use crate::ffi;
 use crate::problems::Problems;
 
 /// What a cluster has of the topics that are wanted.
@@ -149,6 +151,29 @@ impl Client {
             }
             _ => answer.unsure.push(name.to_owned()),
         }
+    }
+
+    /// Asks which topics compaction runs on, where that is due. Who does not say so does not: it is a hint in the log.
+    pub(super) fn policies(&self, topics: &BTreeMap<String, i32>, policies: &mut Policies) -> KafkaResult<()> {
+        let now = Instant::now();
+        let due = policies.due(topics.keys().map(String::as_str), now);
+        let mut unknown = Vec::new();
+        for some in due.chunks(policies::AT_ONCE) {
+            let answers = match ffi::topics::configs(self.uncommitted.client(), some, policies::KEY, ASK_TIMEOUT) {
+                Err(e) if refusal::is_unreachable(refusal::code_of(&e)) => return Err(e),
+                answers => answers.unwrap_or_default(),
+            };
+            unknown.extend(policies.answered(some, &answers, now));
+        }
+        if !unknown.is_empty() {
+            tracing::info!(
+                cluster = self.cluster.name,
+                topics = unknown.len(),
+                first = unknown.first(),
+                "cannot see whether these topics are compacted (DESCRIBE_CONFIGS is not granted, or the brokers cannot tell): gaps in their offsets are taken for transaction markers"
+            );
+        }
+        Ok(())
     }
 
     /// Serves log lines and errors, which wait in a queue until somebody polls: one a call, and no word whether there

@@ -29,6 +29,11 @@ impl Frontier {
         self.stale = true;
     }
 
+    /// The smallest of the last event times.
+    pub fn least_ms(&self) -> Option<i64> {
+        self.last.iter().copied().min()
+    }
+
     /// The frontier; `None` before there are two messages with an event time.
     pub fn ms(&mut self) -> Option<i64> {
         if self.stale {

@@ -15,6 +15,7 @@ use super::count::PartitionCount;
 use crate::kafka::asked::Asked;
 use crate::kafka::message::Seen;
 use crate::kafka::position::Position;
+use crate::kafka::young::Young;
 
 /// How long a claim waits for the message that it recognises the log by; compaction may have removed it.
 const VERIFY_FOR: Duration = Duration::from_secs(15);
@@ -56,6 +57,9 @@ pub struct Partition {
     asked: Asked,
     held: Option<(i64, i64)>,
     position: Position,
+    /// Compaction runs on the topic.
+    compacted: bool,
+    young: Young,
     short: u32,
     moved_at: Instant,
     traffic: bool,
@@ -77,6 +81,8 @@ impl Partition {
             asked: Asked::default(),
             held: None,
             position: Position::default(),
+            compacted: false,
+            young: Young::default(),
             short: 0,
             moved_at: Instant::now(),
             traffic: false,
@@ -126,9 +132,32 @@ impl Partition {
     pub fn position(&mut self, says: Option<i64>) {
         if let Some(position) = self.position.believe(says) {
             let before = self.count.next();
+            self.note_gap(position);
             self.count.pass(position);
             self.note_progress(before);
         }
+    }
+
+    /// Whether compaction runs on the topic; asked before the partition is read.
+    pub fn compacted(&mut self, compacted: bool) {
+        self.compacted = compacted;
+    }
+
+    /// The log ended at `end` when it was asked, which was not before `asked_at`.
+    pub fn ended(&mut self, end: i64, asked_at: Instant) {
+        self.young.ended(end, asked_at);
+    }
+
+    /// Nothing was delivered from the next offset up to `to`. On a compacted topic that may have been messages, unless
+    /// they are too young: then they are transaction markers or aborted, as on any topic.
+    fn note_gap(&mut self, to: i64) {
+        if !self.compacted || to <= self.count.next() || self.young.is(self.count.next(), Instant::now()) {
+            return;
+        }
+        if self.count.is_clean() {
+            self.cut();
+        }
+        self.count.removed(to);
     }
 
     /// A delivered message.
@@ -148,6 +177,9 @@ impl Partition {
             self.verify = None;
         }
         let before = self.count.next();
+        if seen.offset > before {
+            self.note_gap(seen.offset);
+        }
         if !self.count.count(seen) {
             return Counted::No;
         }
@@ -182,7 +214,18 @@ impl Partition {
 
     /// Cuts what was counted.
     pub fn cut(&mut self) {
-        self.outbox.extend(self.count.cut());
+        let run = self.count.cut();
+        if let Some(gaps) = run.as_ref().and_then(|run| run.gaps) {
+            tracing::warn!(
+                topic = self.topic,
+                partition = self.number,
+                "{} offsets from {} to {} hold nothing: compaction may have removed messages before they were counted; their windows are uncertain",
+                gaps.offsets,
+                gaps.from,
+                gaps.to
+            );
+        }
+        self.outbox.extend(run);
     }
 
     /// At or after `asked_ms` the log ended at `end`; before that, everything below `floor` had been read. Returns `true`

@@ -63,6 +63,8 @@ pub struct Worker {
     /// Topics of the last answer.
     topics: BTreeMap<String, i32>,
     topics_asked_ms: i64,
+    /// Those of them that compaction runs on.
+    compacted: BTreeSet<String>,
     /// Wanted topics that do not exist.
     absent: Vec<String>,
     /// Wanted topics whose name in the pipelines is not certain.
@@ -97,6 +99,7 @@ impl Worker {
             owned: HashMap::new(),
             topics: BTreeMap::new(),
             topics_asked_ms: 0,
+            compacted: BTreeSet::new(),
             absent: Vec::new(),
             unclear: BTreeSet::new(),
             subscribed: BTreeMap::new(),

@@ -316,3 +316,10 @@ FROM amendment a
 JOIN name t ON t.id = a.topic
 JOIN name f ON f.id = a.from_stage
 JOIN name d ON d.id = a.to_stage;
+
+CREATE VIEW v_unaudited AS
+SELECT u.id, s.text AS stage, t.text AS topic, u.partition, u.log, u.from_offset, u.to_offset, u.at_ms, u.from_event_ms,
+       u.to_event_ms, u.cause
+FROM unaudited u
+JOIN name s ON s.id = u.stage
+JOIN name t ON t.id = u.topic;

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chaperone_collector::query::PartitionState;
 use rdkafka::{Offset, TopicPartitionList};
@@ -72,7 +72,8 @@ impl Worker {
         if granted.is_empty() {
             return Ok(());
         }
-        for ((topic, number), partition) in granted {
+        for ((topic, number), mut partition) in granted {
+            partition.compacted(self.compacted.contains(&topic));
             self.owned.entry(topic).or_default().insert(number, partition);
         }
         self.assign()
@@ -103,13 +104,21 @@ impl Worker {
         }
         self.topics_asked_ms = answer.asked_ms;
         self.topics = answer.topics;
+        self.compacted = answer.compacted;
         self.unclear = answer.unclear.into_keys().collect();
         self.subscribe()?;
         let mut lost = Vec::new();
         let mut moved = false;
+        let ago_ms = u64::try_from(self.shared.clock.now_ms() - answer.asked_ms).unwrap_or(0);
+        let asked_at = Instant::now().checked_sub(Duration::from_millis(ago_ms));
         for (topic, partitions) in &mut self.owned {
+            let compacted = self.compacted.contains(topic);
             for (number, partition) in partitions {
                 let tp = (topic.clone(), *number);
+                partition.compacted(compacted);
+                if let (Some(end), Some(asked_at)) = (answer.ends.get(&tp), asked_at) {
+                    partition.ended(*end, asked_at);
+                }
                 if let Some(start) = answer.starts.get(&tp) {
                     moved |= partition.gone_below(*start);
                 }
