@@ -69,8 +69,12 @@ pub struct ClaimRequest {
     pub first_next: i64,
     /// From when on the partition counts as audited if it begins now, ms; `i64::MIN` when it begins at the very start.
     pub first_since_ms: i64,
-    /// Begin a new log at `first_next`: the old one was truncated or re-created.
-    pub new_log: bool,
+    /// Where the log begins now: a new one is counted from there.
+    pub log_start: i64,
+    /// The topic's id, where brokers have ids: another than the one that was counted is another log.
+    pub topic_id: Option<Uuid>,
+    /// The log of this number is over: it was truncated, or re-created. Says nothing once a newer one has begun.
+    pub over: Option<u32>,
 }
 
 /// A granted claim.
@@ -82,6 +86,8 @@ pub struct Claim {
     pub epoch: u64,
     /// Where to read from.
     pub next: i64,
+    /// The topic that this is, as far as is known.
+    pub topic_id: Option<Uuid>,
     /// The last counted message, if any.
     #[serde(skip)]
     pub anchor: Option<Anchor>,

@@ -61,7 +61,9 @@ impl Tap {
                 now_ms: START,
                 first_next: 0,
                 first_since_ms: i64::MIN,
-                new_log: false,
+                log_start: 0,
+                topic_id: None,
+                over: None,
             };
             let claim = store.claim(request).await.expect("claim");
             counts.push(PartitionCount::new(&topic(number), 0, claim, Rule::new(0), Width::TEN_SECONDS));

@@ -3,13 +3,16 @@
 
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use chaperone_tests::api::Window;
-use chaperone_tests::eventually;
+use chaperone_tests::{clients, eventually};
 use rdkafka::config::FromClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
+use rdkafka::message::OwnedMessage;
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use rdkafka::{Message, Offset, TopicPartitionList};
+use rustix::process::Signal;
 
 use crate::scene::{PATIENCE, Scene, Upstream, aborted};
 
@@ -67,6 +70,71 @@ fn a_topic_made_anew_is_uncertain_where_its_messages_went_and_counted_from_its_b
     upstream.send_in_next_window(30)?;
     scene.counted(130)?;
     only_uncertain(&scene.verdicts()?, &[gone])?;
+    recorder.close(WAIT);
+    tap.process.terminate(WAIT)?;
+    Ok(())
+}
+
+/// Makes the topic anew and puts these messages into it, to the last bit as they were.
+fn make_anew(scene: &Scene, messages: &[OwnedMessage]) -> anyhow::Result<()> {
+    scene.cluster.delete_topic(&scene.topic)?;
+    eventually(PATIENCE, "the topic's name is free again", || scene.cluster.create_topic(&scene.topic, 1, &[]))?;
+    let producer: ThreadedProducer<DefaultProducerContext> =
+        ThreadedProducer::from_config(&scene.cluster.plain_config())?;
+    for message in messages {
+        let time_ms = message.timestamp().to_millis().context("a time")?;
+        let record = BaseRecord::<[u8], [u8]>::to(&scene.topic).timestamp(time_ms);
+        let record = record.key(message.key().unwrap_or_default()).payload(message.payload().unwrap_or_default());
+        producer.send(record).map_err(|(e, _)| e)?;
+    }
+    Ok(producer.flush(WAIT)?)
+}
+
+fn messages(scene: &Scene, n: usize) -> anyhow::Result<Vec<OwnedMessage>> {
+    clients::consume(&scene.cluster.plain_config(), &scene.topic, "messages", n, WAIT)
+}
+
+/// A topic is another one by its id alone: grown past the tap's position between two looks, and with the same messages at
+/// the same offsets while the tap was down.
+#[test]
+fn a_topic_made_anew_that_looks_like_the_old_one_is_counted_from_its_beginning() -> anyhow::Result<()> {
+    let scene = Scene::new("twin", 1, &[])?;
+    let recorder = scene.recorder()?;
+    let mut upstream = Upstream::new(&scene, &recorder)?;
+    let mut tap = scene.tap()?;
+    upstream.send_in_next_window(100)?;
+    scene.counted(100)?;
+    let first = messages(&scene, 100)?;
+    // The control: a consumer at the tap's position.
+    let control: BaseConsumer = BaseConsumer::from_config(scene.cluster.plain_config().set("group.id", "control"))?;
+    let mut at = TopicPartitionList::new();
+    at.add_partition_offset(&scene.topic, 0, Offset::Offset(100))?;
+    control.assign(&at)?;
+    let quiet = control.poll(Duration::from_secs(2));
+    ensure!(quiet.is_none(), "{quiet:?}");
+    // Frozen, the tap asks nothing; when it goes on, its position lies within the new log, three times as long.
+    tap.process.signal(Signal::STOP)?;
+    let thrice: Vec<OwnedMessage> = first.iter().cycle().take(300).cloned().collect();
+    make_anew(&scene, &thrice)?;
+    tap.process.signal(Signal::CONT)?;
+    tap.line("the new log is noticed", PATIENCE, |line| line.contains("claimed") && line.contains("log=1"))?;
+    scene.counted(400)?;
+    eventually(PATIENCE, "the control reads on as if nothing had happened", || {
+        let next = control.poll(Duration::from_millis(100)).context("nothing")??;
+        ensure!(next.offset() == 100, "offset {}", next.offset());
+        Ok(())
+    })?;
+    tap.process.terminate(WAIT)?;
+    // Down, the tap sees nothing; the message that it recognises the log by is there again.
+    make_anew(&scene, &[thrice.as_slice(), &first].concat())?;
+    let again = messages(&scene, 400)?;
+    ensure!(again[299].payload() == thrice[299].payload(), "the control: the anchor is not there");
+    ensure!(again[299].timestamp() == thrice[299].timestamp(), "the control: the anchor has another time");
+    let mut tap = scene.tap()?;
+    scene.counted(800)?;
+    let said: Vec<_> = scene.unaudited()?.into_iter().map(|u| (u.log, u.from, u.cause)).collect();
+    let made_anew = || "the topic was re-created".to_owned();
+    ensure!(said == [(0, 100, made_anew()), (1, 300, made_anew())], "{said:?}");
     recorder.close(WAIT);
     tap.process.terminate(WAIT)?;
     Ok(())

@@ -95,7 +95,9 @@ impl World {
             now_ms: START,
             first_next: 0,
             first_since_ms: i64::MIN,
-            new_log: false,
+            log_start: 0,
+            topic_id: None,
+            over: None,
         };
         let claim = store.claim(request).await.expect("claim");
         let (producer, consumer) = (Client::new(1, false), Client::new(2, true));

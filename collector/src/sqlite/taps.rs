@@ -8,6 +8,7 @@ use std::collections::hash_map::Entry;
 
 use chaperone_audit::wire::{Anchor, Gaps, Interval, IntervalKind, IntervalWindow, PartitionMark, TopicMark};
 use rusqlite::{OptionalExtension, params};
+use uuid::Uuid;
 
 use super::db::{Db, Done, Fault, int};
 use super::reopen;
@@ -29,6 +30,7 @@ struct Tapped {
     claimed_ms: i64,
     audited_since_ms: i64,
     anchor: Option<Anchor>,
+    topic_id: Option<Uuid>,
     /// Smallest event time of the last counted interval.
     last_min_ms: Option<i64>,
     counted: u64,
@@ -56,6 +58,7 @@ impl Tapped {
                     claimed_ms: r.get("claimed_ms")?,
                     audited_since_ms: r.get("audited_since_ms")?,
                     anchor: None,
+                    topic_id: r.get::<_, Option<[u8; 16]>>("topic_id")?.map(Uuid::from_bytes),
                     last_min_ms: r.get("last_min_ms")?,
                     counted: r.get::<_, i64>("counted")?.cast_unsigned(),
                     watermark_ms: r.get("watermark_ms")?,
@@ -94,6 +97,7 @@ impl Tapped {
             self.frontier_ms,
             self.held_since_ms,
             self.position,
+            self.topic_id.map(Uuid::into_bytes),
         ])?;
         Ok(())
     }
@@ -361,30 +365,48 @@ pub(super) fn claim(db: &mut Db<'_>, r: &ClaimRequest) -> Done<Claim> {
     row.save(db)?;
     db.bump()?;
     let anchor = row.anchor.clone();
-    Ok(Claim { log: row.log, epoch: row.chain.epoch, next: row.chain.next, anchor })
+    Ok(Claim { log: row.log, epoch: row.chain.epoch, next: row.chain.next, topic_id: row.topic_id, anchor })
 }
 
 fn reclaim(db: &Db<'_>, mut row: Tapped, r: &ClaimRequest) -> Done<Tapped> {
     row.chain.claim();
-    if r.new_log {
+    // Who asked before the topic was made anew, and claims after somebody else did, changes nothing.
+    let late = r.topic_id.map_or(Ok(false), |id| is_former(db, &row, id))?;
+    let another = matches!((row.topic_id, r.topic_id), (Some(was), Some(is)) if was != is);
+    if !late && (another || r.over == Some(row.log)) {
         let range = Range {
             log: row.log,
             from: row.chain.next,
             to: None,
             at_ms: r.now_ms,
             floor: row.event_floor_ms(),
-            cause: "the log was truncated or re-created",
+            cause: if another { "the topic was re-created" } else { "the log was truncated or re-created" },
         };
         unaudited(db, row.stage, row.topic, row.partition, &range)?;
+        if another {
+            let sql = "INSERT OR IGNORE INTO tap_former VALUES (?1, ?2, ?3, ?4, ?5)";
+            let was = row.topic_id.map(Uuid::into_bytes);
+            db.conn.prepare_cached(sql)?.execute(params![row.stage, row.topic, row.partition, was, row.log])?;
+        }
         row.log = row.log.saturating_add(1);
-        row.chain.next = r.first_next;
+        row.chain.next = r.log_start;
         row.anchor = None;
         row.position = None;
+        row.topic_id = r.topic_id;
+    } else if !late {
+        row.topic_id = row.topic_id.or(r.topic_id);
     }
     row.claim_from = row.chain.next;
     row.tap = r.tap.as_bytes().to_vec();
     row.claimed_ms = r.now_ms;
     Ok(row)
+}
+
+/// Whether the name was another topic's of that id before.
+fn is_former(db: &Db<'_>, row: &Tapped, id: Uuid) -> Done<bool> {
+    let sql = "SELECT 1 FROM tap_former WHERE stage = ?1 AND topic = ?2 AND partition = ?3 AND topic_id = ?4";
+    let of = params![row.stage, row.topic, row.partition, id.into_bytes()];
+    Ok(db.conn.prepare_cached(sql)?.exists(of)?)
 }
 
 fn first_claim(stage: i64, topic: i64, r: &ClaimRequest) -> Tapped {
@@ -401,6 +423,7 @@ fn first_claim(stage: i64, topic: i64, r: &ClaimRequest) -> Tapped {
         claimed_ms: r.now_ms,
         audited_since_ms: r.first_since_ms,
         anchor: None,
+        topic_id: r.topic_id,
         last_min_ms: None,
         counted: 0,
         watermark_ms: None,

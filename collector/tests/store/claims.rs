@@ -1,7 +1,7 @@
 //! Claims: one tap counts a partition, the last that claimed it; what was never counted is uncertain, not zero.
 
 use chaperone_audit::wire::{AuditMessage, Gaps, Interval, IntervalKind};
-use chaperone_collector::{Batch, CaveatKind, SqliteStore, StageKind, Store, Verdict};
+use chaperone_collector::{Batch, CaveatKind, ClaimRequest, SqliteStore, StageKind, Store, Verdict};
 
 use crate::sim::{Audit, Msg, START, SimLog, SimReporter, SimTap, item, memory, pipelines, source, stage, verdicts};
 
@@ -152,8 +152,7 @@ async fn with_gap(new_log: bool) -> Vec<(i64, Verdict, String)> {
             // Offsets 20 to 25 were gone before they could be read.
             beat = AuditMessage { intervals: vec![], ..tap.message(now_ms) };
             if new_log {
-                let request =
-                    chaperone_collector::ClaimRequest { new_log: true, first_next: 26, ..tap.request(0, now_ms) };
+                let request = ClaimRequest { over: Some(0), log_start: 26, ..tap.request(0, now_ms) };
                 let claim = store.claim(request).await.expect("claim");
                 assert_eq!((claim.log, claim.epoch, claim.next, &claim.anchor), (1, 2, 26, &None));
                 tap.claims.insert(0, claim);
@@ -264,4 +263,36 @@ async fn offsets_that_compaction_emptied_make_their_windows_uncertain_and_no_oth
         let said = w.caveats.iter().any(|c| c.kind == CaveatKind::Unaudited);
         assert_eq!(said, second == 20, "{w:?}");
     }
+}
+
+fn id(n: u128) -> Option<uuid::Uuid> {
+    Some(uuid::Uuid::from_u128(n))
+}
+
+/// A topic is known by its id, whatever its offsets look like; who still speaks of a former one is late, and who says
+/// that a log is over which is over already starts nothing.
+#[tokio::test]
+async fn another_topic_id_is_another_log_and_a_former_one_changes_nothing() {
+    let store = memory();
+    let mut tap = SimTap::new(1, "kafka", "orders");
+    let request = tap.request(0, START);
+    let claim = async |topic_id, over, log_start| {
+        store.claim(ClaimRequest { topic_id, over, log_start, ..request.clone() }).await.expect("claim")
+    };
+    let all = |c: &chaperone_collector::Claim| (c.log, c.epoch, c.next, c.topic_id);
+    // Before brokers had ids; then they have.
+    assert_eq!(all(&claim(None, None, 0).await), (0, 1, 0, None));
+    let first = claim(id(7), None, 0).await;
+    assert_eq!(all(&first), (0, 2, 0, id(7)));
+    tap.claims.insert(0, first.clone());
+    tap.at.insert(0, first.next);
+    let read = tap.read(&log_of(10), 0, 10, START).expect("interval");
+    let said = AuditMessage { intervals: vec![read], ..tap.message(START) };
+    Audit::default().send(&*store, vec![said], START).await;
+    assert_eq!(all(&claim(id(7), None, 0).await), (0, 3, 10, id(7)), "the same topic");
+    assert_eq!(all(&claim(None, None, 0).await), (0, 4, 10, id(7)), "nobody could say");
+    assert_eq!(all(&claim(id(8), None, 3).await), (1, 5, 3, id(8)), "re-created: from its beginning");
+    assert_eq!(all(&claim(id(7), Some(0), 0).await), (1, 6, 3, id(8)), "late");
+    assert_eq!(all(&claim(id(8), Some(0), 0).await), (1, 7, 3, id(8)), "that log is over already");
+    assert_eq!(all(&claim(id(8), Some(1), 2).await), (2, 8, 2, id(8)), "truncated");
 }

@@ -248,7 +248,9 @@ impl SimTap {
             now_ms,
             first_next: 0,
             first_since_ms: i64::MIN,
-            new_log: false,
+            log_start: 0,
+            topic_id: None,
+            over: None,
         }
     }
 

@@ -1,8 +1,9 @@
 //! What a cluster says of topics by name: which topic of that name it is now (its id), and whether it is compacted.
 //!
 //! rdkafka knows no topic ids; and its admin client would be one more client with connections of its own, and would ask
-//! for every key of a topic's configuration. Here a client that is there already is asked, for one key. Both questions
-//! create nothing: librdkafka's admin requests never allow a topic to be created. They block, for at most the timeout.
+//! for every key of a topic's configuration. Here a client that is there already is asked, for one key, and any broker
+//! will do: librdkafka's default is the controller, which may be the one that is down. Both questions create nothing:
+//! librdkafka's admin requests never allow a topic to be created. They block, for at most the timeout.
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
@@ -16,13 +17,13 @@ use rdkafka::client::Client;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use uuid::Uuid;
 
-/// The id of each topic: it is never used again, by no other topic. Topics that do not exist or refuse us are absent, and
+/// The id of each topic, as `broker` knows it: it is never used again, by no other topic. Topics that do not exist or refuse us are absent, and
 /// so are all on brokers that have no ids (before 2.8).
 ///
 /// # Errors
 /// When nobody answers in time.
 pub fn ids<C: ClientContext>(
-    client: &Client<C>,
+    (client, broker): (&Client<C>, i32),
     topics: &[&str],
     timeout: Duration,
 ) -> KafkaResult<BTreeMap<String, Uuid>> {
@@ -35,7 +36,7 @@ pub fn ids<C: ClientContext>(
     let collection = unsafe { c::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len()) };
     let collection = Owned::new(collection, c::rd_kafka_TopicCollection_destroy)?;
     let api = c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
-    let event = ask(client, api, timeout, |client, options, queue| {
+    let event = ask((client, broker), api, timeout, |client, options, queue| {
         // SAFETY: all four are alive; the call copies topics and options and answers on the queue.
         unsafe { c::rd_kafka_DescribeTopics(client, collection.get(), options, queue) }
     })?;
@@ -68,13 +69,13 @@ pub fn ids<C: ClientContext>(
     Ok(ids)
 }
 
-/// One key of each topic's configuration, as it is in force. Topics that do not exist, or whose configuration we may not
+/// One key of each topic's configuration, as it is in force, from `broker`. Topics that do not exist, or whose configuration we may not
 /// see (`DESCRIBE_CONFIGS`), are absent.
 ///
 /// # Errors
 /// When nobody answers in time.
 pub fn configs<C: ClientContext>(
-    client: &Client<C>,
+    (client, broker): (&Client<C>, i32),
     topics: &[&str],
     key: &str,
     timeout: Duration,
@@ -96,7 +97,7 @@ pub fn configs<C: ClientContext>(
     }
     let mut pointers: Vec<*mut c::rd_kafka_ConfigResource_t> = resources.iter().map(Owned::get).collect();
     let api = c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS;
-    let event = ask(client, api, timeout, |client, options, queue| {
+    let event = ask((client, broker), api, timeout, |client, options, queue| {
         let (first, count) = (pointers.as_mut_ptr(), pointers.len());
         // SAFETY: all are alive, and so many resources as are said; the call copies them and answers on the queue.
         unsafe { c::rd_kafka_DescribeConfigs(client, first, count, options, queue) }
@@ -135,7 +136,7 @@ pub fn configs<C: ClientContext>(
 
 /// Asks, and waits for the one answer.
 fn ask<C: ClientContext>(
-    client: &Client<C>,
+    (client, broker): (&Client<C>, i32),
     api: c::rd_kafka_admin_op_t,
     timeout: Duration,
     question: impl FnOnce(*mut c::rd_kafka_t, *const c::rd_kafka_AdminOptions_t, *mut c::rd_kafka_queue_t),
@@ -151,6 +152,9 @@ fn ask<C: ClientContext>(
     let code = unsafe {
         c::rd_kafka_AdminOptions_set_request_timeout(options.get(), timeout_ms, words.as_mut_ptr(), words.len())
     };
+    succeeded(code)?;
+    // SAFETY: as above.
+    let code = unsafe { c::rd_kafka_AdminOptions_set_broker(options.get(), broker, words.as_mut_ptr(), words.len()) };
     succeeded(code)?;
     question(client, options.get(), queue.get());
     // librdkafka answers by the timeout, with an error if need be; a moment more, so that it is its answer that we get.

@@ -1,8 +1,9 @@
 //! Asks a cluster, again and again, which topics there are and where their partitions end: a thread and a client of
 //! its own, so that a slow answer never holds up counting.
 //!
-//! Each round takes the time first, then asks for metadata and ends. `read_uncommitted`: the end that counts is the high
-//! watermark; the last stable offset is asked for only where a reader is behind.
+//! Each round takes the time first, then asks for metadata and ends, and for the topics' ids last: an answer with the id
+//! of before speaks of the topic of before. `read_uncommitted`: the end that counts is the high watermark; the last
+//! stable offset is asked for only where a reader is behind.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,13 +17,14 @@ use parking_lot::Mutex;
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
+use uuid::Uuid;
 
 use super::client::Client;
 use super::context::{Plain, reach_key};
 use super::policies::Policies;
 use super::refusal::{self, Need};
 use super::wanted::{BY_NAME_MAX, Wanted};
-use super::{create, lone_consumer};
+use super::{ASK_TIMEOUT, create, lone_consumer};
 use crate::config::{Cluster, Isolation};
 use crate::exit::{Code, Failure};
 use crate::ffi::Alone;
@@ -56,6 +58,9 @@ pub struct Answer {
     pub starts: BTreeMap<Tp, i64>,
     /// Last stable offsets, where they were asked for.
     pub stable: BTreeMap<Tp, i64>,
+    /// Ids of the watched topics, asked for after everything else: what was read before the question, and the ends above,
+    /// are of the topic of that id. Topics that are gone are absent, and all are where brokers have no ids.
+    pub ids: BTreeMap<String, Uuid>,
     /// Wanted topics that compaction runs on, as far as we may know.
     pub compacted: BTreeSet<String>,
 }
@@ -116,6 +121,13 @@ impl Asker {
             .spawn(move || round.run(&stopped))
             .map_err(|e| Failure::new(Code::Software, format!("cannot start a thread: {e}")))?;
         Ok(Self { interest, client, answers, stop, thread: Some(thread) })
+    }
+
+    /// Asks now, not when it is time.
+    pub fn nudge(&self) {
+        if let Some(thread) = &self.thread {
+            thread.thread().unpark();
+        }
     }
 
     /// The newest answers, oldest first.
@@ -190,6 +202,8 @@ impl Round {
         if self.interest.stable.swap(false, Ordering::SeqCst) {
             answer.stable = self.client.stable(&partitions)?;
         }
+        let topics: BTreeSet<&str> = answer.floors.keys().map(|(topic, _)| topic.as_str()).collect();
+        answer.ids = self.client.ids(&topics, ASK_TIMEOUT)?;
         Ok(answer)
     }
 }

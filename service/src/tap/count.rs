@@ -204,7 +204,7 @@ mod tests {
         }
     }
     fn counter(next: i64) -> PartitionCount {
-        let claim = Claim { log: 2, epoch: 7, next, anchor: None };
+        let claim = Claim { log: 2, epoch: 7, next, topic_id: None, anchor: None };
         PartitionCount::new("orders", 3, claim, Rule::new(1), Width::TEN_SECONDS)
     }
 

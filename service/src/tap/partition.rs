@@ -2,7 +2,9 @@
 //! may say about it. Pure but for the monotonic clock.
 //!
 //! Intervals are sent one at a time and in order: the next one leaves when the last is acknowledged, so that no hole is
-//! of our making. A mark only speaks of positions whose intervals have all left.
+//! of our making. A mark only speaks of positions whose intervals have all left. Where topics have ids, an interval leaves
+//! only once the topic's id was asked for after it was read and is still the claim's: messages of a topic that was made
+//! anew under the tap's eyes are never counted as the old one's, and so never twice.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -10,6 +12,7 @@ use std::time::{Duration, Instant};
 use chaperone_audit::wire::{Anchor, Interval, PartitionMark};
 use chaperone_audit::{Rule, Width};
 use chaperone_collector::Claim;
+use uuid::Uuid;
 
 use super::count::PartitionCount;
 use crate::kafka::asked::Asked;
@@ -33,6 +36,17 @@ pub enum Counted {
     OtherLog,
 }
 
+/// Whether a topic is the one that the claim is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Identity {
+    /// It is, or topics have no ids.
+    Same,
+    /// It was deleted, and another has its name.
+    Other,
+    /// Nobody could say.
+    Unknown,
+}
+
 /// Where the last acknowledged interval went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Acked {
@@ -50,6 +64,10 @@ pub struct Partition {
     number: i32,
     count: PartitionCount,
     verify: Option<(Anchor, Instant)>,
+    /// The topic that the claim is on.
+    topic_id: Option<Uuid>,
+    /// Everything below was read while the topic was that one.
+    confirmed: i64,
     outbox: VecDeque<Interval>,
     in_flight: Option<(u64, Interval)>,
     retry_at: Option<Instant>,
@@ -72,6 +90,8 @@ impl Partition {
         let mut partition = Self {
             topic: topic.to_owned(),
             number,
+            topic_id: claim.topic_id,
+            confirmed: claim.next,
             count: PartitionCount::new(topic, number, claim, rule, width),
             verify: readable.map(|a| (a, Instant::now() + VERIFY_FOR)),
             outbox: VecDeque::new(),
@@ -102,6 +122,10 @@ impl Partition {
     /// The claim's number.
     pub fn epoch(&self) -> u64 {
         self.count.claim().epoch
+    }
+    /// The log that the claim is on.
+    pub fn log(&self) -> u32 {
+        self.count.claim().log
     }
     /// The next offset that counts.
     pub fn next(&self) -> i64 {
@@ -248,6 +272,18 @@ impl Partition {
         false
     }
 
+    /// The topic has the id `is`, asked for when everything below `floor` had been read.
+    pub fn identify(&mut self, is: Option<Uuid>, floor: i64) -> Identity {
+        match (self.topic_id, is) {
+            (Some(was), Some(is)) if was != is => return Identity::Other,
+            (Some(_), None) => return Identity::Unknown,
+            // From now on it is known.
+            _ => self.topic_id = is,
+        }
+        self.confirmed = self.confirmed.max(floor);
+        Identity::Same
+    }
+
     /// Whether the reader is behind an end that was asked for at or before `ms`.
     pub fn is_behind_since(&self, ms: i64) -> bool {
         self.asked.waits_since(ms)
@@ -284,12 +320,20 @@ impl Partition {
     pub fn is_settled(&self) -> bool {
         self.outbox.is_empty() && self.in_flight.is_none()
     }
+    /// Whether something is on its way, or may leave.
+    pub fn is_sending(&self) -> bool {
+        self.in_flight.is_some() || self.outbox.front().is_some_and(|interval| self.may_leave(interval))
+    }
+    fn may_leave(&self, interval: &Interval) -> bool {
+        self.topic_id.is_none() || interval.to <= self.confirmed
+    }
 
     /// The interval to send now as `id`, and whether it is the last that waits; `None` while one is in flight.
     pub fn depart(&mut self, id: u64, now: Instant) -> Option<(Interval, bool)> {
         if self.in_flight.is_some() || self.retry_at.is_some_and(|at| now < at) {
             return None;
         }
+        self.outbox.front().filter(|interval| self.may_leave(interval))?;
         let interval = self.outbox.pop_front()?;
         self.in_flight = Some((id, interval.clone()));
         Some((interval, self.outbox.is_empty()))

@@ -13,7 +13,7 @@ use crate::config::Isolation;
 use crate::kafka::asker::{Answer, Tp};
 use crate::kafka::context::Rebalance;
 use crate::tap::claims::{Candidate, STORE_KEY};
-use crate::tap::partition::Partition;
+use crate::tap::partition::{Identity, Partition};
 
 impl Worker {
     pub(super) fn partitions(&self) -> impl Iterator<Item = &Partition> {
@@ -88,9 +88,16 @@ impl Worker {
         self.claims.add((topic, number), candidate);
     }
 
-    pub(super) fn other_log(&mut self, tp: Tp) -> Result<(), String> {
-        tracing::error!(topic = tp.0, partition = tp.1, "the log was truncated or re-created; a new one begins");
-        self.drop_claim(tp, Candidate::other_log());
+    /// What was counted of these and has not left is forgotten with their claims: nobody knows whose it was.
+    pub(super) fn other_logs(&mut self, tps: Vec<Tp>) -> Result<(), String> {
+        if tps.is_empty() {
+            return Ok(());
+        }
+        for tp in tps {
+            tracing::error!(topic = tp.0, partition = tp.1, "the log was truncated or re-created; a new one begins");
+            let over = self.owned.get(&tp.0).and_then(|partitions| partitions.get(&tp.1)).map(Partition::log);
+            self.drop_claim(tp, over.map_or_else(Candidate::now, Candidate::other_log));
+        }
         self.assign()
     }
 
@@ -116,6 +123,15 @@ impl Worker {
             for (number, partition) in partitions {
                 let tp = (topic.clone(), *number);
                 partition.compacted(compacted);
+                let floor = answer.floors.get(&tp).copied().unwrap_or(0);
+                match partition.identify(answer.ids.get(topic).copied(), floor) {
+                    Identity::Same => {}
+                    Identity::Unknown => continue,
+                    Identity::Other => {
+                        lost.push(tp);
+                        continue;
+                    }
+                }
                 if let (Some(end), Some(asked_at)) = (answer.ends.get(&tp), asked_at) {
                     partition.ended(*end, asked_at);
                 }
@@ -135,10 +151,17 @@ impl Worker {
         if behind && self.settings.tap.isolation == Isolation::ReadCommitted {
             self.asker.interest.stable.store(true, Ordering::SeqCst);
         }
-        for tp in lost {
-            self.other_log(tp)?;
+        self.other_logs(lost)?;
+        if moved {
+            self.assign()?;
         }
-        if moved { self.assign() } else { Ok(()) }
+        // What waited for the topics' ids.
+        self.send_intervals(Instant::now());
+        if self.paused {
+            self.watch();
+            self.asker.nudge();
+        }
+        Ok(())
     }
 
     /// Follows the topics that there are. One that is missing from an answer is kept for a while: every change of the
