@@ -165,6 +165,9 @@ pub struct Interval {
     /// The last counted message, to recognise the log by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub anchor: Option<Anchor>,
+    /// Offsets in it that held nothing and may have held messages that compaction removed before they were counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gaps: Option<Gaps>,
     /// Counts by window and class.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub windows: Vec<IntervalWindow>,
@@ -179,6 +182,20 @@ pub enum IntervalKind {
     Counted,
     /// It was gone before it could be read (retention, truncation): the windows it touched are uncertain.
     Unaudited,
+}
+
+/// Offsets of a compacted topic that held nothing when they were read: the windows around them are uncertain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gaps {
+    /// The first of them.
+    pub from: i64,
+    /// One past the last of them; between the two there may be messages that were counted.
+    pub to: i64,
+    /// How many they are: at most so many messages were removed.
+    pub offsets: u64,
+    /// Smallest event time of the messages last counted before them, ms; absent if the claim had counted none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since_ms: Option<i64>,
 }
 
 /// The last counted message of a partition.
@@ -401,6 +418,13 @@ fn check_interval(i: &Interval) -> Result<(), WireError> {
     at_least("intervals.from", i.from, i.claim_from.max(0))?;
     at_least("intervals.to", i.to, i.from)?;
     let mut n = 0u64;
+    if let Some(g) = &i.gaps {
+        let offsets = u64::try_from(g.to.saturating_sub(g.from)).unwrap_or(0);
+        if g.from < i.from || g.to > i.to || g.offsets == 0 || g.offsets > offsets {
+            return Err(implausible("intervals.gaps", "must be offsets within the interval"));
+        }
+        n = g.offsets;
+    }
     for w in &i.windows {
         count("intervals.windows.n", w.n)?;
         n = n.saturating_add(w.n);

@@ -75,8 +75,10 @@ pub struct ClaimRequest {
     pub log_start: i64,
     /// How many partitions the topic had when the tap first looked, if it knows.
     pub partitions: Option<i32>,
-    /// Begin a new log at `first_next`: the old one was truncated or re-created.
-    pub new_log: bool,
+    /// The topic's id, where brokers have ids: another than the one that was counted is another log.
+    pub topic_id: Option<Uuid>,
+    /// The log of this number is over: it was truncated, or re-created. Says nothing once a newer one has begun.
+    pub over: Option<u32>,
 }
 
 /// A granted claim.
@@ -88,6 +90,8 @@ pub struct Claim {
     pub epoch: u64,
     /// Where to read from.
     pub next: i64,
+    /// The topic that this is, as far as is known.
+    pub topic_id: Option<Uuid>,
     /// The last counted message, if any.
     #[serde(skip)]
     pub anchor: Option<Anchor>,

@@ -12,10 +12,12 @@ pub mod context;
 pub mod ear;
 pub mod message;
 pub mod names;
+pub mod policies;
 pub mod position;
 pub mod refusal;
 pub mod topic;
 pub mod wanted;
+pub mod young;
 
 use std::time::Duration;
 

@@ -63,7 +63,8 @@ impl Tap {
                 first_since_ms: i64::MIN,
                 log_start: 0,
                 partitions: None,
-                new_log: false,
+                topic_id: None,
+                over: None,
             };
             let claim = store.claim(request).await.expect("claim");
             counts.push(PartitionCount::new(&topic(number), 0, claim, Rule::new(0), Width::TEN_SECONDS));

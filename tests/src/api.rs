@@ -99,3 +99,32 @@ pub fn stage_counts(data_dir: &Path, topic: &str, stage: &str) -> anyhow::Result
     }
     Ok(counts)
 }
+
+/// Offsets that nobody counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unaudited {
+    /// Partition.
+    pub partition: i32,
+    /// Which log.
+    pub log: u32,
+    /// The first of them.
+    pub from: i64,
+    /// One past the last, where that is known.
+    pub to: Option<i64>,
+    /// Why.
+    pub cause: String,
+}
+
+/// The offsets that nobody counted, in the store's public view, oldest first.
+pub fn unaudited(data_dir: &Path, topic: &str, stage: &str) -> anyhow::Result<Vec<Unaudited>> {
+    let file = data_dir.join("chaperone.sqlite");
+    let db = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    db.busy_timeout(Duration::from_secs(10))?;
+    let sql = "SELECT partition, log, from_offset, to_offset, cause FROM v_unaudited WHERE topic = ?1 AND stage = ?2 \
+               ORDER BY id";
+    let mut query = db.prepare(sql)?;
+    let rows = query.query_map([topic, stage], |r| {
+        Ok(Unaudited { partition: r.get(0)?, log: r.get(1)?, from: r.get(2)?, to: r.get(3)?, cause: r.get(4)? })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}

@@ -10,7 +10,8 @@ use anyhow::{Context, ensure};
 use chaperone_audit::kafka::{AuditedProducer, KafkaSink};
 use chaperone_audit::recorder::{Config, Recorder};
 use chaperone_audit::{Clock, SystemClock, Width};
-use rdkafka::producer::BaseRecord;
+use rdkafka::config::FromClientConfig;
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use tempfile::TempDir;
 
 use crate::api::{self, Window};
@@ -201,6 +202,11 @@ impl Scene {
         api::stage_counts(&self.dir.path().join("chaperone"), &self.topic, STAGE)
     }
 
+    /// What the stage says that nobody counted.
+    pub fn unaudited(&self) -> anyhow::Result<Vec<api::Unaudited>> {
+        api::unaudited(&self.dir.path().join("chaperone"), &self.topic, STAGE)
+    }
+
     /// Waits until the taps have counted so many messages in all.
     pub fn counted(&self, messages: u64) -> anyhow::Result<()> {
         eventually(PATIENCE, &format!("{messages} messages are counted"), || {
@@ -282,4 +288,21 @@ impl<'a> Upstream<'a> {
     pub fn sent(&self) -> u64 {
         self.sent
     }
+}
+
+/// Transactions of a message each, all aborted: nobody downstream ever sees them.
+pub fn aborted(scene: &Scene, transactions: u32) -> anyhow::Result<()> {
+    let wait = Duration::from_secs(30);
+    let mut config = scene.cluster.plain_config();
+    config.set("transactional.id", &scene.topic);
+    let producer: ThreadedProducer<DefaultProducerContext> = ThreadedProducer::from_config(&config)?;
+    producer.init_transactions(wait)?;
+    for n in 0..transactions {
+        producer.begin_transaction()?;
+        let value = format!("never {n}");
+        producer.send(BaseRecord::<[u8], [u8]>::to(&scene.topic).payload(value.as_bytes())).map_err(|(e, _)| e)?;
+        producer.flush(wait)?;
+        producer.abort_transaction(wait)?;
+    }
+    Ok(())
 }

@@ -7,11 +7,10 @@ use anyhow::ensure;
 use chaperone_audit::kafka::AuditedProducer;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use rdkafka::config::FromClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
+use rdkafka::producer::BaseRecord;
 
-use crate::scene::Scene;
+use crate::scene::{Scene, aborted};
 
 const WAIT: Duration = Duration::from_secs(30);
 /// The largest message.
@@ -71,7 +70,7 @@ fn every_message_counts_once_whatever_it_is() -> anyhow::Result<()> {
         producer.flush(WAIT)?;
     }
     // Nobody downstream ever sees these; they take offsets all the same.
-    aborted(&scene)?;
+    aborted(&scene, 20)?;
     let counted = recorder.stats();
     ensure!((counted.acked, counted.failed) == (sent, 0), "{counted:?}");
     // Those with an absurd stamp are counted apart, in the window of their arrival.
@@ -83,20 +82,5 @@ fn every_message_counts_once_whatever_it_is() -> anyhow::Result<()> {
     ensure!(closed.unsent == 0, "{closed:?}");
     let status = tap.process.terminate(WAIT)?;
     ensure!(status.success(), "{status}: {}", tap.output());
-    Ok(())
-}
-
-fn aborted(scene: &Scene) -> anyhow::Result<()> {
-    let mut config = scene.cluster.plain_config();
-    config.set("transactional.id", &scene.topic);
-    let producer: ThreadedProducer<DefaultProducerContext> = ThreadedProducer::from_config(&config)?;
-    producer.init_transactions(WAIT)?;
-    for n in 0..20 {
-        producer.begin_transaction()?;
-        let value = format!("never {n}");
-        producer.send(Record::to(&scene.topic).payload(value.as_bytes())).map_err(|(e, _)| e)?;
-        producer.flush(WAIT)?;
-        producer.abort_transaction(WAIT)?;
-    }
     Ok(())
 }

@@ -97,7 +97,8 @@ impl World {
             first_since_ms: i64::MIN,
             log_start: 0,
             partitions: None,
-            new_log: false,
+            topic_id: None,
+            over: None,
         };
         let claim = store.claim(request).await.expect("claim");
         let (producer, consumer) = (Client::new(1, false), Client::new(2, true));
@@ -210,6 +211,7 @@ impl World {
             rule: RuleId(7),
             kind: IntervalKind::Counted,
             anchor: None,
+            gaps: None,
             windows: vec![window],
         };
         let mark = PartitionMark {

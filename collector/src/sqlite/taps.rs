@@ -6,8 +6,9 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use chaperone_audit::wire::{Anchor, Interval, IntervalKind, IntervalWindow, PartitionMark, TopicMark};
+use chaperone_audit::wire::{Anchor, Gaps, Interval, IntervalKind, IntervalWindow, PartitionMark, TopicMark};
 use rusqlite::{OptionalExtension, params};
+use uuid::Uuid;
 
 use super::db::{Db, Done, Fault, int};
 use super::offsets::{self, Span};
@@ -30,6 +31,7 @@ struct Tapped {
     claimed_ms: i64,
     audited_since_ms: i64,
     anchor: Option<Anchor>,
+    topic_id: Option<Uuid>,
     /// Smallest event time of the last counted interval.
     last_min_ms: Option<i64>,
     counted: u64,
@@ -57,6 +59,7 @@ impl Tapped {
                     claimed_ms: r.get("claimed_ms")?,
                     audited_since_ms: r.get("audited_since_ms")?,
                     anchor: None,
+                    topic_id: r.get::<_, Option<[u8; 16]>>("topic_id")?.map(Uuid::from_bytes),
                     last_min_ms: r.get("last_min_ms")?,
                     counted: r.get::<_, i64>("counted")?.cast_unsigned(),
                     watermark_ms: r.get("watermark_ms")?,
@@ -95,6 +98,7 @@ impl Tapped {
             self.frontier_ms,
             self.held_since_ms,
             self.position,
+            self.topic_id.map(Uuid::into_bytes),
         ])?;
         Ok(())
     }
@@ -149,8 +153,13 @@ impl Taps {
             return Ok(outcome);
         }
         let timed = || i.windows.iter().filter(|w| w.class.has_time() && w.n > 0);
-        if let Some(last) = timed().map(|w| w.max_ms).max() {
-            row.last_min_ms = timed().map(|w| w.min_ms).min();
+        let (first, last) = (timed().map(|w| w.min_ms).min(), timed().map(|w| w.max_ms).max());
+        if let Some(gaps) = &i.gaps {
+            let floor = gaps.since_ms.or(floor).map(|floor| first.map_or(floor, |first| floor.min(first)));
+            removed(db, (stage, topic), i, gaps, append_ms, (floor, last))?;
+        }
+        if let Some(last) = last {
+            row.last_min_ms = first;
             close_unaudited(db, stage, topic, i.partition, last)?;
         }
         row.counted = row.counted.saturating_add(i.windows.iter().map(|w| w.n).sum());
@@ -239,6 +248,32 @@ struct Range {
     cause: &'static str,
 }
 
+/// Offsets that compaction may have emptied. A stretch of them is read in several intervals, and they are one row.
+fn removed(
+    db: &Db<'_>,
+    (stage, topic): (i64, i64),
+    i: &Interval,
+    gaps: &Gaps,
+    append_ms: i64,
+    (floor, last): (Option<i64>, Option<i64>),
+) -> Done<()> {
+    if let Some(last) = last {
+        let mut statement = db.conn.prepare_cached(include_str!("sql/unaudited_extend.sql"))?;
+        let (claim, near) = (i.claim_from, gaps.from.saturating_sub(STRETCH));
+        let of = params![stage, topic, i.partition, i.log, COMPACTED, claim, near, gaps.to, floor, last];
+        if statement.execute(of)? > 0 {
+            return reopen::topic(db, stage, topic, floor.unwrap_or(i64::MIN));
+        }
+    }
+    let range = Range { log: i.log, from: gaps.from, to: Some(gaps.to), at_ms: append_ms, floor, cause: COMPACTED };
+    unaudited(db, stage, topic, i.partition, &range)
+}
+
+/// Gaps that are closer to each other, and were read under one claim, are one stretch. In offsets.
+const STRETCH: i64 = 1_000;
+/// Why offsets of a compacted topic were not counted.
+const COMPACTED: &str = "compaction may have removed messages before they were counted";
+
 fn unaudited(db: &Db<'_>, stage: i64, topic: i64, partition: i32, r: &Range) -> Done<()> {
     db.conn
         .prepare_cached(include_str!("sql/unaudited_insert.sql"))?
@@ -278,25 +313,36 @@ pub(super) fn claim(db: &mut Db<'_>, r: &ClaimRequest) -> Done<Claim> {
     row.save(db)?;
     db.bump()?;
     let anchor = row.anchor.clone();
-    Ok(Claim { log: row.log, epoch: row.chain.epoch, next: row.chain.next, anchor })
+    Ok(Claim { log: row.log, epoch: row.chain.epoch, next: row.chain.next, topic_id: row.topic_id, anchor })
 }
 
 fn reclaim(db: &Db<'_>, mut row: Tapped, r: &ClaimRequest) -> Done<Tapped> {
     row.chain.claim();
-    if r.new_log {
+    // Who asked before the topic was made anew, and claims after somebody else did, changes nothing.
+    let late = r.topic_id.map_or(Ok(false), |id| is_former(db, &row, id))?;
+    let another = matches!((row.topic_id, r.topic_id), (Some(was), Some(is)) if was != is);
+    if !late && (another || r.over == Some(row.log)) {
         let range = Range {
             log: row.log,
             from: row.chain.next,
             to: None,
             at_ms: r.now_ms,
             floor: row.event_floor_ms(),
-            cause: "the log was truncated or re-created",
+            cause: if another { "the topic was re-created" } else { "the log was truncated or re-created" },
         };
         unaudited(db, row.stage, row.topic, row.partition, &range)?;
+        if another {
+            let sql = "INSERT OR IGNORE INTO tap_former VALUES (?1, ?2, ?3, ?4, ?5)";
+            let was = row.topic_id.map(Uuid::into_bytes);
+            db.conn.prepare_cached(sql)?.execute(params![row.stage, row.topic, row.partition, was, row.log])?;
+        }
         row.log = row.log.saturating_add(1);
-        row.chain.next = r.first_next;
+        row.chain.next = r.log_start;
         row.anchor = None;
         row.position = None;
+        row.topic_id = r.topic_id;
+    } else if !late {
+        row.topic_id = row.topic_id.or(r.topic_id);
     }
     row.claim_from = row.chain.next;
     row.tap = r.tap.as_bytes().to_vec();
@@ -317,6 +363,13 @@ fn born(db: &Db<'_>, stage: i64, topic: i64, r: &ClaimRequest) -> Done<bool> {
     Ok(db.conn.prepare_cached(sql)?.exists(params![stage, topic, r.partition])?)
 }
 
+/// Whether the name was another topic's of that id before.
+fn is_former(db: &Db<'_>, row: &Tapped, id: Uuid) -> Done<bool> {
+    let sql = "SELECT 1 FROM tap_former WHERE stage = ?1 AND topic = ?2 AND partition = ?3 AND topic_id = ?4";
+    let of = params![row.stage, row.topic, row.partition, id.into_bytes()];
+    Ok(db.conn.prepare_cached(sql)?.exists(of)?)
+}
+
 fn first_claim(stage: i64, topic: i64, r: &ClaimRequest, born: bool) -> Tapped {
     let whole_since_ms = if r.log_start == 0 { i64::MIN } else { r.now_ms };
     let (next, since_ms) = if born { (r.log_start, whole_since_ms) } else { (r.first_next, r.first_since_ms) };
@@ -333,6 +386,7 @@ fn first_claim(stage: i64, topic: i64, r: &ClaimRequest, born: bool) -> Tapped {
         claimed_ms: r.now_ms,
         audited_since_ms: since_ms,
         anchor: None,
+        topic_id: r.topic_id,
         last_min_ms: None,
         counted: 0,
         watermark_ms: None,

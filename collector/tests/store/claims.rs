@@ -1,7 +1,7 @@
 //! Claims: one tap counts a partition, the last that claimed it; what was never counted is uncertain, not zero.
 
-use chaperone_audit::wire::{AuditMessage, Interval, IntervalKind};
-use chaperone_collector::{Batch, SqliteStore, StageKind, Store, Verdict};
+use chaperone_audit::wire::{AuditMessage, Gaps, Interval, IntervalKind};
+use chaperone_collector::{Batch, CaveatKind, ClaimRequest, SqliteStore, StageKind, Store, Verdict};
 
 use crate::sim::{Audit, Msg, START, SimLog, SimReporter, SimTap, item, memory, pipelines, source, stage, verdicts};
 
@@ -152,8 +152,7 @@ async fn with_gap(new_log: bool) -> Vec<(i64, Verdict, String)> {
             // Offsets 20 to 25 were gone before they could be read.
             beat = AuditMessage { intervals: vec![], ..tap.message(now_ms) };
             if new_log {
-                let request =
-                    chaperone_collector::ClaimRequest { new_log: true, first_next: 26, ..tap.request(0, now_ms) };
+                let request = ClaimRequest { over: Some(0), log_start: 26, ..tap.request(0, now_ms) };
                 let claim = store.claim(request).await.expect("claim");
                 assert_eq!((claim.log, claim.epoch, claim.next, &claim.anchor), (1, 2, 26, &None));
                 tap.claims.insert(0, claim);
@@ -186,6 +185,7 @@ fn gap(tap: &SimTap) -> Interval {
         rule: crate::sim::RULE,
         kind: IntervalKind::Unaudited,
         anchor: None,
+        gaps: None,
         windows: vec![],
     }
 }
@@ -215,7 +215,7 @@ async fn offsets_that_nobody_counted_make_their_windows_uncertain_and_no_others(
 async fn a_partition_born_after_the_first_claim_is_counted_from_its_beginning() {
     let store = memory();
     let tap = SimTap::new(1, "kafka", "orders");
-    let at_end = |partition, partitions| chaperone_collector::ClaimRequest {
+    let at_end = |partition, partitions| ClaimRequest {
         first_next: 50,
         first_since_ms: START,
         partitions,
@@ -225,9 +225,96 @@ async fn a_partition_born_after_the_first_claim_is_counted_from_its_beginning() 
     assert_eq!(next(at_end(0, Some(2))).await, 50);
     assert_eq!(next(at_end(1, Some(3))).await, 50, "it was there from the beginning");
     assert_eq!(next(at_end(2, Some(3))).await, 0, "a process that began later knows no better");
-    let cut = chaperone_collector::ClaimRequest { log_start: 7, ..at_end(3, None) };
+    let cut = ClaimRequest { log_start: 7, ..at_end(3, None) };
     assert_eq!(next(cut).await, 7);
     let mut other = at_end(0, None);
     other.topic = "unknown".into();
     assert_eq!(next(other).await, 50, "nobody knows how many there were");
+}
+
+/// Messages that compaction removed before they were counted: their windows are uncertain and no others, and a stretch
+/// that is read in several intervals is one range.
+#[tokio::test]
+async fn offsets_that_compaction_emptied_make_their_windows_uncertain_and_no_others() {
+    let store = memory();
+    let pipelines = pipelines(vec![stage("producer", StageKind::Client), stage("kafka", StageKind::Kafka)]);
+    let mut audit = Audit::default();
+    let mut producer = SimReporter::new(1, "producer", "h", START - 1);
+    let mut tap = SimTap::new(2, "kafka", "orders");
+    let mut log = SimLog::new(1);
+    tap.claim(&*store, 0, START).await;
+    for second in 0..60 {
+        let now_ms = START + second * 1_000;
+        let m = Msg { id: u128::from(second.unsigned_abs()) + 1, topic: "orders", event_ms: now_ms };
+        producer.arrive(&m, now_ms);
+        producer.acked(&m);
+        if second != 45 {
+            log.append(0, m, now_ms);
+        }
+        let mut beat = tap.beat(&log, now_ms);
+        // Of the offsets 21 to 24, and of 26 and 27, nothing was left. Each interval has one message: those without are
+        // part of the next.
+        let gap = match second {
+            21..=24 | 26 | 27 => {
+                tap.at.insert(0, second + 1);
+                continue;
+            }
+            25 => Some((21, 25)),
+            28 => Some((26, 28)),
+            _ => None,
+        };
+        if let Some((from, to)) = gap {
+            let counted = &mut beat.intervals[0];
+            let since_ms = Some(now_ms - 5_000);
+            counted.gaps = Some(Gaps { from, to, offsets: (to - from).unsigned_abs(), since_ms });
+            counted.from = from;
+        }
+        let said = producer.beat(now_ms);
+        audit.send(&*store, vec![beat, said], now_ms).await;
+        store.judge(now_ms, &pipelines).await.expect("judge");
+    }
+    for w in verdicts(&*store, "orders").await {
+        let second = (w.window_ms - START) / 1_000;
+        match second {
+            20 => assert_eq!(w.verdict, Verdict::Uncertain, "{w:?}"),
+            // What is lost later is lost for certain.
+            40 => assert_eq!(w.verdict, Verdict::Missing, "{w:?}"),
+            0..40 => assert_eq!(w.verdict, Verdict::Ok, "{w:?}"),
+            _ => {}
+        }
+        let said = w.caveats.iter().any(|c| c.kind == CaveatKind::Unaudited);
+        assert_eq!(said, second == 20, "{w:?}");
+    }
+}
+
+fn id(n: u128) -> Option<uuid::Uuid> {
+    Some(uuid::Uuid::from_u128(n))
+}
+
+/// A topic is known by its id, whatever its offsets look like; who still speaks of a former one is late, and who says
+/// that a log is over which is over already starts nothing.
+#[tokio::test]
+async fn another_topic_id_is_another_log_and_a_former_one_changes_nothing() {
+    let store = memory();
+    let mut tap = SimTap::new(1, "kafka", "orders");
+    let request = tap.request(0, START);
+    let claim = async |topic_id, over, log_start| {
+        store.claim(ClaimRequest { topic_id, over, log_start, ..request.clone() }).await.expect("claim")
+    };
+    let all = |c: &chaperone_collector::Claim| (c.log, c.epoch, c.next, c.topic_id);
+    // Before brokers had ids; then they have.
+    assert_eq!(all(&claim(None, None, 0).await), (0, 1, 0, None));
+    let first = claim(id(7), None, 0).await;
+    assert_eq!(all(&first), (0, 2, 0, id(7)));
+    tap.claims.insert(0, first.clone());
+    tap.at.insert(0, first.next);
+    let read = tap.read(&log_of(10), 0, 10, START).expect("interval");
+    let said = AuditMessage { intervals: vec![read], ..tap.message(START) };
+    Audit::default().send(&*store, vec![said], START).await;
+    assert_eq!(all(&claim(id(7), None, 0).await), (0, 3, 10, id(7)), "the same topic");
+    assert_eq!(all(&claim(None, None, 0).await), (0, 4, 10, id(7)), "nobody could say");
+    assert_eq!(all(&claim(id(8), None, 3).await), (1, 5, 3, id(8)), "re-created: from its beginning");
+    assert_eq!(all(&claim(id(7), Some(0), 0).await), (1, 6, 3, id(8)), "late");
+    assert_eq!(all(&claim(id(8), Some(0), 0).await), (1, 7, 3, id(8)), "that log is over already");
+    assert_eq!(all(&claim(id(8), Some(1), 2).await), (2, 8, 2, id(8)), "truncated");
 }

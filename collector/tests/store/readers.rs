@@ -96,6 +96,10 @@ async fn the_views_are_there_with_their_columns_and_trouble_has_an_index() {
     for (view, columns) in [
         ("v_stage_window", "topic, stage, window_start, class, n, acked, failed, bytes, f_in"),
         ("v_reporter", "incarnation, stage, host, application, watermark_ms, last_append_ms, ended, n"),
+        (
+            "v_unaudited",
+            "stage, topic, partition, log, from_offset, to_offset, at_ms, from_event_ms, to_event_ms, cause",
+        ),
         ("v_amendment", "topic, from_stage, to_stage, window_ms, at_ms, old_verdict, new_verdict, cause"),
     ] {
         conn.prepare(&format!("SELECT {columns} FROM {view}")).expect(view);

@@ -250,7 +250,8 @@ impl SimTap {
             first_since_ms: i64::MIN,
             log_start: 0,
             partitions: None,
-            new_log: false,
+            topic_id: None,
+            over: None,
         }
     }
 
@@ -285,6 +286,7 @@ impl SimTap {
             rule: RULE,
             kind: IntervalKind::Counted,
             anchor: None,
+            gaps: None,
             windows: windows(messages, from, now_ms),
         })
     }

@@ -1,8 +1,9 @@
 //! Asks a cluster, again and again, which topics there are and where their partitions end: a thread and a client of
 //! its own, so that a slow answer never holds up counting.
 //!
-//! Each round takes the time first, then asks for metadata and ends. `read_uncommitted`: the end that counts is the high
-//! watermark; the last stable offset is asked for only where a reader is behind.
+//! Each round takes the time first, then asks for metadata and ends, and for the topics' ids last: an answer with the id
+//! of before speaks of the topic of before. `read_uncommitted`: the end that counts is the high watermark; the last
+//! stable offset is asked for only where a reader is behind.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,12 +17,14 @@ use parking_lot::Mutex;
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
+use uuid::Uuid;
 
 use super::client::Client;
 use super::context::{Plain, reach_key};
+use super::policies::Policies;
 use super::refusal::{self, Need};
 use super::wanted::{BY_NAME_MAX, Wanted};
-use super::{create, lone_consumer};
+use super::{ASK_TIMEOUT, create, lone_consumer};
 use crate::config::{Cluster, Isolation};
 use crate::exit::{Code, Failure};
 use crate::ffi::Alone;
@@ -57,6 +60,11 @@ pub struct Answer {
     pub starts: BTreeMap<Tp, i64>,
     /// Last stable offsets, where they were asked for.
     pub stable: BTreeMap<Tp, i64>,
+    /// Ids of the watched topics, asked for after everything else: what was read before the question, and the ends above,
+    /// are of the topic of that id. Topics that are gone are absent, and all are where brokers have no ids.
+    pub ids: BTreeMap<String, Uuid>,
+    /// Wanted topics that compaction runs on, as far as we may know.
+    pub compacted: BTreeSet<String>,
 }
 
 /// What the owner wants to know next; shared with the asking thread.
@@ -117,6 +125,13 @@ impl Asker {
         Ok(Self { interest, client, answers, stop, thread: Some(thread) })
     }
 
+    /// Asks now, not when it is time.
+    pub fn nudge(&self) {
+        if let Some(thread) = &self.thread {
+            thread.thread().unpark();
+        }
+    }
+
     /// The newest answers, oldest first.
     pub fn take(&self) -> Vec<Answer> {
         self.answers.try_iter().collect()
@@ -146,9 +161,10 @@ impl Round {
         let cluster = self.client.cluster.name.clone();
         let mut probed: Option<Instant> = None;
         let mut refused = false;
+        let mut policies = Policies::default();
         while !stop.load(Ordering::SeqCst) {
             let began = Instant::now();
-            let answered = self.ask();
+            let answered = self.ask(&mut policies);
             self.client.serve();
             match answered {
                 Ok(answer) => {
@@ -173,9 +189,11 @@ impl Round {
         }
     }
 
-    fn ask(&self) -> KafkaResult<Answer> {
+    fn ask(&self, policies: &mut Policies) -> KafkaResult<Answer> {
         let mut answer = Answer { asked_ms: self.clock.now_ms(), ..Answer::default() };
         self.client.topics(&self.wanted, &mut answer)?;
+        self.client.policies(&answer.topics, policies)?;
+        answer.compacted = policies.compacted().map(str::to_owned).collect();
         answer.floors = self.interest.partitions.lock().iter().cloned().collect();
         let askable = answer.floors.keys().filter(|tp| !answer.leaderless.contains(*tp));
         let partitions: Vec<Tp> = askable.cloned().collect();
@@ -188,6 +206,8 @@ impl Round {
         }
         self.client.forget_brokers();
         answer.unanswered = self.client.unanswered(partitions.iter());
+        let topics: BTreeSet<&str> = answer.floors.keys().map(|(topic, _)| topic.as_str()).collect();
+        answer.ids = self.client.ids(&topics, ASK_TIMEOUT)?;
         Ok(answer)
     }
 }

@@ -1,22 +1,26 @@
 //! One client that asks a cluster: which topics there are, and where their partitions begin and end. Never reads.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::metadata::MetadataTopic;
+use rdkafka::metadata::{Metadata, MetadataBroker, MetadataTopic};
 use rdkafka::{Offset, TopicPartitionList};
+use uuid::Uuid;
 
 use super::asker::{Answer, Tp};
 use super::brokers::{Brokers, Questions};
 use super::context::{Plain, reach_key};
+use super::policies::{self, Policies};
 use super::refusal::{self, Need};
 use super::wanted::Wanted;
 use super::{ASK_TIMEOUT, asking, create};
 use crate::config::{Cluster, Isolation};
 use crate::exit::{Code, Failure};
+use crate::ffi;
 use crate::problems::Problems;
 
 /// How long a broker that did not answer may take when it is asked again.
@@ -36,6 +40,8 @@ pub struct Client {
     pub(super) cluster: Cluster,
     uncommitted: BaseConsumer<Plain>,
     committed: BaseConsumer<Plain>,
+    /// The broker that last said which topics there are.
+    answering: AtomicI32,
     pub(super) problems: Problems,
     brokers: Mutex<Brokers>,
 }
@@ -50,6 +56,7 @@ impl Client {
         Ok(Self {
             uncommitted: create(cluster, &asking(cluster, Isolation::ReadUncommitted), plain.clone())?,
             committed: create(cluster, &asking(cluster, Isolation::ReadCommitted), plain)?,
+            answering: AtomicI32::new(0),
             cluster: cluster.clone(),
             problems: problems.clone(),
             brokers: Mutex::default(),
@@ -182,7 +189,7 @@ impl Client {
 
     fn see_topics(&self, wanted: &Wanted, answer: &mut Answer) -> KafkaResult<()> {
         let Some(names) = wanted.names() else {
-            let all = self.uncommitted.fetch_metadata(None, ASK_TIMEOUT)?;
+            let all = self.metadata(None)?;
             self.brokers.lock().learn(&all);
             for topic in all.topics().iter().filter(|t| wanted.has(t.name())) {
                 self.note_topic(topic.name(), Some(topic), answer);
@@ -190,7 +197,7 @@ impl Client {
             return Ok(());
         };
         for name in names.into_iter().filter(|n| wanted.has(n)) {
-            let metadata = self.uncommitted.fetch_metadata(Some(name), ASK_TIMEOUT)?;
+            let metadata = self.metadata(Some(name))?;
             self.brokers.lock().learn(&metadata);
             self.note_topic(name, metadata.topics().iter().find(|t| t.name() == name), answer);
         }
@@ -221,6 +228,58 @@ impl Client {
             }
             _ => answer.unsure.push(name.to_owned()),
         }
+    }
+
+    /// Ids of topics. Those that are gone or refuse us are absent, and all are where brokers have no ids.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub fn ids(&self, topics: &BTreeSet<&str>, timeout: Duration) -> KafkaResult<BTreeMap<String, Uuid>> {
+        let topics: Vec<&str> = topics.iter().copied().collect();
+        match ffi::topics::ids(self.answering(), &topics, timeout) {
+            Err(e) if refusal::code_of(&e) == RDKafkaErrorCode::UnsupportedFeature => Ok(BTreeMap::new()),
+            answered => answered,
+        }
+    }
+
+    /// The client, and the broker that answers it.
+    fn answering(&self) -> (&rdkafka::client::Client<Plain>, i32) {
+        (self.uncommitted.client(), self.answering.load(Ordering::Relaxed))
+    }
+
+    /// Metadata of a topic, or of all.
+    fn metadata(&self, topic: Option<&str>) -> KafkaResult<Metadata> {
+        let metadata = self.uncommitted.fetch_metadata(topic, ASK_TIMEOUT)?;
+        // A bootstrap connection has no number yet.
+        let broker = match metadata.orig_broker_id() {
+            known @ 0.. => Some(known),
+            _ => metadata.brokers().first().map(MetadataBroker::id),
+        };
+        self.answering.store(broker.unwrap_or(0), Ordering::Relaxed);
+        Ok(metadata)
+    }
+
+    /// Asks which topics compaction runs on, where that is due. Who does not say so does not: it is a hint in the log.
+    pub(super) fn policies(&self, topics: &BTreeMap<String, i32>, policies: &mut Policies) -> KafkaResult<()> {
+        let now = Instant::now();
+        let due = policies.due(topics.keys().map(String::as_str), now);
+        let mut unknown = Vec::new();
+        for some in due.chunks(policies::AT_ONCE) {
+            let answers = match ffi::topics::configs(self.answering(), some, policies::KEY, ASK_TIMEOUT) {
+                Err(e) if refusal::is_unreachable(refusal::code_of(&e)) => return Err(e),
+                answers => answers.unwrap_or_default(),
+            };
+            unknown.extend(policies.answered(some, &answers, now));
+        }
+        if !unknown.is_empty() {
+            tracing::info!(
+                cluster = self.cluster.name,
+                topics = unknown.len(),
+                first = unknown.first(),
+                "cannot see whether these topics are compacted (DESCRIBE_CONFIGS is not granted, or the brokers cannot tell): gaps in their offsets are taken for transaction markers"
+            );
+        }
+        Ok(())
     }
 
     /// Serves log lines and errors, which wait in a queue until somebody polls: one a call, and no word whether there

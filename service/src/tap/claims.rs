@@ -1,18 +1,21 @@
 //! From "the group gave us this partition" to "we hold a claim and know where to read": the one place that claims.
 //!
-//! A claim needs to know where the log begins and ends. A log that ends before what was counted is looked at twice, a
-//! moment apart, before it is believed to be another log.
+//! A claim needs to know where the log begins and ends, and which topic it is: the store tells by the topic's id whether
+//! it is the one that was counted. A log of the same topic that ends before what was counted is looked at twice, a moment
+//! apart, before it is believed to be another log.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use chaperone_collector::query::PartitionState;
 use chaperone_collector::{Claim, ClaimRequest};
+use rdkafka::error::KafkaResult;
 use uuid::Uuid;
 
 use super::partition::Partition;
 use super::{Settings, Shared};
 use crate::config::Start;
+use crate::kafka::ASK_TIMEOUT;
 use crate::kafka::asker::{Answer, Tp};
 use crate::kafka::client::Client;
 use crate::kafka::names::Names;
@@ -28,8 +31,8 @@ const SILENT_HEARTBEATS: u32 = 3;
 pub struct Candidate {
     /// Not before this.
     retry_at: Option<Instant>,
-    /// The log differs from the one that was counted: begin a new one.
-    new_log: bool,
+    /// The log of this number differs from the one that was counted: begin a new one.
+    over: Option<u32>,
     /// Granted, but the log ends before it: to be looked at again.
     doubted: Option<Claim>,
     /// Somebody else claimed it: what the store showed then, and for how many heartbeats it has not changed.
@@ -41,9 +44,9 @@ impl Candidate {
     pub fn now() -> Self {
         Self::default()
     }
-    /// Its log was truncated or re-created.
-    pub fn other_log() -> Self {
-        Self { new_log: true, ..Self::default() }
+    /// The log of this number was truncated or re-created.
+    pub fn other_log(over: u32) -> Self {
+        Self { over: Some(over), ..Self::default() }
     }
     /// Another tap claimed it; it is left alone while there is any sign of life.
     pub fn fenced(by: PartitionState) -> Self {
@@ -130,8 +133,7 @@ impl Claims {
         if due.is_empty() {
             return Vec::new();
         }
-        let bounds = client.starts(&due).and_then(|starts| Ok((starts, client.ends(&due)?)));
-        let (starts, ends) = match bounds {
+        let (starts, ends, ids) = match bounds(client, &due) {
             Ok(bounds) => bounds,
             Err(e) => {
                 let sentence = refusal::sentence(&settings.cluster.name, &Need::Ask, refusal::code_of(&e));
@@ -143,8 +145,11 @@ impl Claims {
         shared.problems.clear(&ask_key(settings));
         let mut granted = Vec::new();
         for tp in due {
-            match (starts.get(&tp), ends.get(&tp)) {
-                (Some(start), Some(end)) => granted.extend(self.claim(tp, (*start, *end), now, settings, shared)),
+            match (starts.get(&tp), ends.get(&tp), ids.get(&tp.0)) {
+                (Some(start), Some(end), Some(id)) => {
+                    let log = Log { start: *start, end: *end, id: *id };
+                    granted.extend(self.claim(tp, &log, now, settings, shared));
+                }
                 _ => self.postpone(&[tp], now),
             }
         }
@@ -162,7 +167,7 @@ impl Claims {
     fn claim(
         &mut self,
         tp: Tp,
-        (start, end): (i64, i64),
+        log: &Log,
         now: Instant,
         settings: &Settings,
         shared: &Shared,
@@ -171,22 +176,16 @@ impl Claims {
         // Topics without a certain name are not subscribed to.
         let name = settings.tap.names.audited(&tp.0).ok()?;
         let claim = match candidate.doubted.take() {
-            Some(claim) if end >= claim.next => claim,
+            // The answer of a moment ago was a new leader's, and the topic is the same.
+            Some(claim) if log.end >= claim.next && log.id == claim.topic_id => claim,
             doubted => {
-                candidate.new_log |= doubted.is_some();
-                let request = request(
-                    self.tap,
-                    (&tp, &name),
-                    (start, end),
-                    candidate.new_log,
-                    self.baseline.as_ref(),
-                    settings,
-                    shared,
-                );
+                candidate.over = candidate.over.or(doubted.map(|claim| claim.log));
+                let request =
+                    request(self.tap, (&tp, &name), log, candidate.over, self.baseline.as_ref(), settings, shared);
                 match shared.runtime.block_on(shared.store.claim(request)) {
                     Ok(claim) => {
                         shared.problems.clear(STORE_KEY);
-                        candidate.new_log = false;
+                        candidate.over = None;
                         claim
                     }
                     Err(e) => {
@@ -197,7 +196,7 @@ impl Claims {
                 }
             }
         };
-        if end < claim.next {
+        if log.end < claim.next {
             candidate.doubted = Some(claim);
             self.postpone(&[tp], now);
             return None;
@@ -211,11 +210,33 @@ impl Claims {
             epoch = claim.epoch,
             log = claim.log,
             next = claim.next,
+            id = claim.topic_id.map(tracing::field::display),
             "claimed"
         );
-        let partition = Partition::new(&name, number, claim, start, settings.rule, settings.widths.of(&name));
+        let partition = Partition::new(&name, number, claim, log.start, settings.rule, settings.widths.of(&name));
         Some((tp.clone(), partition))
     }
+}
+
+/// What a cluster says of a partition's log.
+struct Log {
+    start: i64,
+    end: i64,
+    /// The topic's, where brokers have ids.
+    id: Option<Uuid>,
+}
+
+type Bounds = (BTreeMap<Tp, i64>, BTreeMap<Tp, i64>, BTreeMap<String, Option<Uuid>>);
+
+/// Where logs begin and end, and whose they are. A topic that was made anew between two questions is left out.
+fn bounds(client: &Client, due: &[Tp]) -> KafkaResult<Bounds> {
+    let topics: BTreeSet<&str> = due.iter().map(|(topic, _)| topic.as_str()).collect();
+    let before = client.ids(&topics, ASK_TIMEOUT)?;
+    let (starts, ends) = (client.starts(due)?, client.ends(due)?);
+    let after = client.ids(&topics, ASK_TIMEOUT)?;
+    let same = topics.into_iter().filter(|topic| before.get(*topic) == after.get(*topic));
+    let ids = same.map(|topic| (topic.to_owned(), after.get(topic).copied())).collect();
+    Ok((starts, ends, ids))
 }
 
 /// The key of "the store does not answer", for taps.
@@ -229,18 +250,18 @@ fn ask_key(settings: &Settings) -> String {
 fn request(
     tap: Uuid,
     ((topic, partition), name): (&Tp, &str),
-    (start, end): (i64, i64),
-    new_log: bool,
+    log: &Log,
+    over: Option<u32>,
     baseline: Option<&BTreeMap<String, i32>>,
     settings: &Settings,
     shared: &Shared,
 ) -> ClaimRequest {
     // After the ends were asked for: whatever arrives from now on lies behind them.
     let now_ms = shared.clock.now_ms();
-    let whole = settings.tap.start == Start::Earliest || new_log;
-    let first_next = if whole { start } else { end };
+    let whole = settings.tap.start == Start::Earliest;
+    let first_next = if whole { log.start } else { log.end };
     // The part before `start` was deleted: its windows are not audited.
-    let first_since_ms = if whole && start == 0 { i64::MIN } else { now_ms };
+    let first_since_ms = if whole && log.start == 0 { i64::MIN } else { now_ms };
     ClaimRequest {
         stage: settings.tap.stage.clone(),
         topic: name.to_owned(),
@@ -249,10 +270,11 @@ fn request(
         now_ms,
         first_next,
         first_since_ms,
-        log_start: start,
         // None of a topic that was not there when we first looked; unknown of one that did not answer.
         partitions: baseline.map(|b| b.get(topic).copied().unwrap_or(0)).filter(|n| *n != i32::MAX),
-        new_log,
+        log_start: log.start,
+        topic_id: log.id,
+        over,
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use chaperone_audit::wire::{Anchor, Interval, IntervalKind, IntervalWindow, MAX_BYTES};
+use chaperone_audit::wire::{Anchor, Gaps, Interval, IntervalKind, IntervalWindow, MAX_BYTES};
 use chaperone_audit::{Class, Histogram, Rule, RuleId, Width, WindowStart};
 use chaperone_collector::Claim;
 
@@ -15,6 +15,9 @@ use crate::kafka::message::Seen;
 
 /// Windows in one interval.
 pub const WINDOWS_MAX: usize = 340;
+/// Offsets without a gap that end a stretch with gaps: the run is cut there, so that its event times stay close to the
+/// gaps.
+const CLEAN: i64 = 1_000;
 /// A window of JSON at its very largest: its fields, and a histogram in which every cell is in use.
 const WINDOW_BYTES_MAX: usize = 2_600;
 const _: () = assert!(WINDOWS_MAX * WINDOW_BYTES_MAX < MAX_BYTES);
@@ -31,6 +34,7 @@ pub struct PartitionCount {
     to: i64,
     windows: BTreeMap<(WindowStart, Class), IntervalWindow>,
     last: Option<Anchor>,
+    gaps: Option<Gaps>,
     frontier: Frontier,
 }
 
@@ -47,6 +51,7 @@ impl PartitionCount {
             claim,
             windows: BTreeMap::new(),
             last: None,
+            gaps: None,
             frontier: Frontier::default(),
         }
     }
@@ -71,9 +76,13 @@ impl PartitionCount {
     pub fn frontier_ms(&mut self) -> Option<i64> {
         self.frontier.ms()
     }
-    /// Whether it must be cut before it can count on.
+    /// Whether it must be cut before it can count on: it is full, or what it says of gaps is over.
     pub fn is_full(&self) -> bool {
-        self.windows.len() >= WINDOWS_MAX
+        self.windows.len() >= WINDOWS_MAX || self.gaps.is_some_and(|gaps| self.to - gaps.to >= CLEAN)
+    }
+    /// Whether it holds anything, but no gap.
+    pub fn is_clean(&self) -> bool {
+        self.from != self.to && self.gaps.is_none()
     }
 
     /// Counts a message; `false` if its offset was counted before.
@@ -122,6 +131,22 @@ impl PartitionCount {
         self.to = self.to.max(position);
     }
 
+    /// What lies below `position` and was not counted held nothing, and compaction may be why. Cut what
+    /// [is clean](Self::is_clean) first: then the run that says so begins with the gap.
+    pub fn removed(&mut self, position: i64) {
+        debug_assert!(!self.is_clean(), "cut before a gap");
+        let Ok(offsets @ 1..) = u64::try_from(position - self.to) else { return };
+        let gaps = self.gaps.get_or_insert_with(|| Gaps {
+            from: self.to,
+            to: position,
+            offsets: 0,
+            since_ms: self.frontier.least_ms(),
+        });
+        gaps.to = position;
+        gaps.offsets += offsets;
+        self.to = position;
+    }
+
     /// Offsets below `first` are gone: an interval that says so. Cut first.
     pub fn skip(&mut self, first: i64) -> Option<Interval> {
         debug_assert!(self.windows.is_empty() && self.from == self.to, "cut before a skip");
@@ -151,6 +176,7 @@ impl PartitionCount {
             rule: self.rule.id(),
             kind: IntervalKind::Counted,
             anchor: self.last.take(),
+            gaps: self.gaps.take(),
             windows: std::mem::take(&mut self.windows).into_values().collect(),
         };
         self.from = self.to;
@@ -178,7 +204,7 @@ mod tests {
         }
     }
     fn counter(next: i64) -> PartitionCount {
-        let claim = Claim { log: 2, epoch: 7, next, anchor: None };
+        let claim = Claim { log: 2, epoch: 7, next, topic_id: None, anchor: None };
         PartitionCount::new("orders", 3, claim, Rule::new(1), Width::TEN_SECONDS)
     }
 
@@ -223,6 +249,38 @@ mod tests {
         c.pass(4);
         let i = c.cut().expect("a run without messages");
         assert_eq!((i.from, i.to, i.windows.len(), i.anchor), (3, 4, 0, None));
+    }
+
+    #[test]
+    fn a_stretch_with_gaps_is_a_run_of_its_own_that_says_where_they_are() {
+        let mut c = counter(0);
+        for offset in 0..5 {
+            c.count(&seen(offset, T + offset));
+        }
+        assert!(c.is_clean());
+        assert_eq!(c.cut().and_then(|i| i.gaps), None);
+        c.removed(5);
+        assert_eq!(c.next(), 5, "no offset is missing");
+        c.removed(8);
+        assert!(!c.is_clean());
+        c.count(&seen(8, T + 20_000));
+        c.removed(10);
+        c.count(&seen(10, T + 20_000));
+        for offset in 11..10 + CLEAN {
+            assert!(!c.is_full());
+            c.count(&seen(offset, T + 20_000));
+        }
+        assert!(c.is_full(), "the stretch is over");
+        let i = c.cut().expect("a run");
+        assert_eq!((i.kind, i.from, i.to), (IntervalKind::Counted, 5, 10 + CLEAN));
+        assert_eq!(i.gaps, Some(Gaps { from: 5, to: 10, offsets: 4, since_ms: Some(T) }));
+        assert_eq!(i.windows.iter().map(|w| w.n).sum::<u64>(), 1 + CLEAN.unsigned_abs());
+        c.count(&seen(20 + CLEAN, T));
+        assert_eq!(c.cut().and_then(|i| i.gaps), None, "nobody called this one a gap");
+        let mut first = counter(0);
+        first.removed(3);
+        let i = first.cut().expect("a run without messages");
+        assert_eq!((i.from, i.to, i.gaps), (0, 3, Some(Gaps { from: 0, to: 3, offsets: 3, since_ms: None })));
     }
 
     #[test]

@@ -89,6 +89,11 @@ impl Frontier {
         }
     }
 
+    /// The smallest of the last event times.
+    pub fn least_ms(&self) -> Option<i64> {
+        self.slices.iter().flat_map(|s| &s.times).copied().min()
+    }
+
     /// The frontier; `None` before there are two messages with an event time.
     pub fn ms(&mut self) -> Option<i64> {
         if self.stale {

@@ -2,7 +2,9 @@
 //! may say about it. Pure but for the monotonic clock.
 //!
 //! Intervals are sent one at a time and in order: the next one leaves when the last is acknowledged, so that no hole is
-//! of our making. A mark only speaks of positions whose intervals have all left.
+//! of our making. A mark only speaks of positions whose intervals have all left. Where topics have ids, an interval leaves
+//! only once the topic's id was asked for after it was read and is still the claim's: messages of a topic that was made
+//! anew under the tap's eyes are never counted as the old one's, and so never twice.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -10,11 +12,13 @@ use std::time::{Duration, Instant};
 use chaperone_audit::wire::{Anchor, Interval, PartitionMark};
 use chaperone_audit::{Rule, Width};
 use chaperone_collector::Claim;
+use uuid::Uuid;
 
 use super::count::PartitionCount;
 use crate::kafka::asked::Asked;
 use crate::kafka::message::Seen;
 use crate::kafka::position::Position;
+use crate::kafka::young::Young;
 
 /// How long a claim waits for the message that it recognises the log by; compaction may have removed it.
 const VERIFY_FOR: Duration = Duration::from_secs(15);
@@ -30,6 +34,17 @@ pub enum Counted {
     No,
     /// It is not the message that was counted at its offset: the log was truncated or re-created.
     OtherLog,
+}
+
+/// Whether a topic is the one that the claim is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Identity {
+    /// It is, or topics have no ids.
+    Same,
+    /// It was deleted, and another has its name.
+    Other,
+    /// Nobody could say.
+    Unknown,
 }
 
 /// Where the last acknowledged interval went.
@@ -49,6 +64,10 @@ pub struct Partition {
     number: i32,
     count: PartitionCount,
     verify: Option<(Anchor, Instant)>,
+    /// The topic that the claim is on.
+    topic_id: Option<Uuid>,
+    /// Everything below was read while the topic was that one.
+    confirmed: i64,
     outbox: VecDeque<Interval>,
     in_flight: Option<(u64, Interval)>,
     retry_at: Option<Instant>,
@@ -56,6 +75,9 @@ pub struct Partition {
     asked: Asked,
     held: Option<(i64, i64)>,
     position: Position,
+    /// Compaction runs on the topic.
+    compacted: bool,
+    young: Young,
     short: u32,
     out_of_reach: bool,
     moved_at: Instant,
@@ -69,6 +91,8 @@ impl Partition {
         let mut partition = Self {
             topic: topic.to_owned(),
             number,
+            topic_id: claim.topic_id,
+            confirmed: claim.next,
             count: PartitionCount::new(topic, number, claim, rule, width),
             verify: readable.map(|a| (a, Instant::now() + VERIFY_FOR)),
             outbox: VecDeque::new(),
@@ -78,6 +102,8 @@ impl Partition {
             asked: Asked::default(),
             held: None,
             position: Position::default(),
+            compacted: false,
+            young: Young::default(),
             short: 0,
             out_of_reach: false,
             moved_at: Instant::now(),
@@ -98,6 +124,10 @@ impl Partition {
     /// The claim's number.
     pub fn epoch(&self) -> u64 {
         self.count.claim().epoch
+    }
+    /// The log that the claim is on.
+    pub fn log(&self) -> u32 {
+        self.count.claim().log
     }
     /// The next offset that counts.
     pub fn next(&self) -> i64 {
@@ -128,9 +158,32 @@ impl Partition {
     pub fn position(&mut self, says: Option<i64>) {
         if let Some(position) = self.position.believe(says) {
             let before = self.count.next();
+            self.note_gap(position);
             self.count.pass(position);
             self.note_progress(before);
         }
+    }
+
+    /// Whether compaction runs on the topic; asked before the partition is read.
+    pub fn compacted(&mut self, compacted: bool) {
+        self.compacted = compacted;
+    }
+
+    /// The log ended at `end` when it was asked, which was not before `asked_at`.
+    pub fn ended(&mut self, end: i64, asked_at: Instant) {
+        self.young.ended(end, asked_at);
+    }
+
+    /// Nothing was delivered from the next offset up to `to`. On a compacted topic that may have been messages, unless
+    /// they are too young: then they are transaction markers or aborted, as on any topic.
+    fn note_gap(&mut self, to: i64) {
+        if !self.compacted || to <= self.count.next() || self.young.is(self.count.next(), Instant::now()) {
+            return;
+        }
+        if self.count.is_clean() {
+            self.cut();
+        }
+        self.count.removed(to);
     }
 
     /// A delivered message.
@@ -150,6 +203,9 @@ impl Partition {
             self.verify = None;
         }
         let before = self.count.next();
+        if seen.offset > before {
+            self.note_gap(seen.offset);
+        }
         if !self.count.count(seen) {
             return Counted::No;
         }
@@ -184,7 +240,18 @@ impl Partition {
 
     /// Cuts what was counted.
     pub fn cut(&mut self) {
-        self.outbox.extend(self.count.cut());
+        let run = self.count.cut();
+        if let Some(gaps) = run.as_ref().and_then(|run| run.gaps) {
+            tracing::warn!(
+                topic = self.topic,
+                partition = self.number,
+                "{} offsets from {} to {} hold nothing: compaction may have removed messages before they were counted; their windows are uncertain",
+                gaps.offsets,
+                gaps.from,
+                gaps.to
+            );
+        }
+        self.outbox.extend(run);
     }
 
     /// At or after `asked_ms` the log ended at `end`; before that, everything below `floor` had been read. Returns `true`
@@ -205,6 +272,18 @@ impl Partition {
             None => self.held.filter(|(lso, _)| *lso < end && self.count.next() < end),
         };
         false
+    }
+
+    /// The topic has the id `is`, asked for when everything below `floor` had been read.
+    pub fn identify(&mut self, is: Option<Uuid>, floor: i64) -> Identity {
+        match (self.topic_id, is) {
+            (Some(was), Some(is)) if was != is => return Identity::Other,
+            (Some(_), None) => return Identity::Unknown,
+            // From now on it is known.
+            _ => self.topic_id = is,
+        }
+        self.confirmed = self.confirmed.max(floor);
+        Identity::Same
     }
 
     /// Whether the reader is behind an end that was asked for at or before `ms`.
@@ -251,12 +330,20 @@ impl Partition {
     pub fn is_settled(&self) -> bool {
         self.outbox.is_empty() && self.in_flight.is_none()
     }
+    /// Whether something is on its way, or may leave.
+    pub fn is_sending(&self) -> bool {
+        self.in_flight.is_some() || self.outbox.front().is_some_and(|interval| self.may_leave(interval))
+    }
+    fn may_leave(&self, interval: &Interval) -> bool {
+        self.topic_id.is_none() || interval.to <= self.confirmed
+    }
 
     /// The interval to send now as `id`, and whether it is the last that waits; `None` while one is in flight.
     pub fn depart(&mut self, id: u64, now: Instant) -> Option<(Interval, bool)> {
         if self.in_flight.is_some() || self.retry_at.is_some_and(|at| now < at) {
             return None;
         }
+        self.outbox.front().filter(|interval| self.may_leave(interval))?;
         let interval = self.outbox.pop_front()?;
         self.in_flight = Some((id, interval.clone()));
         Some((interval, self.outbox.is_empty()))

@@ -20,7 +20,7 @@ fn seen(offset: i64) -> Seen {
 
 fn claim(next: i64, anchor: Option<i64>) -> Claim {
     let anchor = anchor.map(|offset| Anchor { offset, hash: seen(offset).content, time_ms: T, rule: None });
-    Claim { log: 0, epoch: 1, next, anchor }
+    Claim { log: 0, epoch: 1, next, topic_id: None, anchor }
 }
 
 fn partition(next: i64, anchor: Option<i64>, log_start: i64) -> Partition {
@@ -181,4 +181,38 @@ fn a_leader_out_of_reach_is_no_stall_and_has_its_time_when_it_is_back() {
     assert!(!p.is_stalled(later, patience));
     p.reach(false, later);
     assert!(!p.is_stalled(later, patience) && p.is_stalled(later + patience, patience));
+}
+
+/// Two topics of one name: what was read and not confirmed to be the first one's is never said.
+#[test]
+fn what_was_read_leaves_once_the_topic_is_known_to_be_the_same_still() {
+    let now = Instant::now();
+    let id = |n| Some(Uuid::from_u128(n));
+    let claim = Claim { topic_id: id(1), ..claim(0, None) };
+    let mut p = Partition::new("orders", 0, claim, 0, Rule::new(0), Width::TEN_SECONDS);
+    for offset in 0..10 {
+        p.deliver(&seen(offset));
+    }
+    p.cut();
+    assert!(p.depart(1, now).is_none() && !p.is_sending(), "nobody has asked since");
+    assert_eq!(p.identify(id(1), 9), Identity::Same);
+    assert!(p.depart(1, now).is_none(), "one of them was read after the question");
+    assert_eq!(p.identify(None, 10), Identity::Unknown);
+    assert!(p.depart(1, now).is_none());
+    assert_eq!(p.identify(id(1), 10), Identity::Same);
+    assert!(p.is_sending());
+    assert_eq!(p.depart(1, now).map(|(i, _)| i.to), Some(10));
+    p.deliver(&seen(10));
+    p.cut();
+    assert_eq!(p.identify(id(2), 11), Identity::Other);
+    assert!(p.depart(2, now).is_none());
+    // Brokers without ids: as soon as it is cut; and once there are ids, they count.
+    let mut p = partition(0, None, 0);
+    p.deliver(&seen(0));
+    p.cut();
+    assert!(p.depart(1, now).is_some());
+    assert_eq!(
+        (p.identify(None, 1), p.identify(id(3), 1), p.identify(id(4), 1)),
+        (Identity::Same, Identity::Same, Identity::Other)
+    );
 }

@@ -29,12 +29,16 @@ use crate::kafka::wanted::Wanted;
 
 /// Windows that may wait for the audit topic before reading pauses.
 const QUEUED_WINDOWS_MAX: usize = 20_000;
+/// Pause between two looks for intervals that may leave, between beats: each looks at every partition.
+const SEND_EVERY: Duration = Duration::from_millis(20);
 /// Messages counted between two looks at everything else.
 const BURST: usize = 1_000;
 /// How long a poll waits for a message.
 const POLL: Duration = Duration::from_millis(50);
 /// How long the last reports may take, at a revocation or at the end.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(3);
+/// How long the question may take before that, whether the topics are still the same.
+const IDENTIFY_DEADLINE: Duration = Duration::from_secs(1);
 /// A reader that is behind and does not move for this long gets a new consumer (C5).
 const STALL_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -63,6 +67,8 @@ pub struct Worker {
     /// Topics of the last answer.
     topics: BTreeMap<String, i32>,
     topics_asked_ms: i64,
+    /// Those of them that compaction runs on.
+    compacted: BTreeSet<String>,
     /// Wanted topics that do not exist.
     absent: Vec<String>,
     /// Wanted topics whose name in the pipelines is not certain.
@@ -73,6 +79,7 @@ pub struct Worker {
     sent: HashMap<u64, Tp>,
     next_id: u64,
     beat_at: Instant,
+    send_at: Instant,
     paused: bool,
 }
 
@@ -97,12 +104,14 @@ impl Worker {
             owned: HashMap::new(),
             topics: BTreeMap::new(),
             topics_asked_ms: 0,
+            compacted: BTreeSet::new(),
             absent: Vec::new(),
             unclear: BTreeSet::new(),
             subscribed: BTreeMap::new(),
             sent: HashMap::new(),
             next_id: 0,
             beat_at: Instant::now(),
+            send_at: Instant::now(),
             paused: false,
         })
     }
@@ -154,7 +163,7 @@ impl Worker {
                     let found = deliver(&mut self.owned, &self.settings, &self.shared, &message);
                     if let Some(tp) = found {
                         drop(message);
-                        self.other_log(tp)?;
+                        self.other_logs(vec![tp])?;
                         break;
                     }
                 }

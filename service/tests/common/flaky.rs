@@ -48,7 +48,7 @@ impl Store for Flaky {
     }
     fn claim(&self, request: ClaimRequest) -> Answer<'_, Claim> {
         if self.refuses.load(Ordering::SeqCst) {
-            let none = Claim { log: 0, epoch: 0, next: 0, anchor: None };
+            let none = Claim { log: 0, epoch: 0, next: 0, topic_id: None, anchor: None };
             return self.write("claim a partition", Box::pin(async { Ok(none) }));
         }
         self.store.claim(request)

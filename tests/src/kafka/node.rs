@@ -213,6 +213,7 @@ num.network.threads=2
 num.io.threads=4
 background.threads=2
 log.cleaner.dedupe.buffer.size=16777216
+log.cleaner.backoff.ms=500
 log.segment.bytes=16777216
 log.index.size.max.bytes=1048576
 offsets.topic.num.partitions=4

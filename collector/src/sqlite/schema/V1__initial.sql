@@ -149,6 +149,7 @@ CREATE TABLE tap_partition (
     claimed_ms       INTEGER NOT NULL,
     audited_since_ms INTEGER NOT NULL,
     anchor           TEXT,
+    topic_id         BLOB,
     last_min_ms      INTEGER,
     counted          INTEGER NOT NULL,
     watermark_ms     INTEGER,
@@ -156,6 +157,15 @@ CREATE TABLE tap_partition (
     held_since_ms    INTEGER,
     position         INTEGER,
     PRIMARY KEY (stage, topic, partition)
+) STRICT, WITHOUT ROWID;
+-- Ids of topics that had the name before: who still speaks of one is late.
+CREATE TABLE tap_former (
+    stage     INTEGER NOT NULL,
+    topic     INTEGER NOT NULL,
+    partition INTEGER NOT NULL,
+    topic_id  BLOB    NOT NULL,
+    log       INTEGER NOT NULL,
+    PRIMARY KEY (stage, topic, partition, topic_id)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE tap_topic (
     stage      INTEGER NOT NULL,
@@ -334,3 +344,10 @@ FROM amendment a
 JOIN name t ON t.id = a.topic
 JOIN name f ON f.id = a.from_stage
 JOIN name d ON d.id = a.to_stage;
+
+CREATE VIEW v_unaudited AS
+SELECT u.id, s.text AS stage, t.text AS topic, u.partition, u.log, u.from_offset, u.to_offset, u.at_ms, u.from_event_ms,
+       u.to_event_ms, u.cause
+FROM unaudited u
+JOIN name s ON s.id = u.stage
+JOIN name t ON t.id = u.topic;

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chaperone_collector::query::PartitionState;
 use rdkafka::{Offset, TopicPartitionList};
@@ -13,7 +13,7 @@ use crate::config::Isolation;
 use crate::kafka::asker::{Answer, Tp};
 use crate::kafka::context::Rebalance;
 use crate::tap::claims::{Candidate, STORE_KEY};
-use crate::tap::partition::Partition;
+use crate::tap::partition::{Identity, Partition};
 
 impl Worker {
     pub(super) fn partitions(&self) -> impl Iterator<Item = &Partition> {
@@ -72,7 +72,8 @@ impl Worker {
         if granted.is_empty() {
             return Ok(());
         }
-        for ((topic, number), partition) in granted {
+        for ((topic, number), mut partition) in granted {
+            partition.compacted(self.compacted.contains(&topic));
             self.owned.entry(topic).or_default().insert(number, partition);
         }
         self.assign()
@@ -87,9 +88,16 @@ impl Worker {
         self.claims.add((topic, number), candidate);
     }
 
-    pub(super) fn other_log(&mut self, tp: Tp) -> Result<(), String> {
-        tracing::error!(topic = tp.0, partition = tp.1, "the log was truncated or re-created; a new one begins");
-        self.drop_claim(tp, Candidate::other_log());
+    /// What was counted of these and has not left is forgotten with their claims: nobody knows whose it was.
+    pub(super) fn other_logs(&mut self, tps: Vec<Tp>) -> Result<(), String> {
+        if tps.is_empty() {
+            return Ok(());
+        }
+        for tp in tps {
+            tracing::error!(topic = tp.0, partition = tp.1, "the log was truncated or re-created; a new one begins");
+            let over = self.owned.get(&tp.0).and_then(|partitions| partitions.get(&tp.1)).map(Partition::log);
+            self.drop_claim(tp, over.map_or_else(Candidate::now, Candidate::other_log));
+        }
         self.assign()
     }
 
@@ -103,14 +111,31 @@ impl Worker {
         }
         self.topics_asked_ms = answer.asked_ms;
         self.topics = answer.topics;
+        self.compacted = answer.compacted;
         self.unclear = answer.unclear.into_keys().collect();
         self.subscribe()?;
         let mut lost = Vec::new();
         let mut moved = false;
+        let ago_ms = u64::try_from(self.shared.clock.now_ms() - answer.asked_ms).unwrap_or(0);
+        let asked_at = Instant::now().checked_sub(Duration::from_millis(ago_ms));
         for (topic, partitions) in &mut self.owned {
+            let compacted = self.compacted.contains(topic);
             for (number, partition) in partitions {
                 let tp = (topic.clone(), *number);
                 partition.reach(answer.unanswered.contains(&tp), Instant::now());
+                partition.compacted(compacted);
+                let floor = answer.floors.get(&tp).copied().unwrap_or(0);
+                match partition.identify(answer.ids.get(topic).copied(), floor) {
+                    Identity::Same => {}
+                    Identity::Unknown => continue,
+                    Identity::Other => {
+                        lost.push(tp);
+                        continue;
+                    }
+                }
+                if let (Some(end), Some(asked_at)) = (answer.ends.get(&tp), asked_at) {
+                    partition.ended(*end, asked_at);
+                }
                 if let Some(start) = answer.starts.get(&tp) {
                     moved |= partition.gone_below(*start);
                 }
@@ -127,10 +152,17 @@ impl Worker {
         if behind && self.settings.tap.isolation == Isolation::ReadCommitted {
             self.asker.interest.stable.store(true, Ordering::SeqCst);
         }
-        for tp in lost {
-            self.other_log(tp)?;
+        self.other_logs(lost)?;
+        if moved {
+            self.assign()?;
         }
-        if moved { self.assign() } else { Ok(()) }
+        // What waited for the topics' ids.
+        self.send_intervals(Instant::now());
+        if self.paused {
+            self.watch();
+            self.asker.nudge();
+        }
+        Ok(())
     }
 
     /// Follows the topics that there are. One that is missing from an answer is kept for a while: every change of the

@@ -1,12 +1,12 @@
 //! What the tap says: intervals, marks and heartbeats, when, and what became of them; up to the last ones.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use chaperone_audit::wire::{End, PartitionMark, TopicMark};
 
-use super::{FLUSH_DEADLINE, QUEUED_WINDOWS_MAX, STALL_PATIENCE, Worker};
+use super::{FLUSH_DEADLINE, IDENTIFY_DEADLINE, QUEUED_WINDOWS_MAX, SEND_EVERY, STALL_PATIENCE, Worker};
 use crate::kafka::asker::read_key;
 use crate::tap::partition::Partition;
 use crate::tap::sender::Undelivered;
@@ -29,6 +29,8 @@ impl Worker {
         self.asker.interest.period_ms.store(ask_ms, Ordering::Relaxed);
         self.compare_with_store()?;
         self.watch();
+        // What was cut just now leaves once the topics are known to be the same still.
+        self.asker.nudge();
         self.notice_stall(now)
     }
 
@@ -111,8 +113,10 @@ impl Worker {
     /// Too much waits for the audit topic: reading pauses until half of it has left.
     pub(super) fn balance_queues(&mut self) -> Result<(), String> {
         let queued: usize = self.partitions().map(Partition::queued_windows).sum();
-        if queued > 0 {
-            self.send_intervals(Instant::now());
+        let now = Instant::now();
+        if queued > 0 && now >= self.send_at {
+            self.send_intervals(now);
+            self.send_at = now + SEND_EVERY;
         }
         let pause = if self.paused { queued > QUEUED_WINDOWS_MAX / 2 } else { queued > QUEUED_WINDOWS_MAX };
         if pause == self.paused {
@@ -122,6 +126,10 @@ impl Worker {
         done.map_err(|e| format!("pause or resume: {e}"))?;
         tracing::warn!(cluster = self.settings.cluster.name, pause, queued, "reports wait for the audit topic");
         self.paused = pause;
+        if pause {
+            self.watch();
+            self.asker.nudge();
+        }
         Ok(())
     }
 
@@ -133,13 +141,29 @@ impl Worker {
         for partition in self.owned.values_mut().flat_map(BTreeMap::values_mut) {
             partition.cut();
         }
-        while self.partitions().any(|p| !p.is_settled()) && Instant::now() < deadline {
+        self.identify_now();
+        while self.partitions().any(Partition::is_sending) && Instant::now() < deadline {
             self.send_intervals(Instant::now());
             let left = deadline.saturating_duration_since(Instant::now());
             let now = Instant::now();
             for (id, result) in self.outlet.flush(left.min(Duration::from_millis(200))) {
                 self.delivered(id, result, now);
             }
+        }
+    }
+
+    /// Asks at once whether the topics are still the same; what is not known then is read again by whoever claims next.
+    fn identify_now(&mut self) {
+        let topics: BTreeSet<&str> = self.owned.keys().map(String::as_str).collect();
+        match self.asker.client.ids(&topics, IDENTIFY_DEADLINE) {
+            Ok(ids) => {
+                for (topic, partitions) in &mut self.owned {
+                    for partition in partitions.values_mut() {
+                        partition.identify(ids.get(topic).copied(), partition.next());
+                    }
+                }
+            }
+            Err(e) => tracing::debug!(cluster = self.settings.cluster.name, "topic ids: {e}"),
         }
     }
 
