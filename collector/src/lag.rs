@@ -194,7 +194,7 @@ pub struct GroupLag {
     pub topic: String,
     /// Partition; absent where the row is a topic.
     pub partition: Option<i32>,
-    /// Of when this is, ms: after the last answer that it rests on.
+    /// Of when this is, ms: after the groups had answered.
     pub at_ms: i64,
     /// The worst that is true of any partition.
     pub state: State,

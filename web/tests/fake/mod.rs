@@ -1,6 +1,7 @@
 //! A store in memory for tests and for the preview: rows are put in, and every query is a filter over them.
 #![allow(dead_code, reason = "shared by binaries that each use a part of it")]
 
+pub(crate) mod lag;
 pub(crate) mod scene;
 
 use std::collections::HashMap;
