@@ -57,7 +57,8 @@ fn burst(size: &Size) -> anyhow::Result<()> {
             commits.push((asked, now_ms(), i64::try_from(next)?));
             committed = next;
         }
-        rows.extend(scene.rows()?.into_iter().filter(|row| rows.last().is_none_or(|last| last.at_ms < row.at_ms)));
+        let newest = rows.last().map_or(0, |row| row.at_ms);
+        rows.extend(scene.rows()?.into_iter().filter(|row| row.at_ms > newest));
         Ok(())
     })?;
     scene.send(0, 0, true)?;
@@ -105,7 +106,7 @@ struct Told {
 /// Every row against when its oldest message was really appended, and how many really were there.
 fn judge(rows: &[Row], appended: &[i64], commits: &[(i64, i64, i64)]) -> anyhow::Result<Told> {
     let mut told = Told::default();
-    let mut before: Option<(i64, i64)> = None;
+    let mut before: Option<&Row> = None;
     for row in rows.iter().filter(|row| row.committed.is_some() && row.messages.is_some()) {
         let (committed, messages) = (row.committed.context("no commit")?, row.messages.context("unknown")?);
         in_force(row, committed, commits)?;
@@ -121,19 +122,14 @@ fn judge(rows: &[Row], appended: &[i64], commits: &[(i64, i64, i64)]) -> anyhow:
         ensure!(!row.at_least, "{row:?}");
         told.off_ms = told.off_ms.max((lag - truth).abs());
         told.outside_ms = told.outside_ms.max(truth - lag).max(lag - error - truth);
-        if let Some(rate) = row.produced_per_s.filter(|rate| *rate > 0.0) {
-            #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "a guess")]
-            let guess = (messages as f64 / rate * 1_000.0) as i64;
+        if let Some(last) = before {
+            told.both_ways += u64::from(row.messages < last.messages && row.lag_ms > last.lag_ms);
+            // The control: how long what is left takes at the rate at which messages come now.
+            let came = row.end.zip(last.end).map_or(0, |(end, before)| end - before);
+            let guess = messages * (row.at_ms - last.at_ms) / came.max(1);
             told.guess_off_ms = told.guess_off_ms.max((guess - truth).abs());
         }
-        // Both as they are told and as they really are.
-        if let Some((messages_before, lag_before)) = before
-            && messages < messages_before
-            && lag > lag_before
-        {
-            told.both_ways += 1;
-        }
-        before = Some((messages, lag));
+        before = Some(row);
     }
     ensure!(rows.len() > 5, "only {} looks", rows.len());
     Ok(told)

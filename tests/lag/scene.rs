@@ -93,7 +93,7 @@ impl Scene {
         let consumer = BaseConsumer::from_config(&consuming)?;
         let send_all = |partition: i32, messages: u64| send(&producer, &topic, partition, messages, true);
         before(cluster, &topic, &send_all, &consumer)?;
-        let mut run = programs::chaperone(&["run"], &config)?;
+        let mut run = programs::chaperone(&["run", "--no-taps"], &config)?;
         let url = programs::listening(&mut run)?;
         Ok(Self { cluster, topic, group, url, dir, config, run, producer, consumer })
     }
@@ -101,7 +101,7 @@ impl Scene {
     /// Another chaperone on the same store.
     pub(crate) fn restart(&mut self) -> anyhow::Result<()> {
         self.run.process.terminate(Duration::from_secs(30))?;
-        self.run = programs::chaperone(&["run"], &self.config)?;
+        self.run = programs::chaperone(&["run", "--no-taps"], &self.config)?;
         self.url = programs::listening(&mut self.run)?;
         Ok(())
     }
@@ -117,7 +117,7 @@ impl Scene {
     /// The rows of this group by partition, all that the API has.
     pub(crate) fn rows(&self) -> anyhow::Result<Vec<Row>> {
         let url = format!("{}/api/v1/lag?group={}&by=partition", self.url, self.group);
-        let (status, body) = api::get(&url)?;
+        let (status, body) = api::get(&url).with_context(|| self.run.output())?;
         ensure!(status == 200, "{url}: {status} {body}");
         let lag: Lag = serde_json::from_str(&body).with_context(|| format!("not the documented shape: {body:.400}"))?;
         Ok(lag.lag)
