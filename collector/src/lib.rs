@@ -9,6 +9,7 @@
 pub mod batch;
 pub mod caveat;
 pub mod interval;
+pub mod lag;
 pub mod passage;
 pub mod pipeline;
 pub mod query;

@@ -16,6 +16,7 @@ mod flags;
 mod gather;
 mod ids;
 mod judge;
+mod lag;
 mod life;
 mod offsets;
 mod pool;
@@ -37,6 +38,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::batch::{Applied, AuditPartition, Batch};
+use crate::lag::{Bracket, LagReport, LagRound};
 use crate::pipeline::Pipelines;
 use crate::query::{
     HopWindow, Offsets, OffsetsQuery, PartitionState, Quarantined, ReporterState, StageWindow, Status, TopicSummary,
@@ -191,6 +193,19 @@ impl Store for SqliteStore {
 
     fn quarantined(&self, limit: u32) -> Answer<'_, Vec<Quarantined>> {
         self.readers.run("read quarantine", move |conn| reader::quarantined(conn, limit))
+    }
+
+    fn note_lag(&self, round: LagRound) -> Answer<'_, ()> {
+        self.writer.run("note the lag of groups", move |db| lag::note(db, &round))
+    }
+
+    fn arrivals<'a>(&'a self, cluster: &'a str, asked: Vec<(String, i32, i64)>) -> Answer<'a, Vec<Bracket>> {
+        let cluster = cluster.to_owned();
+        self.readers.run("read when offsets arrived", move |conn| lag::arrivals(conn, &cluster, &asked))
+    }
+
+    fn lag(&self, since_ms: i64) -> Answer<'_, LagReport> {
+        self.readers.run("read the lag of groups", move |conn| lag::report(conn, since_ms))
     }
 
     fn status(&self) -> Answer<'_, Status> {

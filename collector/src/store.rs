@@ -11,6 +11,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::batch::{Applied, AuditPartition, Batch};
+use crate::lag::{Bracket, LagReport, LagRound};
 use crate::pipeline::Pipelines;
 use crate::query::{
     HopWindow, Offsets, OffsetsQuery, PartitionState, Quarantined, ReporterState, StageWindow, Status, TopicSummary,
@@ -124,6 +125,13 @@ pub trait Store: Send + Sync {
     fn reporters(&self, now_ms: i64) -> Answer<'_, Vec<ReporterState>>;
     /// Refused records, newest first.
     fn quarantined(&self, limit: u32) -> Answer<'_, Vec<Quarantined>>;
+    /// Replaces what is known of the lag of a cluster's groups, and adds to the index of where partitions ended.
+    fn note_lag(&self, round: LagRound) -> Answer<'_, ()>;
+    /// When these offsets of (topic, partition) arrived, as far as the index knows; in the same order. Topics by Kafka's
+    /// names.
+    fn arrivals<'a>(&'a self, cluster: &'a str, asked: Vec<(String, i32, i64)>) -> Answer<'a, Vec<Bracket>>;
+    /// The lag of groups in the clusters that were looked at since then, ms.
+    fn lag(&self, since_ms: i64) -> Answer<'_, LagReport>;
     /// Health.
     fn status(&self) -> Answer<'_, Status>;
     /// The store's revision; changes whenever a verdict or a total does.

@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use crate::config::Config;
 use crate::exit::{Code, Failure};
 use crate::intake::{self, Intake};
+use crate::lag::{self, Lags};
 use crate::problems::Problems;
 use crate::reload::{Reached, Reload};
 use crate::tap::{self, Shared};
@@ -31,6 +32,8 @@ use crate::taps::{Taps, Which};
 const JUDGE_EVERY: Duration = Duration::from_millis(500);
 /// How long intake may take to apply what it read.
 const INTAKE_DEADLINE: Duration = Duration::from_secs(8);
+/// How long a question about groups may take that is under way at the end.
+const LAG_DEADLINE: Duration = Duration::from_secs(1);
 /// How long open pages may take to be answered at the end.
 const WEB_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -53,6 +56,8 @@ pub struct Blueprint {
     pub intakes: Vec<intake::Settings>,
     /// Topics to count.
     pub taps: Vec<tap::Settings>,
+    /// Clusters whose groups are asked for their lag.
+    pub lags: Vec<lag::Settings>,
 }
 
 /// A process that is ready to serve.
@@ -64,6 +69,7 @@ pub struct App {
     address: SocketAddr,
     intakes: Vec<Intake>,
     taps: Taps,
+    lags: Lags,
 }
 
 impl App {
@@ -81,6 +87,7 @@ impl App {
             pipelines: Arc::clone(&config.pipelines),
             intakes: intake::Settings::of(&config),
             taps: which.settings(&config),
+            lags: lag::Settings::of(&config),
         };
         Self::start(blueprint, listener, clock, which)
     }
@@ -107,8 +114,9 @@ impl App {
         let intakes =
             blueprint.intakes.into_iter().map(|s| Intake::start(s, shared.clone())).collect::<Result<_, _>>()?;
         let taps = Taps::start(blueprint.taps, which, shared.clone())?;
+        let lags = Lags::start(blueprint.lags, shared.clone())?;
         let (pipelines, _) = watch::channel(blueprint.pipelines);
-        Ok(Self { shared, problems, pipelines, listener, address, intakes, taps })
+        Ok(Self { shared, problems, pipelines, listener, address, intakes, taps, lags })
     }
 
     /// Where the dashboard is.
@@ -161,14 +169,21 @@ impl App {
                 early = &mut web => break Some(early),
                 reload = asked(&mut reload) => {
                     let problems = &self.shared.problems;
-                    let mut reached = Reached { taps: &mut self.taps, pipelines: Some(&self.pipelines), problems };
+                    let (taps, lags) = (&mut self.taps, Some(&mut self.lags));
+                    let mut reached = Reached { taps, lags, pipelines: Some(&self.pipelines), problems };
                     tokio::task::block_in_place(|| reload.act(&mut reached));
                 }
             }
         };
         crate::supervisor::stopping();
         tracing::info!("stopping");
+        self.lags.stop();
         stop_parts(self.taps, self.intakes).await;
+        let lags = self.lags;
+        let joined = tokio::task::spawn_blocking(move || lags.join(Instant::now() + LAG_DEADLINE));
+        if let Err(e) = joined.await {
+            tracing::error!("stopping: {e}");
+        }
         judge.abort();
         // Event streams end when nobody can report problems any more.
         drop(self.shared);

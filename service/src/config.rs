@@ -14,7 +14,7 @@ pub mod reload;
 pub mod schema;
 pub mod text;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -61,8 +61,42 @@ pub struct Cluster {
     pub properties: Properties,
     /// Its tap.
     pub tap: Option<Tap>,
+    /// Whether the lag of its consumer groups is asked for.
+    pub lag: Option<Lag>,
     /// Its audit topic.
     pub audit: Option<Audit>,
+}
+
+/// Whose lag is asked for, and how often.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lag {
+    /// Groups.
+    pub groups: Vec<TopicPattern>,
+    /// Never these.
+    pub exclude: Vec<TopicPattern>,
+    /// Time between two looks.
+    pub every: Duration,
+}
+
+impl Lag {
+    /// Whether this group is meant.
+    pub fn has(&self, group: &str) -> bool {
+        self.groups.iter().any(|g| g.matches(group)) && !self.exclude.iter().any(|e| e.matches(group))
+    }
+
+    /// Groups that are listed by name: they are asked whether or not the cluster shows them to us.
+    pub fn named(&self) -> BTreeSet<String> {
+        let names = self.groups.iter().filter_map(|g| match g {
+            TopicPattern::Name(name) => Some(name.clone()),
+            TopicPattern::Regex(_) => None,
+        });
+        names.filter(|name| self.has(name)).collect()
+    }
+
+    /// Whether the cluster has to be asked which groups there are.
+    pub fn lists(&self) -> bool {
+        self.groups.iter().any(|g| matches!(g, TopicPattern::Regex(_)))
+    }
 }
 
 /// What a tap counts, and where its counts go.

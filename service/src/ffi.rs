@@ -1,14 +1,15 @@
 //! What librdkafka can do and rdkafka's safe interface lacks: reading partitions without being anybody's group, and asking
-//! about topics ([`topics`]).
+//! about topics ([`topics`]) and for groups without being a member ([`groups`]).
 //!
 //! A consumer with a `group.id` looks for its group's coordinator even when partitions are assigned to it by hand, and a
 //! broker that is asked for a coordinator makes `__consumer_offsets` if there is none. One without a group asks nobody,
 //! creates nothing, joins nothing; but only librdkafka's simple interface lets it read. Its messages go to the client's
 //! main queue, which `BaseConsumer::poll` serves as ever: everything but start and stop stays safe.
 //!
-//! This is the only module of the crate with `unsafe`, its rooms included.
+//! This module and its rooms are the only ones of the crate with `unsafe`.
 #![allow(unsafe_code, reason = "calls librdkafka where rdkafka has no safe call; each block says why it is sound")]
 
+pub mod groups;
 pub mod topics;
 
 use std::collections::BTreeMap;

@@ -18,6 +18,7 @@ pub mod ffi;
 pub mod inspect;
 pub mod intake;
 pub mod kafka;
+pub mod lag;
 pub mod plan;
 pub mod problems;
 pub mod recount;

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use crate::config::reload::{Change, Loaded, judge};
 use crate::config::{Config, System};
 use crate::exit::{Code, Failure};
+use crate::lag::Lags;
 use crate::problems::Problems;
 use crate::supervisor;
 use crate::taps::{Ready, Taps};
@@ -40,6 +41,8 @@ pub struct Reload {
 pub struct Reached<'a> {
     /// The taps of this process.
     pub taps: &'a mut Taps,
+    /// Who asks for the lag of groups; a process of taps has nobody.
+    pub lags: Option<&'a mut Lags>,
     /// Whoever judges and shows; a process of taps has nobody.
     pub pipelines: Option<&'a watch::Sender<Arc<Pipelines>>>,
     /// Where it is said that a reload was refused.
@@ -120,6 +123,9 @@ impl Reload {
         }
         self.loaded = new;
         reached.taps.change(ready).map_err(|e| Refused::Half(e.message))?;
+        if let Some(lags) = &mut reached.lags {
+            lags.change(&self.loaded.config).map_err(|e| Refused::Half(e.message))?;
+        }
         Ok(what)
     }
 }

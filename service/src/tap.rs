@@ -108,10 +108,11 @@ impl Settings {
             .filter_map(|cluster| {
                 let tap = cluster.tap.clone()?;
                 // Reports go there; what is tapped there is another tap's business.
-                let audit_cluster = Cluster { tap: None, ..config.cluster(&tap.audit)?.clone() };
+                let audit_cluster = Cluster { tap: None, lag: None, ..config.cluster(&tap.audit)?.clone() };
                 let topic = audit_cluster.audit.as_ref()?.topic.clone();
                 Some(Self {
-                    cluster: cluster.clone(),
+                    // Whose lag is asked for is nothing to a tap.
+                    cluster: Cluster { lag: None, ..cluster.clone() },
                     membership: Membership::Group(tap.group.clone()),
                     tap,
                     reports: Reports::Topic { cluster: Box::new(audit_cluster), topic },

@@ -239,6 +239,7 @@ fn blueprint(options: &Options, topics: &[TopicPattern], store: Arc<dyn Store>) 
         topics: topics.to_vec(),
     };
     Blueprint {
+        lags: Vec::new(),
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, options.port)),
         store,
         pipelines: Arc::new(Pipelines::from(vec![pipeline])),

@@ -89,6 +89,7 @@ fn the_acl_table_has_the_form_that_machines_read() {
         "consumer/audit/WRITE/topic/<audit>",
         "chaperone/tapped/READ/topic/<topic>",
         "chaperone/tapped/READ/group/chaperone-tap",
+        "chaperone/tapped/DESCRIBE/group/<group>",
         "chaperone/audit/READ/topic/<audit>",
         "chaperone/audit/WRITE/topic/<audit>",
         "chaperone/audit/CREATE/topic/<audit>",

@@ -108,6 +108,7 @@ impl Scene {
                 self.topic
             )?;
             writeln!(text, "group = \"chaperone-tap\"")?;
+            writeln!(text, "[kafka.{name}.lag]\ngroups = [{:?}]", self.group)?;
         }
         writeln!(text, "[kafka.regional.audit]\ntopic = {audit:?}\npartitions = 3\nreplication = 1")?;
         writeln!(text, "[pipeline.spine]\ntopics = [{:?}]\nstages = {STAGES:?}", self.topic)?;

@@ -37,7 +37,7 @@ struct Reporters {
 }
 
 #[derive(PartialEq, Eq)]
-enum Format {
+pub(crate) enum Format {
     Json,
     Csv,
 }
@@ -53,24 +53,31 @@ async fn windows_answer(app: &App, uri: &Uri, headers: &HeaderMap) -> Result<Res
     let query = query(app, &params)?;
     let rows = app.state.store.windows(query).await?;
     let truncated = rows.len() >= ROWS_MAX as usize;
-    let mut response = match format {
+    let response = match format {
         Format::Json => Json(Windows { windows: rows, truncated }).into_response(),
-        Format::Csv => {
-            let headers = [
-                (header::CONTENT_TYPE, "text/csv; charset=utf-8; header=present"),
-                (header::CONTENT_DISPOSITION, "attachment; filename=\"chaperone-windows.csv\""),
-            ];
-            (headers, csv::windows(&rows)).into_response()
-        }
+        Format::Csv => (csv_headers("chaperone-windows.csv"), csv::windows(&rows)).into_response(),
     };
+    Ok(finish(response, truncated))
+}
+
+/// Headers of a CSV that is saved under this name.
+pub(crate) fn csv_headers(file: &str) -> [(HeaderName, String); 2] {
+    [
+        (header::CONTENT_TYPE, "text/csv; charset=utf-8; header=present".to_owned()),
+        (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{file}\"")),
+    ]
+}
+
+/// What rows say in their headers.
+pub(crate) fn finish(mut response: Response, truncated: bool) -> Response {
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
     if truncated {
         response.headers_mut().insert(TRUNCATED, HeaderValue::from_static("true"));
     }
-    Ok(response)
+    response
 }
 
-fn format(params: &Params, headers: &HeaderMap) -> Result<Format, WebError> {
+pub(crate) fn format(params: &Params, headers: &HeaderMap) -> Result<Format, WebError> {
     match params.get("format")? {
         Some("json") => Ok(Format::Json),
         Some("csv") => Ok(Format::Csv),

@@ -31,7 +31,7 @@ pub(crate) fn windows(rows: &[HopWindow]) -> String {
     out
 }
 
-fn text(raw: &str) -> String {
+pub(crate) fn text(raw: &str) -> String {
     let formula =
         raw.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}']);
     let safe = if formula { format!("'{raw}") } else { raw.to_owned() };

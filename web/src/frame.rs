@@ -21,6 +21,7 @@ struct Frame<'a> {
     updated: String,
     version: &'a str,
     is_overview: bool,
+    is_lag: bool,
 }
 
 /// A page without data.
@@ -41,6 +42,7 @@ pub(crate) struct About<'a> {
     pub(crate) zone: Zone,
     pub(crate) now_ms: i64,
     pub(crate) is_overview: bool,
+    pub(crate) is_lag: bool,
 }
 
 /// Renders a page, or only its `<main>` if that was asked for.
@@ -61,6 +63,7 @@ pub(crate) fn page(app: &App, headers: &HeaderMap, about: &About<'_>, main: &imp
             updated: format!("{} {}", about.zone.clock(about.now_ms), about.zone.label()),
             version: app.state.version,
             is_overview: about.is_overview,
+            is_lag: about.is_lag,
         };
         match frame.render() {
             Ok(html) => html,
@@ -74,8 +77,14 @@ pub(crate) fn page(app: &App, headers: &HeaderMap, about: &About<'_>, main: &imp
 
 /// Renders a page without data.
 pub(crate) fn message(app: &App, message: &Message) -> Response {
-    let about =
-        About { title: message.title, events: None, zone: Zone::utc(), now_ms: app.now_ms(), is_overview: false };
+    let about = About {
+        title: message.title,
+        events: None,
+        zone: Zone::utc(),
+        now_ms: app.now_ms(),
+        is_overview: false,
+        is_lag: false,
+    };
     page(app, &HeaderMap::new(), &about, message)
 }
 

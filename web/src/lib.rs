@@ -18,6 +18,7 @@ mod format;
 mod frame;
 mod guard;
 mod health;
+mod lag;
 mod look;
 mod overview;
 mod params;

@@ -119,7 +119,14 @@ async fn answer(app: &App, uri: &Uri, headers: &HeaderMap) -> Result<Response, W
     if found > topics.len() {
         page.more = format!("{} more; the JSON has all", format::plural((found - topics.len()) as u64, "topic"));
     }
-    let about = About { title: "Overview · Chaperone", events: Some("/events"), zone, now_ms, is_overview: true };
+    let about = About {
+        title: "Overview · Chaperone",
+        events: Some("/events"),
+        zone,
+        now_ms,
+        is_overview: true,
+        is_lag: false,
+    };
     Ok(frame::page(app, headers, &about, &page))
 }
 

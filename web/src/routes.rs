@@ -11,15 +11,17 @@ use axum::{Router, response::IntoResponse as _};
 
 use crate::App;
 use crate::error::WebError;
-use crate::{api, assets, events, guard, health, overview, topic};
+use crate::{api, assets, events, guard, health, lag, overview, topic};
 
 pub(crate) fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/", get(overview::page))
         .route("/t/{cluster}/{topic}", get(topic::page))
+        .route("/lag", get(lag::page))
         .route("/events", get(events::stream))
         .route("/api/v1/windows", get(api::windows))
         .route("/api/v1/topics", get(api::topics))
+        .route("/api/v1/lag", get(lag::rows::api))
         .route("/api/v1/reporters", get(api::reporters))
         .route("/api/v1/status", get(api::status))
         .route("/healthz", get(health::live))

@@ -133,7 +133,7 @@ async fn answer(app: &App, cluster: &str, topic: &str, uri: &Uri, headers: &Head
     page.problems = app.problems_shown();
     let title = format!("{} · Chaperone", page.topic);
     let events = links.events();
-    let about = About { title: &title, events: Some(&events), zone, now_ms, is_overview: false };
+    let about = About { title: &title, events: Some(&events), zone, now_ms, is_overview: false, is_lag: false };
     Ok(frame::page(app, headers, &about, &page))
 }
 

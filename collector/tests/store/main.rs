@@ -5,6 +5,7 @@
 mod claims;
 mod evidence;
 mod five_stages;
+mod lag;
 mod model;
 mod offsets;
 mod passage;

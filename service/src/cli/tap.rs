@@ -46,7 +46,7 @@ impl Tap {
                 tokio::select! {
                     () = &mut stop => break,
                     () = reload.asked() => {
-                        let mut reached = Reached { taps: &mut taps, pipelines: None, problems: &problems };
+                        let mut reached = Reached { taps: &mut taps, lags: None, pipelines: None, problems: &problems };
                         tokio::task::block_in_place(|| reload.act(&mut reached));
                     }
                 }

@@ -95,6 +95,15 @@ fn kafka(raw: &file::Kafka, cluster: &Cluster, secrets: Secrets) -> Table {
         ]);
         out.insert("tap".to_owned(), tap.into());
     }
+    if let (Some(raw), Some(lag)) = (&raw.lag, &cluster.lag) {
+        let all = || vec!["^.*".to_owned()];
+        let lag = table([
+            ("groups", texts(&raw.groups.clone().unwrap_or_else(all))),
+            ("exclude", texts(&raw.exclude)),
+            ("every", span(lag.every).into()),
+        ]);
+        out.insert("lag".to_owned(), lag.into());
+    }
     if let Some(audit) = &cluster.audit {
         let any = || vec!["*".to_owned()];
         let stages = raw.audit.as_ref().and_then(|a| a.stages.clone()).unwrap_or_else(any);
@@ -188,6 +197,8 @@ topics = ["^a.*", "b"]
 start = "end"
 exclude = ["^a-test.*"]
 rename = [{ from = '^regional\\.(.*)$', to = "$1" }, { from = "b", to = "c" }]
+[kafka.k.lag]
+groups = ["billing", "^eu-.*"]
 [pipeline.z]
 topics = ["b", "c"]
 stages = ["producer", "kafka:k"]

@@ -57,6 +57,8 @@ pub struct Kafka {
     pub properties: BTreeMap<String, Scalar>,
     /// Counts the messages of this cluster's topics.
     pub tap: Option<Tap>,
+    /// Asks how far this cluster's consumer groups are behind, in the topics that its tap counts.
+    pub lag: Option<Lag>,
     /// Reports arrive on a topic of this cluster. Where no cluster has this table, the first one behaves as if its
     /// table were empty.
     pub audit: Option<Audit>,
@@ -92,6 +94,22 @@ pub struct Tap {
     /// `"read_committed"` (default: messages of aborted transactions do not count) or `"read_uncommitted"`.
     #[serde(default)]
     pub isolation: Isolation,
+}
+
+/// `[kafka.NAME.lag]`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Lag {
+    /// Consumer groups: names, or regular expressions that begin with `^` and match the whole name. Default `["^.*"]`:
+    /// all that we may describe. A group that is listed by name and refuses us is said to.
+    pub groups: Option<Vec<String>>,
+    /// Consumer groups that are not asked although `groups` match them: names, or regular expressions that begin with `^`.
+    /// Default: none.
+    #[serde(default)]
+    pub exclude: Vec<String>,
+    /// How often groups and ends of partitions are asked for, which is the error of a time lag of up to 15 minutes. Default
+    /// 5s; 1s to 9s.
+    pub every: Option<Span>,
 }
 
 /// One of `rename`.

@@ -21,6 +21,7 @@ use super::{ASK_TIMEOUT, asking, create};
 use crate::config::{Cluster, Isolation};
 use crate::exit::{Code, Failure};
 use crate::ffi;
+use crate::ffi::groups::{self, Committed, Listed};
 use crate::problems::Problems;
 
 /// How long a broker that did not answer may take when it is asked again.
@@ -84,6 +85,29 @@ impl Client {
                 Err((if refused { Code::NotAuthorised } else { Code::Unavailable }, words))
             }
         }
+    }
+
+    /// Which consumer groups we may describe.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub fn groups(&self) -> KafkaResult<Listed> {
+        groups::list(&self.uncommitted, ASK_TIMEOUT)
+    }
+
+    /// What groups have committed, in their order. Joins none.
+    pub fn committed(&self, names: &[String]) -> Vec<KafkaResult<Committed>> {
+        groups::committed(&self.uncommitted, names, ASK_TIMEOUT)
+    }
+
+    /// What there is of `wanted`, with the partitions that have no leader; what refuses us is noted among the problems.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub fn look(&self, wanted: &Wanted) -> KafkaResult<Answer> {
+        let mut answer = Answer::default();
+        self.topics(wanted, &mut answer)?;
+        Ok(answer)
     }
 
     /// High watermarks; partitions that do not answer are absent.
@@ -164,7 +188,11 @@ impl Client {
         self.offsets(&self.uncommitted, partitions, Offset::Beginning)
     }
 
-    pub(super) fn stable(&self, partitions: &[Tp]) -> KafkaResult<BTreeMap<Tp, i64>> {
+    /// Last stable offsets: who reads only what is committed gets no further.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub fn stable(&self, partitions: &[Tp]) -> KafkaResult<BTreeMap<Tp, i64>> {
         self.offsets(&self.committed, partitions, Offset::End)
     }
 
@@ -284,7 +312,7 @@ impl Client {
 
     /// Serves log lines and errors, which wait in a queue until somebody polls: one a call, and no word whether there
     /// was one.
-    pub(super) fn serve(&self) {
+    pub(crate) fn serve(&self) {
         for client in [&self.uncommitted, &self.committed] {
             for _ in 0..64 {
                 if let Some(Err(e)) = client.poll(Duration::ZERO) {

@@ -9,6 +9,8 @@ pub enum Need {
     ReadTopic(String),
     /// To be a member of a group.
     ReadGroup(String),
+    /// To see what a group has committed.
+    DescribeGroup(String),
     /// To write to a topic.
     WriteTopic(String),
     /// To create a topic.
@@ -22,6 +24,7 @@ impl Need {
         match self {
             Self::ReadTopic(t) => format!("READ on topic '{t}'"),
             Self::ReadGroup(g) => format!("READ on group '{g}'"),
+            Self::DescribeGroup(g) => format!("DESCRIBE on group '{g}'"),
             Self::WriteTopic(t) => format!("WRITE on topic '{t}'"),
             Self::CreateTopic(t) => format!("CREATE on topic '{t}'"),
             Self::Ask => "DESCRIBE on its topics".to_owned(),
@@ -31,6 +34,7 @@ impl Need {
         match self {
             Self::ReadTopic(t) => format!("cannot read topic '{t}'"),
             Self::ReadGroup(g) => format!("cannot join group '{g}'"),
+            Self::DescribeGroup(g) => format!("cannot ask what group '{g}' has committed"),
             Self::WriteTopic(t) => format!("cannot write to topic '{t}'"),
             Self::CreateTopic(t) => format!("cannot create topic '{t}'"),
             Self::Ask => "cannot list topics and offsets".to_owned(),
@@ -124,6 +128,7 @@ mod tests {
         let denied = RDKafkaErrorCode::TopicAuthorizationFailed;
         let table = [
             (Need::ReadTopic("orders".into()), denied, "READ on topic 'orders'"),
+            (Need::DescribeGroup("h".into()), RDKafkaErrorCode::GroupAuthorizationFailed, "DESCRIBE on group 'h'"),
             (Need::ReadGroup("g".into()), RDKafkaErrorCode::GroupAuthorizationFailed, "READ on group 'g'"),
             (Need::WriteTopic("chaperone-audit".into()), denied, "WRITE on topic 'chaperone-audit'"),
             (

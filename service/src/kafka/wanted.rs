@@ -21,7 +21,7 @@ pub enum Called {
 }
 
 /// See the module's head.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wanted {
     /// Names and patterns.
     pub topics: Vec<TopicPattern>,

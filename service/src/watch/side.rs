@@ -108,6 +108,7 @@ impl Side {
     /// The same as in a configuration.
     pub fn cluster(&self) -> Cluster {
         Cluster {
+            lag: None,
             name: self.name.clone(),
             bootstrap_servers: self.servers.clone(),
             datacenter: String::new(),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use chaperone_collector::lag::{Bracket, LagReport, LagRound};
 use chaperone_collector::query::{
     HopWindow, Offsets, OffsetsQuery, PartitionState, Quarantined, ReporterState, StageWindow, Status, TopicSummary,
     WindowQuery,
@@ -76,6 +77,15 @@ impl Store for Flaky {
     }
     fn quarantined(&self, limit: u32) -> Answer<'_, Vec<Quarantined>> {
         self.store.quarantined(limit)
+    }
+    fn note_lag(&self, round: LagRound) -> Answer<'_, ()> {
+        self.write("note the lag of groups", self.store.note_lag(round))
+    }
+    fn arrivals<'a>(&'a self, cluster: &'a str, asked: Vec<(String, i32, i64)>) -> Answer<'a, Vec<Bracket>> {
+        self.store.arrivals(cluster, asked)
+    }
+    fn lag(&self, since_ms: i64) -> Answer<'_, LagReport> {
+        self.store.lag(since_ms)
     }
     fn status(&self) -> Answer<'_, Status> {
         self.store.status()

@@ -1,6 +1,7 @@
 //! A store in memory for tests and for the preview: rows are put in, and every query is a filter over them.
 #![allow(dead_code, reason = "shared by binaries that each use a part of it")]
 
+pub(crate) mod lag;
 pub(crate) mod scene;
 
 use std::collections::HashMap;
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use chaperone_audit::clock::ManualClock;
 use chaperone_collector::batch::{Applied, AuditPartition, Batch};
+use chaperone_collector::lag::{Bracket, LagReport, LagRound};
 use chaperone_collector::query::{
     HopWindow, Offsets, OffsetsQuery, PartitionState, Quarantined, ReporterState, StageWindow, Status, TopicSummary,
     WindowQuery,
@@ -31,6 +33,7 @@ pub(crate) struct FakeStore {
     pub(crate) topics: Vec<TopicSummary>,
     pub(crate) reporters: Vec<ReporterState>,
     pub(crate) partitions: HashMap<String, Vec<PartitionState>>,
+    pub(crate) lag: LagReport,
     pub(crate) revision: watch::Sender<u64>,
     /// Every question fails, with words that no reader may see.
     pub(crate) broken: bool,
@@ -46,6 +49,7 @@ impl Default for FakeStore {
             topics: Vec::new(),
             reporters: Vec::new(),
             partitions: HashMap::new(),
+            lag: LagReport::default(),
             revision: watch::Sender::new(41),
             broken: false,
             hangs: false,
@@ -119,6 +123,18 @@ impl Store for FakeStore {
     }
     fn quarantined(&self, _: u32) -> Answer<'_, Vec<Quarantined>> {
         self.answer(Vec::new())
+    }
+    fn note_lag(&self, _: LagRound) -> Answer<'_, ()> {
+        refuse()
+    }
+    fn arrivals<'a>(&'a self, _: &'a str, _: Vec<(String, i32, i64)>) -> Answer<'a, Vec<Bracket>> {
+        refuse()
+    }
+    fn lag(&self, since_ms: i64) -> Answer<'_, LagReport> {
+        let mut report = self.lag.clone();
+        report.rounds.retain(|round| round.at_ms >= since_ms);
+        report.rows.retain(|row| report.rounds.iter().any(|round| round.cluster == row.cluster));
+        self.answer(report)
     }
     fn status(&self) -> Answer<'_, Status> {
         self.answer(Status { revision: *self.revision.borrow(), read: 7, applied: 7, ..Status::default() })

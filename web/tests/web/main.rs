@@ -4,6 +4,7 @@ mod api;
 #[path = "../fake/mod.rs"]
 mod fake;
 mod guard;
+mod lag;
 mod live;
 mod overview;
 mod topic;

@@ -308,6 +308,57 @@ CREATE TABLE amendment (
 ) STRICT;
 CREATE INDEX amendment_by_window ON amendment (topic, window_ms);
 
+-- Where partitions ended, at least once a minute while they are asked about; a partition that stands still keeps one row.
+-- `topic` is Kafka's name. An offset arrived after `last_ms` of the row at or below it, and before `first_ms` of the next.
+CREATE TABLE index_partition (
+    id        INTEGER PRIMARY KEY,
+    cluster   TEXT    NOT NULL,
+    topic     TEXT    NOT NULL,
+    partition INTEGER NOT NULL,
+    asked_ms  INTEGER NOT NULL,
+    UNIQUE (cluster, topic, partition)
+) STRICT;
+CREATE TABLE offset_index (
+    partition  INTEGER NOT NULL,
+    end_offset INTEGER NOT NULL,
+    first_ms   INTEGER NOT NULL,
+    last_ms    INTEGER NOT NULL,
+    PRIMARY KEY (partition, end_offset)
+) STRICT, WITHOUT ROWID;
+
+-- Lag of consumer groups as of the last look at each cluster; `topic` is the pipelines' name.
+CREATE TABLE lag_round (
+    cluster  TEXT    PRIMARY KEY,
+    at_ms    INTEGER NOT NULL,
+    every_ms INTEGER NOT NULL,
+    groups   INTEGER NOT NULL,
+    left_out INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE group_lag (
+    cluster           TEXT    NOT NULL,
+    consumer_group    TEXT    NOT NULL,
+    topic             TEXT    NOT NULL,
+    partition         INTEGER NOT NULL,
+    at_ms             INTEGER NOT NULL,
+    state             TEXT    NOT NULL,
+    committed         INTEGER,
+    end_offset        INTEGER,
+    log_start         INTEGER,
+    messages          INTEGER,
+    lag_ms            INTEGER,
+    error_ms          INTEGER,
+    at_least          INTEGER NOT NULL,
+    trend             TEXT    NOT NULL,
+    lag_trend         TEXT    NOT NULL,
+    produced_per_s    REAL,
+    consumed_per_s    REAL,
+    catch_up_ms       INTEGER,
+    retention_left_ms INTEGER,
+    eaten             INTEGER NOT NULL,
+    held              INTEGER NOT NULL,
+    PRIMARY KEY (cluster, consumer_group, topic, partition)
+) STRICT, WITHOUT ROWID;
+
 -- ---- Stable views: columns are only ever added. ----
 
 CREATE VIEW v_hop_window AS
@@ -351,3 +402,8 @@ SELECT u.id, s.text AS stage, t.text AS topic, u.partition, u.log, u.from_offset
 FROM unaudited u
 JOIN name s ON s.id = u.stage
 JOIN name t ON t.id = u.topic;
+
+CREATE VIEW v_lag AS
+SELECT cluster, consumer_group, topic, partition, at_ms, state, committed, end_offset, log_start, messages, lag_ms,
+       error_ms, at_least, trend, lag_trend, produced_per_s, consumed_per_s, catch_up_ms, retention_left_ms, eaten, held
+FROM group_lag;

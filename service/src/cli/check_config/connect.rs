@@ -16,6 +16,7 @@ use rdkafka::error::RDKafkaErrorCode;
 use super::report::Report;
 use crate::config::{Audit, Cluster, Config, Isolation, Tap};
 use crate::exit::{Code, Failure};
+use crate::ffi::groups::committed;
 use crate::kafka::ear::{Ear, Existence, existence, reach};
 use crate::kafka::refusal::{self, Need};
 use crate::kafka::{ASK_TIMEOUT, asking, create, tap_consumer, topic};
@@ -50,6 +51,9 @@ fn check_cluster(config: &Config, cluster: &Cluster, report: &mut Report<'_>) ->
         let topics = Topics::find(cluster, tap, own, &client, &metadata, report);
         topics.check(report);
         group(cluster, tap, topics.first(), report);
+    }
+    if let Some(lag) = &cluster.lag {
+        lagging(name, &lag.named().into_iter().collect::<Vec<_>>(), &client, report);
     }
     if let Some(audit) = &cluster.audit {
         audit_topic(cluster, audit, &client, report);
@@ -96,6 +100,20 @@ fn group(cluster: &Cluster, tap: &Tap, topic: Option<&str>, report: &mut Report<
         }
         Ok(Some(code)) => report.unknown(format!("kafka.{name}: READ on group '{}': {code}", tap.group)),
         Ok(None) => report.ok(format!("kafka.{name}: group '{}' may be asked for", tap.group)),
+    }
+}
+
+/// Whether those may be asked for their lag that are listed by name; others show only what we may see.
+fn lagging(name: &str, groups: &[String], client: &BaseConsumer<Ear>, report: &mut Report<'_>) {
+    for (group, answer) in groups.iter().zip(committed(client, groups, ASK_TIMEOUT)) {
+        match answer.map_err(|e| refusal::code_of(&e)) {
+            Ok(_) => report.ok(format!("kafka.{name}: group '{group}' may be asked for its lag")),
+            Err(code) if refusal::is_authorisation(code) => {
+                let need = Need::DescribeGroup(group.clone());
+                report.fail(Code::NotAuthorised, refusal::sentence(name, &need, code));
+            }
+            Err(code) => report.unknown(format!("kafka.{name}: DESCRIBE on group '{group}': {code}")),
+        }
     }
 }
 
