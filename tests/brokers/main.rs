@@ -4,6 +4,7 @@
 //! One cluster for all tests, which run one after the other. The witness is a plain consumer's recount.
 
 mod born;
+mod corrupt;
 mod held;
 mod linked;
 mod reach;
@@ -42,4 +43,9 @@ fn what_cannot_be_known_is_waited_for_or_said() -> anyhow::Result<()> {
             outcome.context(name)
         })
     })
+}
+
+#[test]
+fn a_rotten_batch_is_uncertain_and_holds_up_nothing() -> anyhow::Result<()> {
+    corrupt::run(cluster()?)
 }

@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use chaperone_audit::wire::{
-    AuditMessage, Dropped, End, Interval, IntervalKind, IntervalWindow, PartitionMark, Position, Reporter, SlotRecord,
+    AuditMessage, Dropped, End, GapCause, Interval, IntervalKind, IntervalWindow, PartitionMark, Position, Reporter, SlotRecord,
     Sum, TopicMark, VERSION,
 };
 use chaperone_audit::{Class, Fingerprint, Histogram, MessageId, RuleId, SlotState, Width, WindowStart, state::flag};
@@ -209,6 +209,7 @@ impl World {
             to,
             rule: RuleId(7),
             kind: IntervalKind::Counted,
+            cause: GapCause::Gone,
             anchor: None,
             windows: vec![window],
         };

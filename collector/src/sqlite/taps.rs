@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use chaperone_audit::wire::{Anchor, Interval, IntervalKind, IntervalWindow, PartitionMark, TopicMark};
+use chaperone_audit::wire::{Anchor, GapCause, Interval, IntervalKind, IntervalWindow, PartitionMark, TopicMark};
 use rusqlite::{OptionalExtension, params};
 
 use super::db::{Db, Done, Fault, int};
@@ -167,7 +167,11 @@ impl Taps {
         row.dirty = true;
         let floor = row.event_floor_ms();
         if i.kind == IntervalKind::Unaudited {
-            let cause = "offsets were gone before they could be read";
+            let cause = match i.cause {
+                GapCause::Gone => "offsets were gone before they could be read",
+                GapCause::Corrupt => "batches are corrupt and cannot be read",
+                GapCause::Other => "offsets could not be read",
+            };
             let range = Range { log: i.log, from: i.from, to: Some(i.to), at_ms: append_ms, floor, cause };
             unaudited(db, stage, topic, i.partition, &range)?;
             return Ok(outcome);

@@ -1,6 +1,7 @@
 //! What a tap makes of one partition: claims, cuts, marks.
 
 use super::*;
+use chaperone_audit::wire::{GapCause, IntervalKind};
 use chaperone_audit::{Class, Fingerprint, MessageId, Observation};
 
 const T: i64 = 1_790_000_000_000;
@@ -181,4 +182,28 @@ fn a_leader_out_of_reach_is_no_stall_and_has_its_time_when_it_is_back() {
     assert!(!p.is_stalled(later, patience));
     p.reach(false, later);
     assert!(!p.is_stalled(later, patience) && p.is_stalled(later + patience, patience));
+}
+
+#[test]
+fn what_is_corrupt_is_unaudited_and_what_lies_before_and_behind_it_counts() {
+    let mut p = partition(0, None, 0);
+    p.deliver(&seen(0));
+    assert_eq!(p.skip_corrupt(3, 7), Some((3, 7)), "markers lay before it");
+    p.deliver(&seen(7));
+    p.cut();
+    let mut sent = vec![];
+    while let Some((interval, _)) = p.depart(1, Instant::now()) {
+        sent.push((interval.from, interval.to, interval.kind, interval.cause));
+        p.arrived(1, 0, 0);
+    }
+    let (counted, corrupt) = ((IntervalKind::Counted, GapCause::Gone), (IntervalKind::Unaudited, GapCause::Corrupt));
+    assert_eq!(sent, [(0, 3, counted.0, counted.1), (3, 7, corrupt.0, corrupt.1), (7, 8, counted.0, counted.1)]);
+    assert_eq!(p.skip_corrupt(3, 8), None, "it was counted before");
+}
+
+#[test]
+fn an_anchor_that_cannot_be_read_is_given_up_once() {
+    let mut p = partition(5, Some(4), 0);
+    assert_eq!((p.start(), p.give_up_recognising(), p.start()), (4, true, 5));
+    assert!(!p.give_up_recognising());
 }
