@@ -219,7 +219,8 @@ impl Taps {
         }
         let asked = skew.broker_ms(m.asked_ms, append_ms);
         let before = (row.watermark_ms, row.frontier_ms, row.held_since_ms, row.position);
-        if row.watermark_ms.is_none_or(|w| w <= asked) {
+        // By position: while it stands still nothing else moves either, and broker time may go back by a better skew.
+        if row.position.is_none_or(|p| p <= m.position) {
             row.held_since_ms = m.held_since_ms.map(|since| skew.broker_ms(since, append_ms));
         }
         row.watermark_ms = row.watermark_ms.max(Some(asked));
