@@ -162,6 +162,9 @@ pub struct Interval {
     /// Whether the run was counted.
     #[serde(default)]
     pub kind: IntervalKind,
+    /// Why it was not counted, where it was not.
+    #[serde(default, skip_serializing_if = "GapCause::is_gone")]
+    pub cause: GapCause,
     /// The last counted message, to recognise the log by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub anchor: Option<Anchor>,
@@ -180,7 +183,7 @@ pub enum IntervalKind {
     /// Every message in it was counted.
     #[default]
     Counted,
-    /// It was gone before it could be read (retention, truncation): the windows it touched are uncertain.
+    /// It could not be read ([`GapCause`] says why): the windows it touched are uncertain.
     Unaudited,
 }
 
@@ -196,6 +199,26 @@ pub struct Gaps {
     /// Smallest event time of the messages last counted before them, ms; absent if the claim had counted none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since_ms: Option<i64>,
+}
+
+/// Why a run of offsets was not counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GapCause {
+    /// It was gone before it could be read (retention, truncation).
+    #[default]
+    Gone,
+    /// It is there, but corrupt.
+    Corrupt,
+    /// A cause that this build does not know.
+    #[serde(other)]
+    Other,
+}
+
+impl GapCause {
+    fn is_gone(&self) -> bool {
+        *self == Self::Gone
+    }
 }
 
 /// The last counted message of a partition.

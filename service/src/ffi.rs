@@ -13,7 +13,7 @@ pub mod groups;
 pub mod topics;
 
 use std::collections::BTreeMap;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::ptr::NonNull;
 use std::time::Duration;
 
@@ -28,13 +28,59 @@ pub struct Alone<C: ConsumerContext> {
     // Before the client, which must outlive its topics: fields are dropped in this order.
     topics: BTreeMap<String, Topic>,
     started: TopicPartitionList,
+    /// Where messages go, if not to the client's main queue.
+    queue: Option<Queue>,
     consumer: BaseConsumer<C>,
+}
+
+/// What a partition gave: a message's offset, or why there is none at that offset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sight {
+    /// Topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: i32,
+    /// Of the message, of the batch that cannot be read, or of the log's end.
+    pub offset: i64,
+    /// `None`: it can be read.
+    pub error: Option<RDKafkaErrorCode>,
 }
 
 impl<C: ConsumerContext> Alone<C> {
     /// Reads nothing yet.
     pub fn new(consumer: BaseConsumer<C>) -> Self {
-        Self { topics: BTreeMap::new(), started: TopicPartitionList::new(), consumer }
+        Self { topics: BTreeMap::new(), started: TopicPartitionList::new(), queue: None, consumer }
+    }
+
+    /// Reads nothing yet, and gives no messages but what [`look`](Self::look) says of them.
+    ///
+    /// # Errors
+    /// When librdkafka makes no queue.
+    pub fn looking(consumer: BaseConsumer<C>) -> KafkaResult<Self> {
+        // SAFETY: the client is alive; the queue is given back once, by `Queue`, which is dropped before the client.
+        let queue = unsafe { c::rd_kafka_queue_new(consumer.client().native_ptr()) };
+        let queue = Some(Queue(NonNull::new(queue).ok_or_else(last_error)?));
+        Ok(Self { topics: BTreeMap::new(), started: TopicPartitionList::new(), queue, consumer })
+    }
+
+    /// What the next message or error is; rdkafka's errors do not say which partition they are about. Only of
+    /// [`looking`](Self::looking).
+    pub fn look(&self, wait: Duration) -> Option<Sight> {
+        let queue = self.queue.as_ref()?;
+        let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: the queue is alive. The message is ours until it is given back below, once.
+        let message = NonNull::new(unsafe { c::rd_kafka_consume_queue(queue.0.as_ptr(), wait_ms) })?;
+        // SAFETY: alive until it is given back; nobody writes to it.
+        let seen = unsafe { message.as_ref() };
+        let sight = (!seen.rkt.is_null()).then(|| {
+            // SAFETY: the topic lives as long as the message that names it; its name ends with a NUL and is copied.
+            let topic = unsafe { CStr::from_ptr(c::rd_kafka_topic_name(seen.rkt)) }.to_string_lossy().into_owned();
+            let error = (seen.err != c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR).then(|| seen.err.into());
+            Sight { topic, partition: seen.partition, offset: seen.offset, error }
+        });
+        // SAFETY: ours, and not used any more.
+        unsafe { c::rd_kafka_message_destroy(message.as_ptr()) };
+        sight
     }
 
     /// The next message of any partition.
@@ -119,15 +165,17 @@ impl<C: ConsumerContext> Alone<C> {
             self.topics.insert(topic.to_owned(), Topic(NonNull::new(handle).ok_or_else(last_error)?));
         }
         let Some(topic) = self.topics.get(topic) else { return Err(last_error()) };
-        // SAFETY: the client is alive. The call gives a reference to its main queue, which is given back below;
-        // librdkafka keeps references of its own for what it forwards there.
-        let queue = unsafe { c::rd_kafka_queue_get_main(client) };
+        let main;
+        let queue = if let Some(queue) = &self.queue {
+            queue
+        } else {
+            // SAFETY: the client is alive. The call gives a reference to its main queue, which `Queue` gives back when
+            // this function ends; librdkafka keeps references of its own for what it forwards there.
+            main = Queue(NonNull::new(unsafe { c::rd_kafka_queue_get_main(client) }).ok_or_else(last_error)?);
+            &main
+        };
         // SAFETY: topic and queue are alive and of the same client, the partition is not being read (`stop` came first).
-        let started = unsafe { c::rd_kafka_consume_start_queue(topic.0.as_ptr(), partition, offset, queue) };
-        let started = succeeded(started);
-        // SAFETY: the reference from above, given back once.
-        unsafe { c::rd_kafka_queue_destroy(queue) };
-        started
+        succeeded(unsafe { c::rd_kafka_consume_start_queue(topic.0.as_ptr(), partition, offset, queue.0.as_ptr()) })
     }
 }
 
@@ -150,6 +198,19 @@ impl Drop for Topic {
     fn drop(&mut self) {
         // SAFETY: ours alone and given back once; the client is dropped after it.
         unsafe { c::rd_kafka_topic_destroy(self.0.as_ptr()) }
+    }
+}
+
+/// A reference to a queue of a client that outlives it.
+struct Queue(NonNull<c::rd_kafka_queue_t>);
+
+// SAFETY: as of `Topic`.
+unsafe impl Send for Queue {}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        // SAFETY: ours alone and given back once; the client is dropped after it.
+        unsafe { c::rd_kafka_queue_destroy(self.0.as_ptr()) }
     }
 }
 

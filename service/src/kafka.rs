@@ -81,6 +81,13 @@ pub fn lone_consumer(cluster: &Cluster, part: &str, isolation: Isolation) -> Cli
     c
 }
 
+/// Looks what can be read at an offset, and where the log ends.
+pub fn looking(cluster: &Cluster, isolation: Isolation) -> ClientConfig {
+    let mut c = lone_consumer(cluster, "look", isolation);
+    c.set("enable.partition.eof", "true").set("queued.min.messages", "1");
+    c
+}
+
 /// Reads assigned partitions of an audit topic; the group's name is needed by librdkafka and joined by nobody.
 /// Uncommitted: reports are idempotent, and nobody's open transaction may hold them up.
 pub fn assigned_consumer(cluster: &Cluster, part: &str) -> ClientConfig {

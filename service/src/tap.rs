@@ -9,6 +9,7 @@
 //! ([`Asker`](crate::kafka::asker::Asker)).
 
 pub mod claims;
+pub mod corrupt;
 pub mod count;
 pub mod frontier;
 pub mod outlet;

@@ -58,7 +58,7 @@ pub(crate) fn run(cluster: &'static Cluster) -> anyhow::Result<()> {
     upstream.send(100)?;
     scene.counted(100)?;
     let mut config = cluster.plain_config();
-    config.set("transactional.id", &scene.topic);
+    config.set("transactional.id", &scene.topic).set("transaction.timeout.ms", "120000");
     let producer = Sends::from_config(&config)?;
     producer.init_transactions(WAIT)?;
     let mut red = BTreeSet::new();

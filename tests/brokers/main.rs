@@ -4,6 +4,7 @@
 //! One cluster for all tests, which run one after the other. The witness is a plain consumer's recount.
 
 mod born;
+mod corrupt;
 mod held;
 mod linked;
 mod reach;
@@ -33,8 +34,13 @@ fn restarted_and_killed_brokers_change_no_count() -> anyhow::Result<()> {
 #[test]
 fn what_cannot_be_known_is_waited_for_or_said() -> anyhow::Result<()> {
     let cluster = cluster()?;
-    let tests =
-        [("held", held::run as fn(_) -> _), ("born", born::run), ("linked", linked::run), ("reach", reach::run)];
+    let tests = [
+        ("held", held::run as fn(_) -> _),
+        ("born", born::run),
+        ("linked", linked::run),
+        ("reach", reach::run),
+        ("corrupt", corrupt::run),
+    ];
     std::thread::scope(|scope| {
         let running = tests.map(|(name, run)| (name, scope.spawn(move || run(cluster))));
         running.into_iter().try_for_each(|(name, thread)| {

@@ -6,8 +6,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use chaperone_audit::wire::{
-    AuditMessage, Dropped, End, Interval, IntervalKind, IntervalWindow, PartitionMark, Position, Reporter, SlotRecord,
-    Sum, TopicMark, VERSION,
+    AuditMessage, Dropped, End, GapCause, Interval, IntervalKind, IntervalWindow, PartitionMark, Position, Reporter,
+    SlotRecord, Sum, TopicMark, VERSION,
 };
 use chaperone_audit::{Class, Fingerprint, Histogram, MessageId, RuleId, SlotState, Width, WindowStart, state::flag};
 
@@ -210,6 +210,7 @@ impl World {
             to,
             rule: RuleId(7),
             kind: IntervalKind::Counted,
+            cause: GapCause::Gone,
             anchor: None,
             gaps: None,
             windows: vec![window],

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use chaperone_audit::wire::{Anchor, Gaps, Interval, IntervalKind, IntervalWindow, PartitionMark, TopicMark};
+use chaperone_audit::wire::{Anchor, GapCause, Gaps, Interval, IntervalKind, IntervalWindow, PartitionMark, TopicMark};
 use rusqlite::{OptionalExtension, params};
 use uuid::Uuid;
 
@@ -147,7 +147,11 @@ impl Taps {
         row.dirty = true;
         let floor = row.event_floor_ms();
         if i.kind == IntervalKind::Unaudited {
-            let cause = "offsets were gone before they could be read";
+            let cause = match i.cause {
+                GapCause::Gone => "offsets were gone before they could be read",
+                GapCause::Corrupt => "batches are corrupt and cannot be read",
+                GapCause::Other => "offsets could not be read",
+            };
             let range = Range { log: i.log, from: i.from, to: Some(i.to), at_ms: append_ms, floor, cause };
             unaudited(db, stage, topic, i.partition, &range)?;
             return Ok(outcome);
@@ -200,7 +204,8 @@ impl Taps {
         }
         let asked = skew.broker_ms(m.asked_ms, append_ms);
         let before = (row.watermark_ms, row.frontier_ms, row.held_since_ms, row.position);
-        if row.watermark_ms.is_none_or(|w| w <= asked) {
+        // By position: while it stands still nothing else moves either, and broker time may go back by a better skew.
+        if row.position.is_none_or(|p| p <= m.position) {
             row.held_since_ms = m.held_since_ms.map(|since| skew.broker_ms(since, append_ms));
         }
         row.watermark_ms = row.watermark_ms.max(Some(asked));

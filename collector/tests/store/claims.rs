@@ -1,6 +1,6 @@
 //! Claims: one tap counts a partition, the last that claimed it; what was never counted is uncertain, not zero.
 
-use chaperone_audit::wire::{AuditMessage, Gaps, Interval, IntervalKind};
+use chaperone_audit::wire::{AuditMessage, GapCause, Gaps, Interval, IntervalKind};
 use chaperone_collector::{Batch, CaveatKind, ClaimRequest, SqliteStore, StageKind, Store, Verdict};
 
 use crate::sim::{Audit, Msg, START, SimLog, SimReporter, SimTap, item, memory, pipelines, source, stage, verdicts};
@@ -184,6 +184,7 @@ fn gap(tap: &SimTap) -> Interval {
         to: 0,
         rule: crate::sim::RULE,
         kind: IntervalKind::Unaudited,
+        cause: GapCause::Gone,
         anchor: None,
         gaps: None,
         windows: vec![],

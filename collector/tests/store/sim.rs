@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use chaperone_audit::state::flag;
 use chaperone_audit::wire::{
-    AuditMessage, End, Interval, IntervalKind, IntervalWindow, PartitionMark, Position, Reporter, SlotRecord, Sum,
-    TopicMark, VERSION,
+    AuditMessage, End, GapCause, Interval, IntervalKind, IntervalWindow, PartitionMark, Position, Reporter, SlotRecord,
+    Sum, TopicMark, VERSION,
 };
 use chaperone_audit::{Class, Fingerprint, Histogram, MessageId, RuleId, SlotState, Width, WindowStart};
 use chaperone_collector::{
@@ -285,6 +285,7 @@ impl SimTap {
             to,
             rule: RULE,
             kind: IntervalKind::Counted,
+            cause: GapCause::Gone,
             anchor: None,
             gaps: None,
             windows: windows(messages, from, now_ms),

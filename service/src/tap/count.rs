@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use chaperone_audit::wire::{Anchor, Gaps, Interval, IntervalKind, IntervalWindow, MAX_BYTES};
+use chaperone_audit::wire::{Anchor, GapCause, Gaps, Interval, IntervalKind, IntervalWindow, MAX_BYTES};
 use chaperone_audit::{Class, Histogram, Rule, RuleId, Width, WindowStart};
 use chaperone_collector::Claim;
 
@@ -147,8 +147,8 @@ impl PartitionCount {
         self.to = position;
     }
 
-    /// Offsets below `first` are gone: an interval that says so. Cut first.
-    pub fn skip(&mut self, first: i64) -> Option<Interval> {
+    /// Offsets below `first` cannot be counted: an interval that says so. Cut first.
+    pub fn skip(&mut self, first: i64, cause: GapCause) -> Option<Interval> {
         debug_assert!(self.windows.is_empty() && self.from == self.to, "cut before a skip");
         if first <= self.to {
             return None;
@@ -156,6 +156,7 @@ impl PartitionCount {
         self.to = first;
         let mut gone = self.cut()?;
         gone.kind = IntervalKind::Unaudited;
+        gone.cause = cause;
         gone.anchor = None;
         Some(gone)
     }
@@ -175,6 +176,7 @@ impl PartitionCount {
             to: self.to,
             rule: self.rule.id(),
             kind: IntervalKind::Counted,
+            cause: GapCause::Gone,
             anchor: self.last.take(),
             gaps: self.gaps.take(),
             windows: std::mem::take(&mut self.windows).into_values().collect(),
@@ -286,8 +288,8 @@ mod tests {
     #[test]
     fn what_is_gone_is_said_and_not_counted() {
         let mut c = counter(5);
-        assert!(c.skip(5).is_none());
-        let gone = c.skip(9).expect("gone");
+        assert!(c.skip(5, GapCause::Gone).is_none());
+        let gone = c.skip(9, GapCause::Gone).expect("gone");
         assert_eq!((gone.kind, gone.from, gone.to, gone.windows.len()), (IntervalKind::Unaudited, 5, 9, 0));
         assert!(!c.count(&seen(8, T)) && c.count(&seen(9, T)));
         assert_eq!(c.cut().map(|i| (i.kind, i.from)), Some((IntervalKind::Counted, 9)));

@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use chaperone_audit::wire::{Anchor, Interval, PartitionMark};
+use chaperone_audit::wire::{Anchor, GapCause, Interval, PartitionMark};
 use chaperone_audit::{Rule, Width};
 use chaperone_collector::Claim;
 use uuid::Uuid;
@@ -224,7 +224,7 @@ impl Partition {
             return false;
         }
         self.cut();
-        let gone = self.count.skip(log_start);
+        let gone = self.count.skip(log_start, GapCause::Gone);
         if let Some(gone) = &gone {
             tracing::error!(
                 topic = self.topic,
@@ -236,6 +236,24 @@ impl Partition {
         }
         self.outbox.extend(gone);
         true
+    }
+
+    /// The message that the log was to be recognised by cannot be read: it is not recognised, and read on from what counts
+    /// next. `false` if nothing was to be recognised any more.
+    pub fn give_up_recognising(&mut self) -> bool {
+        self.verify.take().is_some()
+    }
+
+    /// From `first` on the log is corrupt, and can be read again from `to` on: what lies between is said to be unaudited.
+    /// Returns it. Below `first` there was nothing more to count.
+    pub fn skip_corrupt(&mut self, first: i64, to: i64) -> Option<(i64, i64)> {
+        self.count.pass(first.min(to));
+        self.cut();
+        let gap = self.count.skip(to, GapCause::Corrupt)?;
+        let range = (gap.from, gap.to);
+        self.outbox.push_back(gap);
+        self.moved_at = Instant::now();
+        Some(range)
     }
 
     /// Cuts what was counted.

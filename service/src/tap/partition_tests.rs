@@ -1,6 +1,7 @@
 //! What a tap makes of one partition: claims, cuts, marks.
 
 use super::*;
+use chaperone_audit::wire::{GapCause, IntervalKind};
 use chaperone_audit::{Class, Fingerprint, MessageId, Observation};
 
 const T: i64 = 1_790_000_000_000;
@@ -215,4 +216,28 @@ fn what_was_read_leaves_once_the_topic_is_known_to_be_the_same_still() {
         (p.identify(None, 1), p.identify(id(3), 1), p.identify(id(4), 1)),
         (Identity::Same, Identity::Same, Identity::Other)
     );
+}
+
+#[test]
+fn what_is_corrupt_is_unaudited_and_what_lies_before_and_behind_it_counts() {
+    let mut p = partition(0, None, 0);
+    p.deliver(&seen(0));
+    assert_eq!(p.skip_corrupt(3, 7), Some((3, 7)), "markers lay before it");
+    p.deliver(&seen(7));
+    p.cut();
+    let mut sent = vec![];
+    while let Some((interval, _)) = p.depart(1, Instant::now()) {
+        sent.push((interval.from, interval.to, interval.kind, interval.cause));
+        p.arrived(1, 0, 0);
+    }
+    let (counted, corrupt) = ((IntervalKind::Counted, GapCause::Gone), (IntervalKind::Unaudited, GapCause::Corrupt));
+    assert_eq!(sent, [(0, 3, counted.0, counted.1), (3, 7, corrupt.0, corrupt.1), (7, 8, counted.0, counted.1)]);
+    assert_eq!(p.skip_corrupt(3, 8), None, "it was counted before");
+}
+
+#[test]
+fn an_anchor_that_cannot_be_read_is_given_up_once() {
+    let mut p = partition(5, Some(4), 0);
+    assert_eq!((p.start(), p.give_up_recognising(), p.start()), (4, true, 5));
+    assert!(!p.give_up_recognising());
 }

@@ -3,6 +3,7 @@
 //! It blocks for at most one poll, one claim or one question at a time, all bounded. Limits: `QUEUED_WINDOWS_MAX`
 //! windows wait for the audit topic, then reading pauses.
 
+mod corrupt;
 mod ownership;
 mod reports;
 
@@ -16,6 +17,7 @@ use rdkafka::message::BorrowedMessage;
 use rdkafka::{Message, Offset};
 
 use super::claims::Claims;
+use super::corrupt::is_corrupt;
 use super::outlet::Outlet;
 use super::partition::{Counted, Partition};
 use super::reader::Reader;
@@ -81,6 +83,9 @@ pub struct Worker {
     beat_at: Instant,
     send_at: Instant,
     paused: bool,
+    /// Something cannot be read: when it is looked for, and when it last was.
+    look_at: Option<Instant>,
+    looked_at: Option<Instant>,
 }
 
 impl Worker {
@@ -113,6 +118,8 @@ impl Worker {
             beat_at: Instant::now(),
             send_at: Instant::now(),
             paused: false,
+            look_at: None,
+            looked_at: None,
         })
     }
 
@@ -149,6 +156,9 @@ impl Worker {
 
     /// Counts what is there, up to a burst; waits a moment if nothing is.
     fn read(&mut self) -> Result<(), String> {
+        if self.look_for_corrupt()? {
+            return Ok(());
+        }
         // While positions of an earlier assignment may still show, look at them between any two polls.
         let settling = self.partitions().any(|p| !p.is_fresh());
         if settling {
@@ -167,21 +177,27 @@ impl Worker {
                         break;
                     }
                 }
-                Some(Err(e)) => self.consumer_error(&e)?,
+                Some(Err(e)) => {
+                    self.consumer_error(&e)?;
+                    if self.look_at.is_some() {
+                        // What follows may come from anywhere.
+                        break;
+                    }
+                }
             }
         }
         Ok(())
     }
 
-    fn consumer_error(&self, e: &KafkaError) -> Result<(), String> {
+    fn consumer_error(&mut self, e: &KafkaError) -> Result<(), String> {
         let code = refusal::code_of(e);
-        let cluster = &self.settings.cluster.name;
+        let cluster = self.settings.cluster.name.clone();
         match code {
             _ if matches!(e, KafkaError::MessageConsumptionFatal(_)) => return Err(format!("fatal: {code}")),
             RDKafkaErrorCode::GroupAuthorizationFailed => {
                 if let Membership::Group(group) = &self.settings.membership {
                     let need = Need::ReadGroup(group.clone());
-                    self.shared.problems.set(self.group_key(), refusal::sentence(cluster, &need, code));
+                    self.shared.problems.set(self.group_key(), refusal::sentence(&cluster, &need, code));
                 }
             }
             RDKafkaErrorCode::TopicAuthorizationFailed => self.asker.interest.probe.store(true, Ordering::SeqCst),
@@ -189,6 +205,7 @@ impl Worker {
             RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange => {
                 self.asker.interest.starts.store(true, Ordering::SeqCst);
             }
+            _ if is_corrupt(code) => self.suspect(),
             _ => tracing::debug!(cluster, "consumer: {code}"),
         }
         Ok(())
