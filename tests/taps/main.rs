@@ -3,7 +3,9 @@
 //!
 //! The witness is always independent: what was produced, or an exact recount of the topic.
 
+mod cap;
 mod crowd;
 mod gaps;
 mod scene;
+mod thousand;
 mod weather;

@@ -37,6 +37,16 @@ pub(crate) struct Scene {
 impl Scene {
     /// A topic, an audit topic, and a collector without taps.
     pub(crate) fn new(name: &str, partitions: usize, configs: &[(&str, &str)]) -> anyhow::Result<Self> {
+        Self::with(name, partitions, configs, ("", ""))
+    }
+
+    /// The same, with another topic that is tapped, and further lines of the tap's table.
+    pub(crate) fn with(
+        name: &str,
+        partitions: usize,
+        configs: &[(&str, &str)],
+        (also, lines): (&str, &str),
+    ) -> anyhow::Result<Self> {
         let cluster = &Bed::get()?.regional;
         let topic = cluster.fresh_topic(name, partitions, configs)?;
         let audit = format!("{topic}-audit");
@@ -45,10 +55,11 @@ impl Scene {
         dir.disable_cleanup(std::env::var_os("CHAPERONE_TEST_KEEP").is_some());
         let text = format!(
             "data_dir = {data:?}\n[web]\nlisten = \"127.0.0.1:0\"\n[kafka.main]\nbootstrap_servers = {servers:?}\n\
-             [kafka.main.tap]\ntopics = [{topic:?}]\nstart = \"earliest\"\ngroup = {group:?}\n\
+             [kafka.main.tap]\ntopics = [{topic:?}{also}]\nstart = \"earliest\"\ngroup = {group:?}\n{lines}\
              [kafka.main.audit]\ntopic = {audit:?}\n\
              [pipeline.taps]\ntopics = [{topic:?}]\nstages = [\"producer\", {STAGE:?}]\n\
              complete = [\"producer\"]\ngrace = \"2s\"\n",
+            also = if also.is_empty() { String::new() } else { format!(", {also:?}") },
             data = dir.path().join("chaperone").to_string_lossy(),
             servers = cluster.bootstrap_plain(),
             group = format!("{topic}-taps"),
@@ -78,6 +89,11 @@ impl Scene {
     /// What the stage counted, by window.
     pub(crate) fn counts(&self) -> anyhow::Result<std::collections::BTreeMap<i64, u64>> {
         api::stage_counts(&self.dir.path().join("chaperone"), &self.topic, STAGE)
+    }
+
+    /// The store's file.
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("chaperone")
     }
 
     /// What the stage says that nobody counted.

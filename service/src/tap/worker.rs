@@ -15,6 +15,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::{Message, Offset};
 
+use super::budget::Budget;
 use super::claims::Claims;
 use super::outlet::Outlet;
 use super::partition::{Counted, Partition};
@@ -81,6 +82,7 @@ pub struct Worker {
     beat_at: Instant,
     send_at: Instant,
     paused: bool,
+    budget: Option<Budget>,
 }
 
 impl Worker {
@@ -113,6 +115,7 @@ impl Worker {
             beat_at: Instant::now(),
             send_at: Instant::now(),
             paused: false,
+            budget: settings.tap.max_bytes_per_second.map(|cap| Budget::new(cap, Instant::now())),
         })
     }
 
@@ -154,12 +157,20 @@ impl Worker {
         if settling {
             self.note_positions();
         }
+        // Who is not polled stops fetching once its queue is full: nothing is fetched in vain, as it is after a pause.
+        if let Some(wait) = self.budget.as_mut().and_then(|budget| budget.wait(Instant::now())) {
+            std::thread::sleep(wait.min(POLL));
+            return Ok(());
+        }
         let first_wait = if settling { Duration::from_millis(1) } else { POLL };
         for turn in 0..BURST {
             let wait = if turn == 0 { first_wait } else { Duration::ZERO };
             match self.reader.poll(wait) {
                 None => break,
                 Some(Ok(message)) => {
+                    if let Some(budget) = &mut self.budget {
+                        budget.take(u64::try_from(message.key_len() + message.payload_len()).unwrap_or(u64::MAX));
+                    }
                     let found = deliver(&mut self.owned, &self.settings, &self.shared, &message);
                     if let Some(tp) = found {
                         drop(message);
@@ -168,6 +179,9 @@ impl Worker {
                     }
                 }
                 Some(Err(e)) => self.consumer_error(&e)?,
+            }
+            if self.budget.as_ref().is_some_and(Budget::is_short) {
+                break;
             }
         }
         Ok(())
