@@ -120,6 +120,8 @@ pub struct Tap {
     pub audit: String,
     /// Which messages count.
     pub isolation: Isolation,
+    /// Most bytes that this process takes a second; none is no cap.
+    pub max_bytes_per_second: Option<u64>,
 }
 
 /// An audit topic.

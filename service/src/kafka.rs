@@ -73,6 +73,16 @@ pub fn tap_consumer(cluster: &Cluster, group: &str, isolation: Isolation) -> Cli
     c
 }
 
+/// What is fetched ahead of a reader that takes at most so many bytes a second: a second's worth, in four parts.
+pub fn capped(c: &mut ClientConfig, bytes_per_second: u64) {
+    let queued_kib = (bytes_per_second / 1024).clamp(64, 16_384);
+    let part = (bytes_per_second / 4).clamp(16_384, 1_048_576);
+    // librdkafka raises the last one to its `message.max.bytes`, a megabyte.
+    c.set("queued.max.messages.kbytes", queued_kib.to_string())
+        .set("fetch.message.max.bytes", part.to_string())
+        .set("fetch.max.bytes", bytes_per_second.clamp(1_000_000, 52_428_800).to_string());
+}
+
 /// Reads assigned partitions without a group: see [`Alone`](crate::ffi::Alone).
 pub fn lone_consumer(cluster: &Cluster, part: &str, isolation: Isolation) -> ClientConfig {
     let mut c = reading(cluster, part, isolation);

@@ -8,6 +8,7 @@
 //! Threads: one that reads and counts ([`worker`]), one that asks for ends and metadata
 //! ([`Asker`](crate::kafka::asker::Asker)).
 
+pub mod budget;
 pub mod claims;
 pub mod corrupt;
 pub mod count;

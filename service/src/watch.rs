@@ -63,6 +63,8 @@ pub struct Options {
     pub topics: Vec<String>,
     /// How long a verdict waits for late messages.
     pub grace: Duration,
+    /// Most bytes that are taken from each of the clusters a second.
+    pub max_bytes_per_second: Option<u64>,
     /// The dashboard's port on 127.0.0.1; 0 takes a free one.
     pub port: u16,
     /// Ends after so long.
@@ -220,6 +222,7 @@ fn blueprint(options: &Options, topics: &[TopicPattern], store: Arc<dyn Store>) 
             group: String::new(),
             audit: String::new(),
             isolation: Isolation::default(),
+            max_bytes_per_second: options.max_bytes_per_second,
         },
         membership: Membership::Alone,
         reports: Reports::Store,

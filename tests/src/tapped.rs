@@ -31,6 +31,8 @@ pub struct Setup<'a> {
     replication: Option<usize>,
     start: &'a str,
     pipeline: &'a str,
+    tap: &'a str,
+    also: Option<&'a str>,
     tap_user: Option<&'a str>,
     beside: bool,
     within: bool,
@@ -46,6 +48,8 @@ impl<'a> Setup<'a> {
             replication: None,
             start: "earliest",
             pipeline,
+            tap: "",
+            also: None,
             tap_user: None,
             beside: false,
             within: false,
@@ -70,6 +74,16 @@ impl<'a> Setup<'a> {
     #[must_use]
     pub fn pipeline(self, pipeline: &'a str) -> Self {
         Self { pipeline, ..self }
+    }
+    /// More lines of the tap's table.
+    #[must_use]
+    pub fn tap(self, lines: &'a str) -> Self {
+        Self { tap: lines, ..self }
+    }
+    /// Another topic, of the test's own making, that is tapped and in no pipeline.
+    #[must_use]
+    pub fn also(self, topic: &'a str) -> Self {
+        Self { also: Some(topic), ..self }
     }
     /// Taps read by the secure listener as this user; reports and everything else go by the other one.
     #[must_use]
@@ -147,18 +161,20 @@ impl Scene {
         if setup.beside {
             topics.push(cluster.fresh_topic_of(&format!("{name}-beside"), 1, setup.replication, setup.topic)?);
         }
+        let tapped: Vec<&str> = topics.iter().map(String::as_str).chain(setup.also).collect();
         let mut dir = TempDir::with_prefix_in("taps-", paths::scratch("taps")?)?;
         dir.disable_cleanup(std::env::var_os("CHAPERONE_TEST_KEEP").is_some());
         let (clusters, reports) = setup.clusters()?;
         let text = format!(
             "data_dir = {data:?}\n[web]\nlisten = \"127.0.0.1:0\"\n{clusters}\
-             [kafka.main.tap]\ntopics = {topics:?}\nstart = {start:?}\ngroup = {group:?}\naudit = {reports:?}\n\
+             [kafka.main.tap]\ntopics = {tapped:?}\nstart = {start:?}\ngroup = {group:?}\naudit = {reports:?}\n{tap}\
              [kafka.{reports}.audit]\ntopic = {audit:?}\n\
              [pipeline.taps]\ntopics = {topics:?}\nstages = [\"producer\", {STAGE:?}]\ngrace = \"2s\"\n{pipeline}",
             data = dir.path().join("chaperone").to_string_lossy(),
             start = setup.start,
             group = group(&topic),
             pipeline = setup.pipeline,
+            tap = setup.tap,
         );
         let config = dir.path().join("chaperone.toml");
         std::fs::write(&config, text)?;
@@ -180,7 +196,7 @@ impl Scene {
 
     /// Changes the store behind its back.
     pub fn tamper(&self, sql: &str) -> anyhow::Result<()> {
-        let store = rusqlite::Connection::open(self.dir.path().join("chaperone").join("chaperone.sqlite"))?;
+        let store = rusqlite::Connection::open(self.data_dir().join("chaperone.sqlite"))?;
         store.busy_timeout(PATIENCE)?;
         ensure!(store.execute(sql, [])? > 0, "nothing to change");
         Ok(())
@@ -199,12 +215,17 @@ impl Scene {
 
     /// What the stage counted, by window.
     pub fn counts(&self) -> anyhow::Result<BTreeMap<i64, u64>> {
-        api::stage_counts(&self.dir.path().join("chaperone"), &self.topic, STAGE)
+        api::stage_counts(&self.data_dir(), &self.topic, STAGE)
+    }
+
+    /// Where the store is.
+    pub fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("chaperone")
     }
 
     /// What the stage says that nobody counted.
     pub fn unaudited(&self) -> anyhow::Result<Vec<api::Unaudited>> {
-        api::unaudited(&self.dir.path().join("chaperone"), &self.topic, STAGE)
+        api::unaudited(&self.data_dir(), &self.topic, STAGE)
     }
 
     /// Waits until the taps have counted so many messages in all.

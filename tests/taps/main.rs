@@ -3,9 +3,11 @@
 //!
 //! The witness is always independent: what was produced, or an exact recount of the topic.
 
+mod cap;
 mod crowd;
 mod gaps;
 mod recount;
+mod thousand;
 mod weather;
 
 use std::time::Duration;

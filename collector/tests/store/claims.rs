@@ -288,8 +288,8 @@ async fn offsets_that_compaction_emptied_make_their_windows_uncertain_and_no_oth
     }
 }
 
-fn id(n: u128) -> Option<uuid::Uuid> {
-    Some(uuid::Uuid::from_u128(n))
+fn id(n: u128) -> uuid::Uuid {
+    uuid::Uuid::from_u128(n)
 }
 
 /// A topic is known by its id, whatever its offsets look like; who still speaks of a former one is late, and who says
@@ -305,17 +305,17 @@ async fn another_topic_id_is_another_log_and_a_former_one_changes_nothing() {
     let all = |c: &chaperone_collector::Claim| (c.log, c.epoch, c.next, c.topic_id);
     // Before brokers had ids; then they have.
     assert_eq!(all(&claim(None, None, 0).await), (0, 1, 0, None));
-    let first = claim(id(7), None, 0).await;
-    assert_eq!(all(&first), (0, 2, 0, id(7)));
+    let first = claim(Some(id(7)), None, 0).await;
+    assert_eq!(all(&first), (0, 2, 0, Some(id(7))));
     tap.claims.insert(0, first.clone());
     tap.at.insert(0, first.next);
     let read = tap.read(&log_of(10), 0, 10, START).expect("interval");
     let said = AuditMessage { intervals: vec![read], ..tap.message(START) };
     Audit::default().send(&*store, vec![said], START).await;
-    assert_eq!(all(&claim(id(7), None, 0).await), (0, 3, 10, id(7)), "the same topic");
-    assert_eq!(all(&claim(None, None, 0).await), (0, 4, 10, id(7)), "nobody could say");
-    assert_eq!(all(&claim(id(8), None, 3).await), (1, 5, 3, id(8)), "re-created: from its beginning");
-    assert_eq!(all(&claim(id(7), Some(0), 0).await), (1, 6, 3, id(8)), "late");
-    assert_eq!(all(&claim(id(8), Some(0), 0).await), (1, 7, 3, id(8)), "that log is over already");
-    assert_eq!(all(&claim(id(8), Some(1), 2).await), (2, 8, 2, id(8)), "truncated");
+    assert_eq!(all(&claim(Some(id(7)), None, 0).await), (0, 3, 10, Some(id(7))), "the same topic");
+    assert_eq!(all(&claim(None, None, 0).await), (0, 4, 10, Some(id(7))), "nobody could say");
+    assert_eq!(all(&claim(Some(id(8)), None, 3).await), (1, 5, 3, Some(id(8))), "re-created: from its beginning");
+    assert_eq!(all(&claim(Some(id(7)), Some(0), 0).await), (1, 6, 3, Some(id(8))), "late");
+    assert_eq!(all(&claim(Some(id(8)), Some(0), 0).await), (1, 7, 3, Some(id(8))), "that log is over already");
+    assert_eq!(all(&claim(Some(id(8)), Some(1), 2).await), (2, 8, 2, Some(id(8))), "truncated");
 }

@@ -8,6 +8,7 @@ use clap::Args;
 use crate::config::System;
 use crate::config::text::Span;
 use crate::exit::{Code, Failure};
+use crate::tap::budget;
 use crate::telemetry;
 use crate::watch::side::Side;
 use crate::watch::{self, Options};
@@ -45,6 +46,9 @@ pub struct Watch {
     /// How long a verdict waits for late messages after a window's end and after its last arrival; 0s to 1h.
     #[arg(long, value_name = "TIME", default_value = "10s")]
     grace: String,
+    /// Most bytes of keys and values that are read from each of the two clusters a second; at least 65536. Default: no cap.
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(budget::LEAST..))]
+    max_bytes_per_second: Option<u64>,
     /// Port of the dashboard on 127.0.0.1; 0 takes a free one.
     #[arg(long, default_value_t = 8080)]
     port: u16,
@@ -87,6 +91,7 @@ impl Watch {
             to,
             topics: self.topics,
             grace: grace(&self.grace)?,
+            max_bytes_per_second: self.max_bytes_per_second,
             port: self.port,
             duration: self.duration.map(Duration::from_secs),
             json: self.json,

@@ -16,6 +16,7 @@ use super::references::{self, Lookup};
 use super::{Audit, Cluster, Config, ConfigError, Lag, Properties, StagePattern, Tap, Widths, suggestion};
 use crate::kafka::names::{NAME_RULE, Names, Rename, Wrong};
 use crate::kafka::wanted::Called;
+use crate::tap::budget;
 
 /// librdkafka properties that the counts depend on, and what to say instead.
 const OWNED: [(&str, &str); 20] = [
@@ -205,7 +206,15 @@ fn tap(name: &str, path: &str, raw: file::Tap, m: &mut Mistakes) -> Tap {
         topics.iter().filter_map(|t| if let TopicPattern::Name(name) = t { Some(name.as_str()) } else { None });
     let names = names(&path, &raw.rename, listed.filter(|name| !excluded.iter().any(|e| e.matches(name))), m);
     let called = Called::ByKafka;
-    Tap { stage, topics, called, excluded, names, start: raw.start, group, audit, isolation: raw.isolation }
+    let max_bytes_per_second = raw.max_bytes_per_second;
+    if max_bytes_per_second.is_some_and(|cap| cap < budget::LEAST) {
+        m.add(
+            format!("{path}.max_bytes_per_second"),
+            format!("is less than {}; leave it out for no cap", budget::LEAST),
+        );
+    }
+    let (start, isolation) = (raw.start, raw.isolation);
+    Tap { stage, topics, called, excluded, names, start, group, audit, isolation, max_bytes_per_second }
 }
 
 /// The renames, and whether topics that are listed by name collide under them; others are found when they are seen.

@@ -83,7 +83,7 @@ fn kafka(raw: &file::Kafka, cluster: &Cluster, secrets: Secrets) -> Table {
             Start::End => "end",
             Start::Earliest => "earliest",
         };
-        let tap = table([
+        let mut tap_table = table([
             ("stage", tap.stage.as_str().into()),
             ("topics", texts(&raw.topics)),
             ("exclude", texts(&raw.exclude)),
@@ -93,7 +93,10 @@ fn kafka(raw: &file::Kafka, cluster: &Cluster, secrets: Secrets) -> Table {
             ("audit", tap.audit.as_str().into()),
             ("isolation", tap.isolation.as_str().into()),
         ]);
-        out.insert("tap".to_owned(), tap.into());
+        // Absent is no cap.
+        let cap = tap.max_bytes_per_second.and_then(|cap| i64::try_from(cap).ok());
+        tap_table.extend(cap.map(|cap| ("max_bytes_per_second".to_owned(), cap.into())));
+        out.insert("tap".to_owned(), tap_table.into());
     }
     if let (Some(raw), Some(lag)) = (&raw.lag, &cluster.lag) {
         let all = || vec!["^.*".to_owned()];

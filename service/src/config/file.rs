@@ -94,6 +94,9 @@ pub struct Tap {
     /// `"read_committed"` (default: messages of aborted transactions do not count) or `"read_uncommitted"`.
     #[serde(default)]
     pub isolation: Isolation,
+    /// Most bytes of keys and values that this process's tap of the cluster takes a second: it then lags, and its watermark
+    /// says so. At least 65536. Default: no cap.
+    pub max_bytes_per_second: Option<u64>,
 }
 
 /// `[kafka.NAME.lag]`

@@ -3,16 +3,16 @@
 
 use std::time::Duration;
 
-use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaResult;
 use rdkafka::message::BorrowedMessage;
+use rdkafka::{ClientConfig, TopicPartitionList};
 
 use super::{Membership, Settings};
 use crate::exit::Failure;
 use crate::ffi::Alone;
 use crate::kafka::context::{Member, Plain, Rebalance};
-use crate::kafka::{close, create, lone_consumer, tap_consumer};
+use crate::kafka::{capped, close, create, lone_consumer, tap_consumer};
 use crate::problems::Problems;
 
 /// See the module's head.
@@ -31,13 +31,20 @@ impl Reader {
     pub fn new(settings: &Settings, problems: &Problems) -> Result<Self, Failure> {
         let cluster = &settings.cluster;
         let plain = Plain::new(&cluster.name, "tap", problems);
+        let cap = |config: &mut ClientConfig| {
+            if let Some(cap) = settings.tap.max_bytes_per_second {
+                capped(config, cap);
+            }
+        };
         Ok(match &settings.membership {
             Membership::Group(group) => {
-                let config = tap_consumer(cluster, group, settings.tap.isolation);
+                let mut config = tap_consumer(cluster, group, settings.tap.isolation);
+                cap(&mut config);
                 Self::Member(create(cluster, &config, Member::new(plain))?)
             }
             Membership::Alone => {
-                let config = lone_consumer(cluster, "tap", settings.tap.isolation);
+                let mut config = lone_consumer(cluster, "tap", settings.tap.isolation);
+                cap(&mut config);
                 Self::Alone(Alone::new(create(cluster, &config, plain)?))
             }
         })

@@ -16,6 +16,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::{Message, Offset};
 
+use super::budget::Budget;
 use super::claims::Claims;
 use super::corrupt::is_corrupt;
 use super::outlet::Outlet;
@@ -86,6 +87,7 @@ pub struct Worker {
     /// Something cannot be read: when it is looked for, and when it last was.
     look_at: Option<Instant>,
     looked_at: Option<Instant>,
+    budget: Option<Budget>,
 }
 
 impl Worker {
@@ -120,6 +122,7 @@ impl Worker {
             paused: false,
             look_at: None,
             looked_at: None,
+            budget: settings.tap.max_bytes_per_second.map(|cap| Budget::new(cap, Instant::now())),
         })
     }
 
@@ -164,12 +167,20 @@ impl Worker {
         if settling {
             self.note_positions();
         }
+        // Who is not polled stops fetching once its queue is full: nothing is fetched in vain, as it is after a pause.
+        if let Some(wait) = self.budget.as_mut().and_then(|budget| budget.wait(Instant::now())) {
+            std::thread::sleep(wait.min(POLL));
+            return Ok(());
+        }
         let first_wait = if settling { Duration::from_millis(1) } else { POLL };
         for turn in 0..BURST {
             let wait = if turn == 0 { first_wait } else { Duration::ZERO };
             match self.reader.poll(wait) {
                 None => break,
                 Some(Ok(message)) => {
+                    if let Some(budget) = &mut self.budget {
+                        budget.take(u64::try_from(message.key_len() + message.payload_len()).unwrap_or(u64::MAX));
+                    }
                     let found = deliver(&mut self.owned, &self.settings, &self.shared, &message);
                     if let Some(tp) = found {
                         drop(message);
@@ -184,6 +195,9 @@ impl Worker {
                         break;
                     }
                 }
+            }
+            if self.budget.as_ref().is_some_and(Budget::is_short) {
+                break;
             }
         }
         Ok(())
