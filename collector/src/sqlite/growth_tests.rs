@@ -306,7 +306,8 @@ async fn the_ten_thousandth_verdict_costs_what_the_hundredth_did() {
 }
 
 /// Statements that may look at everything, and why.
-const SCANS: [(&str, &str); 3] = [
+const SCANS: [(&str, &str); 4] = [
+    ("lag_rows.sql", "the rows of the last look, which replaced those before"),
     ("quarantined.sql", "newest first, up to a limit"),
     ("reopen_no_report.sql", "once for each tapped partition and stage; the index of what is not ok"),
     ("reporters.sql", "the list of all reporters"),
