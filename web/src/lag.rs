@@ -71,7 +71,7 @@ struct Line {
     trend: &'static str,
     lag: Span,
     between: String,
-    lag_trend: &'static str,
+    lag_note: String,
     catch_up: Span,
     left: Span,
     at: String,
@@ -194,7 +194,11 @@ fn line(row: &GroupLag, every_ms: i64, filter: &Filter, zone: Zone, now_ms: i64)
             (Some(_), None) => "nobody had asked when it arrived".to_owned(),
             _ => String::new(),
         },
-        lag_trend: arrow(row.lag_trend, caught_up),
+        lag_note: match (arrow(row.lag_trend, caught_up), row.error_ms.filter(|error| *error > 0)) {
+            (trend, None) => trend.to_owned(),
+            ("", Some(error)) => format!("up to {} less", format::delay(error)),
+            (trend, Some(error)) => format!("{trend}, up to {} less", format::delay(error)),
+        },
         catch_up: match (row.catch_up_ms, row.rates()) {
             (Some(0), _) => zero("–"),
             (Some(ms), _) => plain(format::age(ms)),

@@ -1,8 +1,9 @@
 //! From the file's shape to a [`Config`]: fills in defaults, resolves names and references, and lists every mistake.
 
+mod lag;
+
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use chaperone_collector::{Pipeline, Pipelines, Stage, StageKind, TopicPattern};
 
 use super::file::{self, Scalar};
 use super::references::{self, Lookup};
-use super::{Audit, Cluster, Config, ConfigError, Lag, Properties, StagePattern, Tap, Widths, suggestion};
+use super::{Audit, Cluster, Config, ConfigError, Properties, StagePattern, Tap, Widths, suggestion};
 use crate::kafka::names::{NAME_RULE, Names, Rename, Wrong};
 use crate::kafka::wanted::Called;
 use crate::tap::budget;
@@ -46,8 +47,6 @@ const OWNED: [(&str, &str); 20] = [
 const SILENT_AFTER_MIN: Duration = Duration::from_secs(6);
 const GRACE_MAX: Duration = Duration::from_hours(1);
 const RETENTION_MIN: Duration = Duration::from_hours(1);
-const LAG_EVERY: Duration = Duration::from_secs(5);
-const LAG_EVERY_ALLOWED: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(9);
 
 /// Mistakes found so far.
 #[derive(Default)]
@@ -141,7 +140,7 @@ fn cluster(name: &str, raw: file::Kafka, lookup: &dyn Lookup, m: &mut Mistakes) 
     let servers = m.take(format!("{path}.bootstrap_servers"), bootstrap_servers(&raw.bootstrap_servers));
     let properties = properties(&path, raw.properties, lookup, m);
     let tap = raw.tap.map(|t| tap(name, &path, t, m));
-    let lag = raw.lag.map(|l| lag(&path, &l, tap.is_some(), m));
+    let lag = raw.lag.map(|l| lag::check(&path, &l, tap.is_some(), m));
     let audit = raw.audit.map(|a| audit(&path, a, m));
     let bootstrap_servers = servers.unwrap_or_default();
     Cluster { name: name.to_owned(), bootstrap_servers, datacenter: raw.datacenter, properties, tap, lag, audit }
@@ -235,23 +234,6 @@ fn names<'a>(path: &str, raw: &[file::Rename], listed: impl Iterator<Item = &'a 
     names
 }
 
-fn lag(path: &str, raw: &file::Lag, tapped: bool, m: &mut Mistakes) -> Lag {
-    let path = format!("{path}.lag");
-    if !tapped {
-        m.add(&path, "the topics are those that the tap counts, and this cluster has no [tap] table");
-    }
-    let every = raw.every.map_or(LAG_EVERY, |s| s.0);
-    if !LAG_EVERY_ALLOWED.contains(&every) {
-        m.add(format!("{path}.every"), "allowed are 1s to 9s: with more, a time lag could be 10 s wrong");
-    }
-    let all = || vec!["^.*".to_owned()];
-    let wanted = groups(&format!("{path}.groups"), &raw.groups.clone().unwrap_or_else(all), m);
-    if raw.groups.as_ref().is_some_and(Vec::is_empty) {
-        m.add(format!("{path}.groups"), "is empty; leave it out for all groups, or leave out the table for none");
-    }
-    Lag { groups: wanted, exclude: groups(&format!("{path}.exclude"), &raw.exclude, m), every }
-}
-
 fn audit(path: &str, raw: file::Audit, m: &mut Mistakes) -> Audit {
     let path = format!("{path}.audit");
     let mut stages = Vec::new();
@@ -317,20 +299,6 @@ fn patterns(path: &str, texts: &[String], m: &mut Mistakes) -> Vec<TopicPattern>
         let path = format!("{path}[{i}]");
         if !text.starts_with('^') && !is_topic_name(text) {
             m.add(path, format!("'{text}' is no topic name; a regular expression begins with ^"));
-            continue;
-        }
-        patterns.extend(m.take(path, TopicPattern::parse(text).map_err(|e| regex_words(&e))));
-    }
-    patterns
-}
-
-/// Consumer groups may have any name.
-fn groups(path: &str, texts: &[String], m: &mut Mistakes) -> Vec<TopicPattern> {
-    let mut patterns = Vec::new();
-    for (i, text) in texts.iter().enumerate() {
-        let path = format!("{path}[{i}]");
-        if text.is_empty() {
-            m.add(path, "is empty; name a group, or a regular expression that begins with ^");
             continue;
         }
         patterns.extend(m.take(path, TopicPattern::parse(text).map_err(|e| regex_words(&e))));

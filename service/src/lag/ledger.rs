@@ -114,7 +114,7 @@ impl Ledger {
         }
         let mut asked = Vec::new();
         for (group, committed) in &answers.committed {
-            for (tp, offset) in committed.iter().filter(|(tp, _)| answers.ends.get(tp).is_some()) {
+            for (tp, offset) in committed.iter().filter(|(tp, _)| answers.ends.contains_key(tp)) {
                 let here = self.rings.get(tp).map(|ring| ring.bracket(*offset)).unwrap_or_default();
                 let told = self.followed.get(&(group.clone(), tp.clone())).and_then(|f| f.told);
                 let behind = answers.ends.get(tp).is_some_and(|end| offset < end);

@@ -111,7 +111,7 @@ pub(crate) fn select(report: &LagReport, filter: &Filter) -> Vec<GroupLag> {
 }
 
 #[derive(Serialize)]
-struct Lag {
+struct Answer {
     clusters: Vec<Round>,
     lag: Vec<GroupLag>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -131,7 +131,7 @@ async fn api_answer(app: &App, uri: &Uri, headers: &HeaderMap) -> Result<Respons
     let truncated = lag.len() > ROWS_MAX as usize;
     lag.truncate(ROWS_MAX as usize);
     let response = match format {
-        Format::Json => Json(Lag { clusters: report.rounds, lag, truncated }).into_response(),
+        Format::Json => Json(Answer { clusters: report.rounds, lag, truncated }).into_response(),
         Format::Csv => (api::csv_headers("chaperone-lag.csv"), csv::lag(&lag)).into_response(),
     };
     Ok(api::finish(response, truncated))

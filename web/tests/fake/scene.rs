@@ -27,7 +27,7 @@ pub(crate) fn pipelines() -> Pipelines {
 }
 
 pub(crate) fn store() -> FakeStore {
-    let mut store = FakeStore::default();
+    let mut store = FakeStore { lag: super::lag::scene(), ..FakeStore::default() };
     rides(&mut store);
     quiet(&mut store);
     for (stage, library, n) in [
