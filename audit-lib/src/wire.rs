@@ -216,6 +216,7 @@ pub enum GapCause {
 }
 
 impl GapCause {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
     fn is_gone(&self) -> bool {
         *self == Self::Gone
     }

@@ -47,10 +47,11 @@ impl Sends {
     }
 
     fn flush(&self) -> anyhow::Result<()> {
-        Ok(match self {
-            Self::Linked(producer) => producer.flush(WAIT)?,
-            Self::Plain(producer) => producer.flush(WAIT)?,
-        })
+        let flushed = match self {
+            Self::Linked(producer) => producer.flush(WAIT),
+            Self::Plain(producer) => producer.flush(WAIT),
+        };
+        flushed.context("flush")
     }
 }
 

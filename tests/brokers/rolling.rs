@@ -97,7 +97,8 @@ fn transaction(scene: &Scene, producer: &Sends, commit: bool) -> anyhow::Result<
         producer.send(record).map_err(|(e, _)| e)?;
     }
     producer.flush(WAIT)?;
-    Ok(if commit { producer.commit_transaction(WAIT)? } else { producer.abort_transaction(WAIT)? })
+    let ended = if commit { producer.commit_transaction(WAIT) } else { producer.abort_transaction(WAIT) };
+    ended.context("the transaction's end")
 }
 
 /// What was done to brokers.

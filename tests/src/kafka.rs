@@ -150,9 +150,10 @@ impl Cluster {
         if spec.brokers > 1 {
             nodes.push(Node::new(CONTROLLER_ID, Role::Controller, Ports::pick(false)?, &dir.join("controller"), jars));
         }
-        let proxied = nodes.iter().filter(|node| node.role != Role::Controller && spec.severable);
-        let proxies = proxied.map(|node| Ok((node.id, Proxy::start(node.ports.shown, node.ports.secure)?)));
-        let proxies: BTreeMap<usize, Proxy> = proxies.collect::<anyhow::Result<_>>()?;
+        let mut proxies = BTreeMap::new();
+        for node in nodes.iter().filter(|node| node.role != Role::Controller && spec.severable) {
+            proxies.insert(node.id, Proxy::start(node.ports.shown, node.ports.secure)?);
+        }
         let voter = nodes.last().context("a cluster has a node")?.ports.controller;
         let cluster_id = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(id.as_bytes());
         for node in &mut nodes {

@@ -110,16 +110,13 @@ impl<'a> Setup<'a> {
         let Some(user) = self.tap_user else {
             return Ok((format!("[kafka.main]\nbootstrap_servers = {plain:?}\n"), "main"));
         };
-        let mut text = String::from("[kafka.main]\n");
-        let mut properties = String::from("[kafka.main.properties]\n");
-        for (key, value) in self.cluster.client_settings(user)? {
-            if key == "bootstrap.servers" {
-                text += &format!("bootstrap_servers = {value:?}\n");
-            } else {
-                properties += &format!("{key:?} = {value:?}\n");
-            }
-        }
-        Ok((format!("{text}{properties}[kafka.reports]\nbootstrap_servers = {plain:?}\n"), "reports"))
+        let servers = self.cluster.bootstrap_secure()?;
+        let settings = self.cluster.client_settings(user)?;
+        let others = settings.iter().filter(|(key, _)| *key != "bootstrap.servers");
+        let others: Vec<String> = others.map(|(key, value)| format!("{key:?} = {value:?}")).collect();
+        let main =
+            format!("[kafka.main]\nbootstrap_servers = {servers:?}\n[kafka.main.properties]\n{}\n", others.join("\n"));
+        Ok((format!("{main}[kafka.reports]\nbootstrap_servers = {plain:?}\n"), "reports"))
     }
 }
 

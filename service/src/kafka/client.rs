@@ -240,7 +240,9 @@ impl Client {
             None if partitions > 0 => {
                 self.problems.clear(&key);
                 answer.topics.insert(name.to_owned(), partitions);
-                topic.into_iter().for_each(|topic| self.brokers.lock().learn_topic(topic));
+                if let Some(topic) = topic {
+                    self.brokers.lock().learn_topic(topic);
+                }
                 let without =
                     topic.map(MetadataTopic::partitions).unwrap_or_default().iter().filter(|p| p.leader() < 0);
                 answer.leaderless.extend(without.map(|p| (name.to_owned(), p.id())));
