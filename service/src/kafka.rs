@@ -15,6 +15,7 @@ pub mod names;
 pub mod policies;
 pub mod position;
 pub mod refusal;
+pub mod stall;
 pub mod topic;
 pub mod wanted;
 pub mod young;

@@ -97,6 +97,7 @@ impl Taps {
         self.running = kept;
         end(ended.into_iter().map(|(_, tap)| tap).collect());
         for cluster in &ready.end {
+            self.shared.meters.tap(cluster).beat([], 0, false);
             self.shared.problems.forget(|key| is_of_tap(key, cluster));
         }
         self.begin(ready.begin)
@@ -135,7 +136,9 @@ fn differ(running: &[&Settings], mut wanted: Vec<Settings>) -> (Vec<String>, Vec
 fn is_of_tap(key: &str, cluster: &str) -> bool {
     let of_cluster = key.strip_prefix("kafka.").and_then(|rest| rest.strip_prefix(cluster));
     let of_tap = |rest: &str| {
-        [" see ", " read ", " claim", " group", " names", " broker "].iter().any(|part| rest.starts_with(part))
+        [" see ", " read ", " claim", " group", " names", " broker ", " stalled"]
+            .iter()
+            .any(|part| rest.starts_with(part))
     };
     key.strip_prefix("tap ") == Some(cluster) || of_cluster.is_some_and(of_tap)
 }
@@ -184,6 +187,7 @@ mod tests {
             "kafka.a group",
             "kafka.a names",
             "kafka.a broker 1",
+            "kafka.a stalled",
         ] {
             assert!(is_of_tap(key, "a") && !is_of_tap(key, "ab") && !is_of_tap(key, "b"), "{key}");
         }

@@ -60,7 +60,7 @@ pub const SUITES: &[Suite] = &[
     Suite {
         name: "unit",
         mode: Mode::Ci,
-        minutes: 8,
+        minutes: 4,
         needs: &[],
         figures: &[],
         command: &["test", "--profile", "ci", "--workspace", "--no-fail-fast"],
@@ -76,7 +76,7 @@ pub const SUITES: &[Suite] = &[
     Suite {
         name: "harness",
         mode: Mode::Ci,
-        minutes: 2,
+        minutes: 1,
         needs: &[Need::Kafka, Need::Acls],
         figures: &["harness"],
         command: &["test", "--profile", "ci", "--workspace", "--test", "harness", "--", "--nocapture"],
@@ -84,7 +84,7 @@ pub const SUITES: &[Suite] = &[
     Suite {
         name: "spine",
         mode: Mode::Ci,
-        minutes: 9,
+        minutes: 7,
         needs: &[Need::Kafka, Need::Acls, Need::Binaries],
         figures: &["spine"],
         command: &[
@@ -102,7 +102,7 @@ pub const SUITES: &[Suite] = &[
     Suite {
         name: "faults",
         mode: Mode::Ci,
-        minutes: 5,
+        minutes: 4,
         needs: &[Need::Kafka, Need::Acls, Need::Binaries],
         figures: &["faults"],
         command: &[
@@ -120,7 +120,7 @@ pub const SUITES: &[Suite] = &[
     Suite {
         name: "taps",
         mode: Mode::Ci,
-        minutes: 3,
+        minutes: 4,
         needs: &[Need::Kafka, Need::Binaries],
         figures: &["taps"],
         command: &["test", "--profile", "ci", "--workspace", "--test", "taps", "--", "--nocapture", "--test-threads=3"],
@@ -128,7 +128,7 @@ pub const SUITES: &[Suite] = &[
     Suite {
         name: "brokers",
         mode: Mode::Ci,
-        minutes: 3,
+        minutes: 4,
         // A cluster of its own.
         needs: &[Need::Kafka, Need::Acls, Need::Binaries],
         figures: &["brokers"],
@@ -171,6 +171,25 @@ pub const SUITES: &[Suite] = &[
         needs: &[Need::Kafka, Need::Binaries],
         figures: &["lag_full"],
         command: &["test", "--profile", "ci", "--workspace", "--test", "lag", "--", "--nocapture", "full_size"],
+    },
+    Suite {
+        name: "processes",
+        mode: Mode::Ci,
+        minutes: 3,
+        // One cluster of its own.
+        needs: &[Need::Kafka, Need::Binaries],
+        figures: &["processes"],
+        command: &[
+            "test",
+            "--profile",
+            "ci",
+            "--workspace",
+            "--test",
+            "processes",
+            "--",
+            "--nocapture",
+            "--test-threads=4",
+        ],
     },
     Suite {
         name: "plan",

@@ -18,7 +18,9 @@ use super::count::PartitionCount;
 use crate::kafka::asked::Asked;
 use crate::kafka::message::Seen;
 use crate::kafka::position::Position;
+use crate::kafka::stall::Stall;
 use crate::kafka::young::Young;
+use crate::metrics::meters::TopicBeat;
 
 /// How long a claim waits for the message that it recognises the log by; compaction may have removed it.
 const VERIFY_FOR: Duration = Duration::from_secs(15);
@@ -80,8 +82,10 @@ pub struct Partition {
     young: Young,
     short: u32,
     out_of_reach: bool,
-    moved_at: Instant,
+    stall: Stall,
     traffic: bool,
+    /// Cut since the last heartbeat.
+    counted: (u64, u64),
 }
 
 impl Partition {
@@ -106,8 +110,9 @@ impl Partition {
             young: Young::default(),
             short: 0,
             out_of_reach: false,
-            moved_at: Instant::now(),
+            stall: Stall::default(),
             traffic: false,
+            counted: (0, 0),
         };
         partition.gone_below(log_start);
         partition
@@ -252,7 +257,7 @@ impl Partition {
         let gap = self.count.skip(to, GapCause::Corrupt)?;
         let range = (gap.from, gap.to);
         self.outbox.push_back(gap);
-        self.moved_at = Instant::now();
+        self.stall.moved(Instant::now());
         Some(range)
     }
 
@@ -269,6 +274,10 @@ impl Partition {
                 gaps.to
             );
         }
+        for window in run.iter().flat_map(|i| &i.windows) {
+            self.counted.0 += window.n;
+            self.counted.1 = self.counted.1.saturating_add(window.bytes);
+        }
         self.outbox.extend(run);
     }
 
@@ -281,6 +290,7 @@ impl Partition {
             return self.short >= 2;
         }
         self.asked.answer(asked_ms, end);
+        self.stall.told(end > self.count.next(), Instant::now());
         self.held = match stable {
             Some(lso) if lso < end => match self.held {
                 Some((before, since_ms)) if before == lso => Some((before, since_ms)),
@@ -311,14 +321,23 @@ impl Partition {
     /// Whether its leader is out of our reach.
     pub fn reach(&mut self, out_of_reach: bool, now: Instant) {
         if std::mem::replace(&mut self.out_of_reach, out_of_reach) {
-            self.moved_at = now;
+            self.stall.moved(now);
         }
     }
-    /// Whether the reader is behind, has not moved for `patience`, and neither an open transaction nor a leader out of
-    /// reach explains it.
+    /// Whether the reader is behind and does not move, and neither an open transaction nor a leader out of reach explains
+    /// it; see [`Stall`].
     pub fn is_stalled(&self, now: Instant, patience: Duration) -> bool {
-        let behind = self.asked.newest_end().is_some_and(|end| end > self.count.next());
-        behind && self.held.is_none() && !self.out_of_reach && now.saturating_duration_since(self.moved_at) >= patience
+        self.held.is_none() && !self.out_of_reach && self.stall.is_stalled(now, patience)
+    }
+    /// See [`Stall::lasts`].
+    pub fn stall_lasts(&self) -> bool {
+        self.stall.lasts()
+    }
+    /// How it stands, and what was counted since the last call.
+    pub fn take_beat(&mut self) -> TopicBeat {
+        let (messages, bytes) = std::mem::take(&mut self.counted);
+        let behind = self.asked.newest_end().map_or(0, |end| end.saturating_sub(self.count.next()));
+        TopicBeat { messages, bytes, partitions: 1, behind: u64::try_from(behind).unwrap_or(0) }
     }
 
     /// What can be said of this partition now. Call after [`cut`](Self::cut).
@@ -385,7 +404,7 @@ impl Partition {
 
     fn note_progress(&mut self, before: i64) {
         if self.count.next() != before {
-            self.moved_at = Instant::now();
+            self.stall.moved(Instant::now());
         }
     }
 }

@@ -28,7 +28,9 @@ use crate::exit::Failure;
 use crate::kafka::asker::{Asker, Tp};
 use crate::kafka::message::look;
 use crate::kafka::refusal::{self, Need};
+use crate::kafka::stall::Broken;
 use crate::kafka::wanted::Wanted;
+use crate::metrics::meters::TapMeter;
 
 /// Windows that may wait for the audit topic before reading pauses.
 const QUEUED_WINDOWS_MAX: usize = 20_000;
@@ -42,9 +44,6 @@ const POLL: Duration = Duration::from_millis(50);
 const FLUSH_DEADLINE: Duration = Duration::from_secs(3);
 /// How long the question may take before that, whether the topics are still the same.
 const IDENTIFY_DEADLINE: Duration = Duration::from_secs(1);
-/// A reader that is behind and does not move for this long gets a new consumer (C5).
-const STALL_PATIENCE: Duration = Duration::from_secs(60);
-
 /// A topic that was not seen for this long is unsubscribed.
 const FORGET_AFTER: Duration = Duration::from_secs(60);
 
@@ -53,7 +52,7 @@ pub enum Ended {
     /// It was told to.
     Stopped,
     /// Its consumer is of no more use.
-    Failed(String),
+    Broken(Broken),
 }
 
 /// See the module's head.
@@ -88,6 +87,7 @@ pub struct Worker {
     look_at: Option<Instant>,
     looked_at: Option<Instant>,
     budget: Option<Budget>,
+    meter: TapMeter,
 }
 
 impl Worker {
@@ -123,6 +123,7 @@ impl Worker {
             look_at: None,
             looked_at: None,
             budget: settings.tap.max_bytes_per_second.map(|cap| Budget::new(cap, Instant::now())),
+            meter: shared.meters.tap(&cluster.name),
         })
     }
 
@@ -133,14 +134,20 @@ impl Worker {
                 break Ended::Stopped;
             }
             if let Err(why) = self.turn() {
-                break Ended::Failed(why);
+                break Ended::Broken(why);
             }
         };
         self.finish();
         ended
     }
 
-    fn turn(&mut self) -> Result<(), String> {
+    /// What it reads with.
+    #[cfg(test)]
+    pub(super) fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    pub(super) fn turn(&mut self) -> Result<(), Broken> {
         self.read()?;
         for said in self.reader.said() {
             self.rebalance(said)?;
@@ -154,7 +161,7 @@ impl Worker {
         if now >= self.beat_at {
             self.beat(now)?;
         }
-        self.balance_queues()
+        Ok(self.balance_queues()?)
     }
 
     /// Counts what is there, up to a burst; waits a moment if nothing is.

@@ -5,14 +5,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use chaperone_collector::lag::{Bracket, LagReport, LagRound};
 use chaperone_collector::query::{
-    HopWindow, Offsets, OffsetsQuery, PartitionState, Quarantined, ReporterState, StageWindow, Status, TopicSummary,
-    WindowQuery,
+    HopWindow, Offsets, OffsetsQuery, PartitionState, ProcessState, Quarantined, ReporterState, StageWindow, Status,
+    TopicSummary, WindowQuery,
 };
 use chaperone_collector::store::Answer;
 use chaperone_collector::{
     Applied, AuditPartition, Batch, Claim, ClaimRequest, Pipelines, SqliteStore, Store, StoreError,
 };
 use tokio::sync::watch;
+use uuid::Uuid;
 
 pub(crate) struct Flaky {
     pub(crate) store: Arc<SqliteStore>,
@@ -86,6 +87,15 @@ impl Store for Flaky {
     }
     fn lag(&self, since_ms: i64) -> Answer<'_, LagReport> {
         self.store.lag(since_ms)
+    }
+    fn beat(&self, process: ProcessState) -> Answer<'_, ()> {
+        self.write("note that a process works", self.store.beat(process))
+    }
+    fn farewell(&self, id: Uuid) -> Answer<'_, ()> {
+        self.write("note that a process has ended", self.store.farewell(id))
+    }
+    fn processes(&self) -> Answer<'_, Vec<ProcessState>> {
+        self.store.processes()
     }
     fn status(&self) -> Answer<'_, Status> {
         self.store.status()
