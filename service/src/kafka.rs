@@ -66,9 +66,9 @@ fn reading(cluster: &Cluster, part: &str, isolation: Isolation) -> ClientConfig 
     c
 }
 
-/// A member of a tap's group.
-pub fn tap_consumer(cluster: &Cluster, group: &str, isolation: Isolation) -> ClientConfig {
-    let mut c = reading(cluster, "tap", isolation);
+/// A member of a tap's group, which says which partitions are whose and reads none.
+pub fn member(cluster: &Cluster, group: &str) -> ClientConfig {
+    let mut c = reading(cluster, "tap", Isolation::ReadUncommitted);
     // Range is eager: one assignment at a time. Cooperative protocols stall (C3), static membership too (C4).
     c.set("group.id", group).set("partition.assignment.strategy", "range").set("session.timeout.ms", "10000");
     c

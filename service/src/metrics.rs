@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use chaperone_audit::Clock;
 use chaperone_collector::Store;
+use chaperone_collector::lag::{self, STALE_AFTER_MS};
 use chaperone_web::Problem;
 use tokio::sync::watch;
 
@@ -99,6 +100,19 @@ impl Metrics {
         roles.dedup_by_key(|(role, _)| *role);
         for (role, beat_ms) in roles {
             out.sample(&f::HEARTBEAT, &[("role", role)], seconds(now_ms, beat_ms));
+        }
+        self.write_lag(out, now_ms).await;
+    }
+
+    async fn write_lag(&self, out: &mut Exposition, now_ms: i64) {
+        let asked = tokio::time::timeout(STORE_PATIENCE, self.store.lag(now_ms.saturating_sub(STALE_AFTER_MS)));
+        let Ok(Ok(report)) = asked.await else { return };
+        for sample in lag::samples(&report.rows, now_ms) {
+            let families = [&f::GROUP_LAG_MESSAGES, &f::GROUP_LAG_SECONDS, &f::GROUP_LAG_ERROR];
+            let Some(family) = families.into_iter().find(|family| family.name == sample.name) else { continue };
+            let [cluster, group, topic] = sample.labels;
+            let partition = sample.partition.to_string();
+            out.sample(family, &[cluster, group, topic, ("partition", &partition)], sample.value);
         }
     }
 }

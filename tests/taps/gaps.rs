@@ -187,6 +187,32 @@ fn compact(scene: &Scene, upstream: &mut Upstream<'_>) -> anyhow::Result<(Vec<i6
     })
 }
 
+/// Again and again under a tap that runs: it lives, and counts each of them from its beginning. (A member of a group that
+/// read its partitions itself was ended by librdkafka at one in six.)
+#[test]
+fn a_topic_made_anew_under_a_running_tap_does_not_end_it() -> anyhow::Result<()> {
+    const ROUNDS: u64 = 8;
+    let scene = Scene::new("under", 3, &[])?;
+    let recorder = scene.recorder()?;
+    let mut tap = scene.tap()?;
+    for round in 1..=ROUNDS {
+        let mut upstream = Upstream::new(&scene, &recorder)?;
+        upstream.send(40)?;
+        scene.counted(40 * round)?;
+        if round < ROUNDS {
+            scene.cluster.delete_topic(&scene.topic)?;
+            eventually(PATIENCE, "the topic's name is free again", || {
+                scene.cluster.create_topic(&scene.topic, 3, &[])
+            })?;
+        }
+    }
+    ensure!(tap.process.child().try_wait()?.is_none(), "the tap ended: {}", tap.output());
+    ensure!(scene.windows()?.iter().all(|w| w.missing_min == 0 && w.surplus_min == 0));
+    recorder.close(WAIT);
+    tap.process.terminate(WAIT)?;
+    Ok(())
+}
+
 /// Compaction removes what was counted: counts stay, and a tap that starts again is not misled.
 #[test]
 fn compaction_after_counting_changes_nothing() -> anyhow::Result<()> {

@@ -52,6 +52,7 @@ const fn family(
 
 const TOPIC: &[&str] = &["cluster", "topic"];
 const CLUSTER: &[&str] = &["cluster"];
+const GROUP: &[&str] = &["cluster", "group", "topic", "partition"];
 
 macro_rules! families {
     ($($id:ident = $name:literal, $kind:ident, $unit:literal, $labels:expr, $help:literal;)*) => {
@@ -85,6 +86,12 @@ families! {
         "How long ago the time was through which every audit partition has been applied; absent while one is unknown";
     HEARTBEAT = "chaperone_store_heartbeat_age_seconds", Gauge, "s", &["role"],
         "How long ago a process of this role last wrote to the store that it works";
+    GROUP_LAG_MESSAGES = "chaperone_group_lag_messages", Gauge, "messages", GROUP,
+        "Messages that are there and that the consumer group has not committed, at most; unknown or older than a minute: absent";
+    GROUP_LAG_SECONDS = "chaperone_group_lag_seconds", Gauge, "s", GROUP,
+        "Age of the oldest message that the consumer group has not committed, at most";
+    GROUP_LAG_ERROR = "chaperone_group_lag_error_seconds", Gauge, "s", GROUP,
+        "By how much chaperone_group_lag_seconds may be too much";
     JUDGE = "chaperone_judge_seconds", Histogram, "s", &[], "How long the store took to judge the windows that were due";
     INTAKE_RECORDS = "chaperone_intake_records_total", Counter, "records", &["cluster", "topic", "outcome"],
         "Records of the audit topic that this process applied, by what became of them";

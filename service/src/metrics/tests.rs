@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chaperone_audit::clock::ManualClock;
+use chaperone_collector::lag::{GroupLag, LagRound, Round, State, Trend};
 use chaperone_collector::query::ProcessState;
 use chaperone_collector::{Applied, SqliteStore};
 use uuid::Uuid;
@@ -112,6 +113,7 @@ async fn busy() -> Metrics {
     };
     store.beat(beat(1, 40_000)).await.expect("beats");
     store.beat(beat(2, 57_500)).await.expect("beats");
+    store.note_lag(looked_at_groups()).await.expect("a look");
     let meters = Meters::default();
     let tap = meters.tap("k");
     tap.beat([(HOSTILE.to_owned(), TopicBeat { messages: 3, bytes: 30, partitions: 2, behind: 9 })], 7, true);
@@ -130,6 +132,35 @@ async fn busy() -> Metrics {
     Metrics { store, problems, meters, clock: Arc::new(ManualClock::new(60_000)), role: "run" }
 }
 
+/// A group that is behind in one partition.
+fn looked_at_groups() -> LagRound {
+    let row = GroupLag {
+        cluster: "k".into(),
+        group: "billing".into(),
+        topic: HOSTILE.into(),
+        partition: Some(3),
+        at_ms: 58_000,
+        state: State::Behind,
+        committed: Some(10),
+        end: Some(52),
+        log_start: Some(0),
+        messages: Some(42),
+        lag_ms: Some(12_500),
+        error_ms: Some(5_000),
+        at_least: false,
+        trend: Trend::Steady,
+        lag_trend: Trend::Steady,
+        produced_per_s: None,
+        consumed_per_s: None,
+        catch_up_ms: None,
+        retention_left_ms: None,
+        eaten: 0,
+        held: false,
+    };
+    let about = Round { cluster: "k".into(), at_ms: 58_000, every_ms: 5_000, groups: 1, left_out: 0 };
+    LagRound { about, rows: vec![row], index: Vec::new() }
+}
+
 const HOSTILE: &str = "a\"b\\c\nd{e}";
 
 #[tokio::test]
@@ -137,6 +168,7 @@ async fn the_text_is_what_prometheus_reads_and_says_what_was_counted() {
     let samples = parse(&busy().await.write().await);
     let topic = [("cluster", "k"), ("topic", HOSTILE)];
     let audit = [("cluster", "k"), ("topic", "audit")];
+    let group = [("cluster", "k"), ("group", "billing"), ("topic", HOSTILE), ("partition", "3")];
     let with = |name, value| [audit[0], audit[1], (name, value)];
     for (name, labels, expected) in [
         ("chaperone_tap_messages_total", &topic[..], 3.0),
@@ -158,6 +190,9 @@ async fn the_text_is_what_prometheus_reads_and_says_what_was_counted() {
         ("chaperone_ready", &[], 0.0),
         ("chaperone_store_up", &[], 1.0),
         ("chaperone_store_heartbeat_age_seconds", &[("role", "tap")], 2.5),
+        ("chaperone_group_lag_messages", &group, 42.0),
+        ("chaperone_group_lag_seconds", &group, 12.5),
+        ("chaperone_group_lag_error_seconds", &group, 5.0),
     ] {
         assert_eq!(value(&samples, name, labels), Some(expected), "{name} {labels:?}");
     }

@@ -1,74 +1,68 @@
-//! What a tap reads with: a member of a group, which says which partitions are whose, or a reader of its own, which takes
-//! all of them, joins nothing and leaves nothing on the cluster.
+//! What a tap reads with: a reader of its own, which joins nothing and leaves nothing on the cluster; and, where several taps
+//! share the work, a member of a group beside it, which says which partitions are whose and reads none of them.
+//!
+//! Apart, because librdkafka 2.12 ends the whole process by an assertion when a topic is deleted while partitions of it are
+//! assigned to a member of a group. So the member answers each rebalance with an empty assignment.
 
 use std::time::Duration;
 
+use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaResult;
 use rdkafka::message::BorrowedMessage;
-use rdkafka::{ClientConfig, TopicPartitionList};
 
 use super::{Membership, Settings};
 use crate::exit::Failure;
 use crate::ffi::Alone;
 use crate::kafka::context::{Member, Plain, Rebalance};
-use crate::kafka::{capped, close, create, lone_consumer, tap_consumer};
+use crate::kafka::{capped, close, create, lone_consumer, member};
 use crate::problems::Problems;
 
 /// See the module's head.
-pub enum Reader {
-    /// One of a group.
-    Member(BaseConsumer<Member>),
-    /// Of no group.
-    Alone(Alone<Plain>),
+pub struct Reader {
+    member: Option<BaseConsumer<Member>>,
+    alone: Alone<Plain>,
 }
 
 impl Reader {
-    /// Makes the client; connects later.
+    /// Makes the clients; connects later.
     ///
     /// # Errors
     /// When librdkafka refuses a property.
     pub fn new(settings: &Settings, problems: &Problems) -> Result<Self, Failure> {
         let cluster = &settings.cluster;
         let plain = Plain::new(&cluster.name, "tap", problems);
-        let cap = |config: &mut ClientConfig| {
-            if let Some(cap) = settings.tap.max_bytes_per_second {
-                capped(config, cap);
-            }
+        let mut config = lone_consumer(cluster, "tap", settings.tap.isolation);
+        if let Some(cap) = settings.tap.max_bytes_per_second {
+            capped(&mut config, cap);
+        }
+        let alone = Alone::new(create(cluster, &config, plain.clone())?);
+        let member = match &settings.membership {
+            Membership::Group(group) => Some(create(cluster, &member(cluster, group), Member::new(plain))?),
+            Membership::Alone => None,
         };
-        Ok(match &settings.membership {
-            Membership::Group(group) => {
-                let mut config = tap_consumer(cluster, group, settings.tap.isolation);
-                cap(&mut config);
-                Self::Member(create(cluster, &config, Member::new(plain))?)
-            }
-            Membership::Alone => {
-                let mut config = lone_consumer(cluster, "tap", settings.tap.isolation);
-                cap(&mut config);
-                Self::Alone(Alone::new(create(cluster, &config, plain)?))
-            }
-        })
+        Ok(Self { member, alone })
     }
 
-    /// The next message, and whatever librdkafka wants served.
+    /// The next message or error. With `wait` above zero the group is served as well: a member that is not served for
+    /// minutes is put out of it.
     pub fn poll(&self, wait: Duration) -> Option<KafkaResult<BorrowedMessage<'_>>> {
-        match self {
-            Self::Member(consumer) => consumer.poll(wait),
-            Self::Alone(alone) => alone.poll(wait),
+        if let Some(member) = self.member.as_ref().filter(|_| !wait.is_zero())
+            && let Some(Err(e)) = member.poll(Duration::ZERO)
+        {
+            return Some(Err(e));
         }
+        self.alone.poll(wait)
     }
 
     /// What the group said since the last call; without a group nothing ever.
     pub fn said(&self) -> Vec<Rebalance> {
-        match self {
-            Self::Member(consumer) => consumer.context().take(),
-            Self::Alone(_) => Vec::new(),
-        }
+        self.member.as_ref().map(|member| member.context().take()).unwrap_or_default()
     }
 
     /// Whether nobody else decides which partitions are read.
     pub fn is_alone(&self) -> bool {
-        matches!(self, Self::Alone(_))
+        self.member.is_none()
     }
 
     /// Follows these topics; without a group there is nobody to tell.
@@ -76,36 +70,32 @@ impl Reader {
     /// # Errors
     /// librdkafka's.
     pub fn subscribe(&self, topics: &[&str]) -> KafkaResult<()> {
-        match self {
-            Self::Member(consumer) if topics.is_empty() => {
-                consumer.unsubscribe();
+        match &self.member {
+            Some(member) if topics.is_empty() => {
+                member.unsubscribe();
                 Ok(())
             }
-            Self::Member(consumer) => consumer.subscribe(topics),
-            Self::Alone(_) => Ok(()),
+            Some(member) => member.subscribe(topics),
+            None => Ok(()),
         }
     }
 
-    /// Reads these partitions from these offsets, and no others.
+    /// Reads these partitions from these offsets, and no others; and takes what the group gave.
     ///
     /// # Errors
     /// librdkafka's.
     pub fn assign(&mut self, list: &TopicPartitionList) -> KafkaResult<()> {
-        match self {
-            Self::Member(consumer) => consumer.assign(list),
-            Self::Alone(alone) => alone.assign(list),
-        }
+        self.alone.assign(list)?;
+        self.member.as_ref().map_or(Ok(()), |member| member.assign(&TopicPartitionList::new()))
     }
 
-    /// Reads nothing any more.
+    /// Reads nothing any more, and gives back what the group gave.
     ///
     /// # Errors
     /// librdkafka's.
     pub fn unassign(&mut self) -> KafkaResult<()> {
-        match self {
-            Self::Member(consumer) => consumer.unassign(),
-            Self::Alone(alone) => alone.stop(),
-        }
+        let stopped = self.alone.stop();
+        self.member.as_ref().map_or(Ok(()), Consumer::unassign).and(stopped)
     }
 
     /// Where each partition stands.
@@ -113,10 +103,7 @@ impl Reader {
     /// # Errors
     /// librdkafka's.
     pub fn positions(&self) -> KafkaResult<TopicPartitionList> {
-        match self {
-            Self::Member(consumer) => consumer.position(),
-            Self::Alone(alone) => alone.positions(),
-        }
+        self.alone.positions()
     }
 
     /// Stops fetching.
@@ -124,10 +111,7 @@ impl Reader {
     /// # Errors
     /// librdkafka's.
     pub fn pause(&self) -> KafkaResult<()> {
-        match self {
-            Self::Member(consumer) => consumer.pause(&consumer.assignment()?),
-            Self::Alone(alone) => alone.pause(),
-        }
+        self.alone.pause()
     }
 
     /// Fetches again.
@@ -135,23 +119,17 @@ impl Reader {
     /// # Errors
     /// librdkafka's.
     pub fn resume(&self) -> KafkaResult<()> {
-        match self {
-            Self::Member(consumer) => consumer.resume(&consumer.assignment()?),
-            Self::Alone(alone) => alone.resume(),
-        }
+        self.alone.resume()
     }
 
     /// Leaves, with a deadline.
     pub fn close(mut self, name: &str) {
-        if let Self::Member(consumer) = &self {
-            consumer.context().closing();
+        if let Some(member) = &self.member {
+            member.context().closing();
         }
         if let Err(e) = self.unassign() {
             tracing::debug!("unassign at the end: {e}");
         }
-        match self {
-            Self::Member(consumer) => close(name, consumer),
-            Self::Alone(alone) => close(name, alone),
-        }
+        close(name, (self.member, self.alone));
     }
 }

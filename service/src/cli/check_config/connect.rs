@@ -19,7 +19,7 @@ use crate::exit::{Code, Failure};
 use crate::ffi::groups::committed;
 use crate::kafka::ear::{Ear, Existence, existence, reach};
 use crate::kafka::refusal::{self, Need};
-use crate::kafka::{ASK_TIMEOUT, asking, create, tap_consumer, topic};
+use crate::kafka::{ASK_TIMEOUT, asking, create, member, topic};
 use topics::Topics;
 
 /// Most topics of a cluster that are read from.
@@ -82,13 +82,11 @@ fn group(cluster: &Cluster, tap: &Tap, topic: Option<&str>, report: &mut Report<
         return;
     };
     let ear = Ear::default();
-    let asked = create(cluster, &tap_consumer(cluster, &tap.group, tap.isolation), ear.clone()).map(
-        |client: BaseConsumer<Ear>| {
-            let answer = ask_for_offsets(&client, topic);
-            ear.listen(&client);
-            answer
-        },
-    );
+    let asked = create(cluster, &member(cluster, &tap.group), ear.clone()).map(|client: BaseConsumer<Ear>| {
+        let answer = ask_for_offsets(&client, topic);
+        ear.listen(&client);
+        answer
+    });
     match asked {
         Err(failure) => report.fail(failure.code, failure.message),
         Ok(_) if ear.heard(RDKafkaErrorCode::GroupAuthorizationFailed) => {
