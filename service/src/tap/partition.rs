@@ -79,6 +79,8 @@ pub struct Partition {
     compacted: bool,
     young: Young,
     short: u32,
+    /// It has moved since the last cut; when, is not asked for each message.
+    moved: bool,
     moved_at: Instant,
     traffic: bool,
 }
@@ -104,6 +106,7 @@ impl Partition {
             compacted: false,
             young: Young::default(),
             short: 0,
+            moved: false,
             moved_at: Instant::now(),
             traffic: false,
         };
@@ -238,6 +241,9 @@ impl Partition {
 
     /// Cuts what was counted.
     pub fn cut(&mut self) {
+        if std::mem::take(&mut self.moved) {
+            self.moved_at = Instant::now();
+        }
         let run = self.count.cut();
         if let Some(gaps) = run.as_ref().and_then(|run| run.gaps) {
             tracing::warn!(
@@ -356,9 +362,7 @@ impl Partition {
     }
 
     fn note_progress(&mut self, before: i64) {
-        if self.count.next() != before {
-            self.moved_at = Instant::now();
-        }
+        self.moved |= self.count.next() != before;
     }
 }
 
