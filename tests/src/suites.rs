@@ -225,6 +225,14 @@ pub const SUITES: &[Suite] = &[
         command: &["test", "--profile", "ci", "--workspace", "--test", "demo", "--", "--nocapture"],
     },
     Suite {
+        name: "bench-tap",
+        mode: Mode::Full,
+        minutes: 4,
+        needs: &[Need::Kafka, Need::Binaries],
+        figures: &["bench_tap"],
+        command: &["test", "--profile", "ci", "--workspace", "--test", "bench-tap", "--", "--nocapture"],
+    },
+    Suite {
         name: "soak",
         mode: Mode::Full,
         minutes: 22,

@@ -29,6 +29,7 @@ pub struct PartitionCount {
     partition: i32,
     claim: Claim,
     rule: Rule,
+    rule_id: RuleId,
     width: Width,
     from: i64,
     to: i64,
@@ -45,6 +46,7 @@ impl PartitionCount {
             topic: topic.to_owned(),
             partition,
             rule,
+            rule_id: rule.id(),
             width,
             from: claim.next,
             to: claim.next,
@@ -62,7 +64,7 @@ impl PartitionCount {
     }
     /// The rule that it counts by.
     pub fn rule(&self) -> RuleId {
-        self.rule.id()
+        self.rule_id
     }
     /// The next offset that counts.
     pub fn next(&self) -> i64 {
@@ -92,7 +94,7 @@ impl PartitionCount {
         }
         self.to = seen.offset + 1;
         self.last =
-            Some(Anchor { offset: seen.offset, hash: seen.content, time_ms: seen.time_ms, rule: Some(self.rule.id()) });
+            Some(Anchor { offset: seen.offset, hash: seen.content, time_ms: seen.time_ms, rule: Some(self.rule_id) });
         let time_ms = seen.observation.window_time_ms(seen.arrival_ms);
         let start = self.width.window_of(time_ms);
         let width_ms = self.width;
@@ -174,7 +176,7 @@ impl PartitionCount {
             claim_from: self.claim.next,
             from: self.from,
             to: self.to,
-            rule: self.rule.id(),
+            rule: self.rule_id,
             kind: IntervalKind::Counted,
             cause: GapCause::Gone,
             anchor: self.last.take(),

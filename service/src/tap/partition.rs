@@ -83,6 +83,8 @@ pub struct Partition {
     short: u32,
     out_of_reach: bool,
     stall: Stall,
+    /// It has moved since the last cut; when, is not asked for each message.
+    moved: bool,
     traffic: bool,
     /// Cut since the last heartbeat.
     counted: (u64, u64),
@@ -111,6 +113,7 @@ impl Partition {
             short: 0,
             out_of_reach: false,
             stall: Stall::default(),
+            moved: false,
             traffic: false,
             counted: (0, 0),
         };
@@ -263,6 +266,9 @@ impl Partition {
 
     /// Cuts what was counted.
     pub fn cut(&mut self) {
+        if std::mem::take(&mut self.moved) {
+            self.stall.moved(Instant::now());
+        }
         let run = self.count.cut();
         if let Some(gaps) = run.as_ref().and_then(|run| run.gaps) {
             tracing::warn!(
@@ -403,9 +409,7 @@ impl Partition {
     }
 
     fn note_progress(&mut self, before: i64) {
-        if self.count.next() != before {
-            self.stall.moved(Instant::now());
-        }
+        self.moved |= self.count.next() != before;
     }
 }
 
