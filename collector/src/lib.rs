@@ -20,6 +20,6 @@ pub mod verdict;
 pub use batch::{Applied, AuditPartition, Batch, Content, Item, Refused};
 pub use caveat::{Caveat, CaveatKind, Doubt};
 pub use pipeline::{Hop, Pipeline, Pipelines, Stage, StageKind, TopicPattern};
-pub use sqlite::SqliteStore;
+pub use sqlite::{SqliteStore, SqliteView};
 pub use store::{Claim, ClaimRequest, Store, StoreError};
 pub use verdict::{Evidence, Judgement, Passage, Progress, Verdict, judge};

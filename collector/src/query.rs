@@ -1,7 +1,7 @@
 //! What readers ask and get: named rows, the same for page, API, CSV and SQL.
 
 use chaperone_audit::{Fingerprint, Histogram};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::caveat::Caveat;
@@ -156,6 +156,38 @@ pub struct Quarantined {
     pub sha256: String,
     /// Why.
     pub reason: String,
+}
+
+/// A process that works on the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ProcessState {
+    /// Its life.
+    pub id: Uuid,
+    /// What it does: its verb.
+    pub role: String,
+    /// Clusters whose taps or intakes it has, separated by commas.
+    pub clusters: String,
+    /// Where it runs.
+    pub host: String,
+    /// Its process id there.
+    pub pid: u32,
+    /// Its version.
+    pub version: String,
+    /// When it began, ms.
+    pub started_ms: i64,
+    /// When it last wrote to the store, ms.
+    pub beat_ms: i64,
+    /// What is wrong with it.
+    pub problems: Vec<Trouble>,
+}
+
+/// What is wrong with a process, in one sentence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trouble {
+    /// The sentence.
+    pub text: String,
+    /// What is shown is right and recent all the same.
+    pub notice: bool,
 }
 
 /// The store's health.

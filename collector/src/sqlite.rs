@@ -5,7 +5,8 @@
 //! `reader`. The schema is in `schema/`, longer statements in `sql/`; docs/SQL.md describes both.
 //!
 //! Invariants: every write is one `BEGIN IMMEDIATE` transaction; a database that refuses leaves everything as it was.
-//! Limits: one file, one machine; a second process may claim partitions in the same file, but only one may judge.
+//! Limits: one file, one machine; a second process may claim partitions in the same file ([`SqliteView`]
+//! only reads it), but only one may judge.
 
 mod apply;
 mod codec;
@@ -18,6 +19,7 @@ mod ids;
 mod judge;
 mod life;
 mod pool;
+mod processes;
 mod reader;
 mod reopen;
 mod reporters;
@@ -25,6 +27,7 @@ mod slots;
 mod standing;
 mod taps;
 mod totals;
+mod view;
 mod writer;
 
 use std::collections::HashMap;
@@ -38,10 +41,12 @@ use uuid::Uuid;
 use crate::batch::{Applied, AuditPartition, Batch};
 use crate::pipeline::Pipelines;
 use crate::query::{
-    HopWindow, PartitionState, Quarantined, ReporterState, StageWindow, Status, TopicSummary, WindowQuery,
+    HopWindow, PartitionState, ProcessState, Quarantined, ReporterState, StageWindow, Status, TopicSummary, WindowQuery,
 };
 use crate::store::{Answer, Claim, ClaimRequest, Store, StoreError};
+pub(crate) use db::advice;
 use file::Place;
+pub use view::SqliteView;
 
 /// A reporter is silent after this where no pipeline says otherwise.
 const SILENT_AFTER_MS: i64 = 30_000;
@@ -73,7 +78,7 @@ pub struct SqliteStore {
     writer: writer::Writer,
     options: Options,
     /// By stage, as the pipelines of the last judgement said.
-    silent_after_ms: Arc<Mutex<HashMap<String, i64>>>,
+    silence: Silence,
 }
 
 impl SqliteStore {
@@ -117,12 +122,18 @@ impl SqliteStore {
         };
         let writer = writer::Writer::start(place, options.durable).map_err(failed)?;
         let readers = pool::Pool::open(place).map_err(failed)?;
-        Ok(Self { readers, writer, options, silent_after_ms: Arc::default() })
+        Ok(Self { readers, writer, options, silence: Silence::default() })
     }
+}
 
-    /// Notes how long each stage's reporters may be silent, for [`Store::reporters`].
-    fn note_silence(&self, pipelines: &Pipelines) {
-        let mut known = self.silent_after_ms.lock();
+/// How long each stage's reporters may be silent, for [`Store::reporters`].
+#[derive(Debug, Clone, Default)]
+struct Silence(Arc<Mutex<HashMap<String, i64>>>);
+
+impl Silence {
+    /// As these pipelines say.
+    fn note(&self, pipelines: &Pipelines) {
+        let mut known = self.0.lock();
         known.clear();
         for pipeline in &pipelines.0 {
             let ms = gather::millis(pipeline.silent_after);
@@ -130,6 +141,10 @@ impl SqliteStore {
                 known.entry(stage.name.clone()).and_modify(|k| *k = ms.min(*k)).or_insert(ms);
             }
         }
+    }
+
+    fn known(&self) -> HashMap<String, i64> {
+        self.0.lock().clone()
     }
 }
 
@@ -158,7 +173,7 @@ impl Store for SqliteStore {
     }
 
     fn judge<'a>(&'a self, now_ms: i64, pipelines: &'a Pipelines) -> Answer<'a, u64> {
-        self.note_silence(pipelines);
+        self.silence.note(pipelines);
         let (pipelines, options) = (pipelines.clone(), self.options);
         self.writer.run("judge windows", move |db| judge::judge(db, now_ms, &pipelines, &options))
     }
@@ -176,15 +191,24 @@ impl Store for SqliteStore {
     }
 
     fn reporters(&self, now_ms: i64) -> Answer<'_, Vec<ReporterState>> {
-        let silent = Arc::clone(&self.silent_after_ms);
-        self.readers.run("read reporters", move |conn| {
-            let silent = silent.lock().clone();
-            reader::reporters(conn, now_ms, &silent)
-        })
+        let silence = self.silence.known();
+        self.readers.run("read reporters", move |conn| reader::reporters(conn, now_ms, &silence))
     }
 
     fn quarantined(&self, limit: u32) -> Answer<'_, Vec<Quarantined>> {
         self.readers.run("read quarantine", move |conn| reader::quarantined(conn, limit))
+    }
+
+    fn beat(&self, process: ProcessState) -> Answer<'_, ()> {
+        self.writer.run("note that a process works", move |db| processes::beat(db, &process))
+    }
+
+    fn farewell(&self, id: Uuid) -> Answer<'_, ()> {
+        self.writer.run("note that a process has ended", move |db| processes::farewell(db, id))
+    }
+
+    fn processes(&self) -> Answer<'_, Vec<ProcessState>> {
+        self.readers.run("read processes", processes::all)
     }
 
     fn status(&self) -> Answer<'_, Status> {

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::batch::{Applied, AuditPartition, Batch};
 use crate::pipeline::Pipelines;
 use crate::query::{
-    HopWindow, PartitionState, Quarantined, ReporterState, StageWindow, Status, TopicSummary, WindowQuery,
+    HopWindow, PartitionState, ProcessState, Quarantined, ReporterState, StageWindow, Status, TopicSummary, WindowQuery,
 };
 use chaperone_audit::wire::Anchor;
 
@@ -47,9 +47,25 @@ pub enum StoreError {
         /// Where the batch began.
         found: i64,
     },
+    /// Something to write was handed to a store that is only read.
+    #[error("the store is open for reading only: {action} is another process's work")]
+    ReadOnly {
+        /// What was asked for.
+        action: &'static str,
+    },
     /// The writer thread has stopped.
     #[error("the store's writer has stopped; restart the process")]
     Stopped,
+}
+
+impl StoreError {
+    /// What to do about it, where the database's own words do not say.
+    pub fn advice(&self) -> Option<&'static str> {
+        match self {
+            Self::Database { source, .. } => crate::sqlite::advice(source.as_ref()),
+            _ => None,
+        }
+    }
 }
 
 /// A tap's wish to count a partition.
@@ -111,6 +127,12 @@ pub trait Store: Send + Sync {
     fn reporters(&self, now_ms: i64) -> Answer<'_, Vec<ReporterState>>;
     /// Refused records, newest first.
     fn quarantined(&self, limit: u32) -> Answer<'_, Vec<Quarantined>>;
+    /// A process works on this store: when it wrote here last, and what is wrong with it. Replaces what it said before.
+    fn beat(&self, process: ProcessState) -> Answer<'_, ()>;
+    /// A process that said [`beat`](Self::beat) has ended as it should.
+    fn farewell(&self, id: Uuid) -> Answer<'_, ()>;
+    /// The processes that work on this store, or did until they fell silent; newest first.
+    fn processes(&self) -> Answer<'_, Vec<ProcessState>>;
     /// Health.
     fn status(&self) -> Answer<'_, Status>;
     /// The store's revision; changes whenever a verdict or a total does.

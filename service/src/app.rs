@@ -1,7 +1,7 @@
 //! The process wired together: the only file that names every part.
 //!
-//! [`App::build`] opens the store, takes the port and starts intake and taps; [`App::run`] serves and judges until told
-//! to stop. Everything from outside is a parameter (configuration, clock, shutdown), so that a demo or a test can run
+//! [`App::build`] opens the store, takes the port and starts what its verb has of intake and taps; [`App::run`] serves and
+//! judges until told to stop. Everything from outside is a parameter (configuration, clock, shutdown), so that a demo or a test can run
 //! it inside its own process.
 
 use std::future::Future;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chaperone_audit::Clock;
-use chaperone_collector::{Pipelines, SqliteStore, Store};
+use chaperone_collector::{Pipelines, SqliteStore, SqliteView, Store, StoreError};
 use chaperone_web::{Problem, WebConfig, WebState};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
@@ -22,6 +22,9 @@ use tokio::sync::watch;
 use crate::config::Config;
 use crate::exit::{Code, Failure};
 use crate::intake::{self, Intake};
+use crate::metrics::Metrics;
+use crate::metrics::meters::Meters;
+use crate::presence::{Presence, Role, farewell};
 use crate::problems::Problems;
 use crate::reload::{Reached, Reload};
 use crate::tap::{self, Shared};
@@ -35,10 +38,26 @@ const INTAKE_DEADLINE: Duration = Duration::from_secs(8);
 const WEB_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Which parts run in this process.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Parts {
-    /// Taps as well; `false` where they run in processes of their own.
-    pub taps: bool,
+    /// What the process is to the others of its store. Intake and judge: [`Role::Run`] and [`Role::Collect`];
+    /// [`Role::Web`] only reads the store.
+    pub role: Role,
+    /// Which taps.
+    pub taps: Which,
+    /// What it answers over HTTP.
+    pub serves: Serves,
+}
+
+/// What a process answers over HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Serves {
+    /// Everything, where the configuration says.
+    Page,
+    /// `/healthz`, `/readyz` and `/metrics` here.
+    Health(SocketAddr),
+    /// Nothing.
+    Nothing,
 }
 
 /// What a process is made of.
@@ -60,10 +79,14 @@ pub struct App {
     shared: Shared,
     problems: watch::Receiver<Vec<Problem>>,
     pipelines: watch::Sender<Arc<Pipelines>>,
-    listener: TcpListener,
-    address: SocketAddr,
+    role: Role,
+    listener: Option<TcpListener>,
+    serves: Serves,
     intakes: Vec<Intake>,
     taps: Taps,
+    presence: Option<Presence>,
+    /// The store if it is only read.
+    view: Option<Arc<SqliteView>>,
 }
 
 impl App {
@@ -72,48 +95,73 @@ impl App {
     /// # Errors
     /// [`Code::CannotWrite`] for the store, [`Code::Unavailable`] for the port, [`Code::Configuration`] for librdkafka.
     pub async fn build(config: Config, clock: Arc<dyn Clock>, parts: Parts) -> Result<Self, Failure> {
-        let listener = listen(config.listen).await?;
-        let store: Arc<dyn Store> = Arc::new(open_store(&config)?);
-        let which = if parts.taps { Which::All } else { Which::None };
+        let listener = match parts.serves {
+            Serves::Page => Some(listen("web.listen", config.listen).await?),
+            Serves::Health(address) => Some(listen("--listen", address).await?),
+            Serves::Nothing => None,
+        };
+        let (store, view): (Arc<dyn Store>, _) = if parts.role == Role::Web {
+            let view = open_view(&config)?;
+            view.follow(&config.pipelines);
+            (Arc::<SqliteView>::clone(&view), Some(view))
+        } else {
+            (Arc::new(open_store(&config)?), None)
+        };
+        let collects = matches!(parts.role, Role::Run | Role::Collect);
         let blueprint = Blueprint {
             listen: config.listen,
             store,
             pipelines: Arc::clone(&config.pipelines),
-            intakes: intake::Settings::of(&config),
-            taps: which.settings(&config),
+            intakes: if collects { intake::Settings::of(&config) } else { Vec::new() },
+            taps: parts.taps.settings(&config),
         };
-        Self::start(blueprint, listener, clock, which)
+        let of_taps = blueprint.taps.iter().map(|t| t.cluster.name.clone());
+        let clusters = blueprint.intakes.iter().map(|i| i.cluster.name.clone()).chain(of_taps).collect();
+        let mut app = Self::start(blueprint, listener, clock, parts)?;
+        app.view = view;
+        let Shared { store, clock, problems, .. } = app.shared.clone();
+        let mut presence = Presence::new(app.role, &clusters, store, clock, problems);
+        presence.first().await;
+        app.presence = Some(presence);
+        Ok(app)
     }
 
-    /// The same from parts that are chosen one by one.
+    /// A whole process from parts that are chosen one by one; nobody else works on its store.
     ///
     /// # Errors
     /// As [`build`](Self::build).
     pub async fn assemble(blueprint: Blueprint, clock: Arc<dyn Clock>) -> Result<Self, Failure> {
-        let listener = listen(blueprint.listen).await?;
-        Self::start(blueprint, listener, clock, Which::None)
+        let listener = listen("web.listen", blueprint.listen).await?;
+        let parts = Parts { role: Role::Watch, taps: Which::None, serves: Serves::Page };
+        Self::start(blueprint, Some(listener), clock, parts)
     }
 
     fn start(
         blueprint: Blueprint,
-        listener: TcpListener,
+        listener: Option<TcpListener>,
         clock: Arc<dyn Clock>,
-        which: Which,
+        parts: Parts,
     ) -> Result<Self, Failure> {
-        let address = listener.local_addr().map_err(|e| cannot_listen(blueprint.listen, &e))?;
         let (problems_list, problems) = Problems::new();
-        let store = blueprint.store;
-        let shared = Shared { store, runtime: Handle::current(), clock, problems: problems_list };
+        let shared = Shared {
+            store: blueprint.store,
+            runtime: Handle::current(),
+            clock,
+            problems: problems_list,
+            meters: Meters::default(),
+        };
         let intakes =
             blueprint.intakes.into_iter().map(|s| Intake::start(s, shared.clone())).collect::<Result<_, _>>()?;
-        let taps = Taps::start(blueprint.taps, which, shared.clone())?;
+        let taps = Taps::start(blueprint.taps, parts.taps, shared.clone())?;
         let (pipelines, _) = watch::channel(blueprint.pipelines);
-        Ok(Self { shared, problems, pipelines, listener, address, intakes, taps })
+        let Parts { role, serves, .. } = parts;
+        Ok(Self { shared, problems, pipelines, role, listener, serves, intakes, taps, presence: None, view: None })
     }
 
-    /// Where the dashboard is.
+    /// Where it answers; empty if it does not.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        let address = self.listener.as_ref().and_then(|l| l.local_addr().ok());
+        address.map(|address| format!("http://{address}")).unwrap_or_default()
     }
     /// Truth at rest.
     pub fn store(&self) -> Arc<dyn Store> {
@@ -142,17 +190,12 @@ impl App {
     }
 
     async fn run_with(mut self, shutdown: impl Future<Output = ()>, mut reload: Option<Reload>) -> Result<(), Failure> {
-        let judge = tokio::spawn(judge(self.shared.clone(), self.pipelines.subscribe()));
+        let judges = matches!(self.role, Role::Run | Role::Collect | Role::Watch);
+        let judge = judges.then(|| tokio::spawn(judge(self.shared.clone(), self.pipelines.subscribe())));
         let (stop_web, stopping) = watch::channel(false);
-        let state = WebState {
-            store: Arc::clone(&self.shared.store),
-            pipelines: self.pipelines.subscribe(),
-            clock: Arc::clone(&self.shared.clock),
-            problems: self.problems,
-            version: env!("CARGO_PKG_VERSION"),
-        };
-        let served = serve(self.listener, state, stopping);
-        let mut web = tokio::spawn(served);
+        let state = self.web_state();
+        let mut web = tokio::spawn(serve(self.listener.take(), self.serves, state, stopping));
+        let beating = self.presence.take().map(|presence| (presence.id(), tokio::spawn(presence.run())));
         crate::supervisor::ready();
         let mut shutdown = pin!(shutdown);
         let ended = loop {
@@ -163,13 +206,26 @@ impl App {
                     let problems = &self.shared.problems;
                     let mut reached = Reached { taps: &mut self.taps, pipelines: Some(&self.pipelines), problems };
                     tokio::task::block_in_place(|| reload.act(&mut reached));
+                    if let Some(view) = &self.view {
+                        view.follow(&self.pipelines.borrow());
+                    }
                 }
             }
         };
         crate::supervisor::stopping();
         tracing::info!("stopping");
         stop_parts(self.taps, self.intakes).await;
-        judge.abort();
+        if let Some(judge) = judge {
+            judge.abort();
+        }
+        if let Some((id, beating)) = beating {
+            beating.abort();
+            // The task holds what event streams wait for.
+            drop(beating.await);
+            if let Some(id) = id {
+                farewell(&*self.shared.store, id).await;
+            }
+        }
         // Event streams end when nobody can report problems any more.
         drop(self.shared);
         stop_web.send_replace(true);
@@ -188,6 +244,24 @@ impl App {
             Err(e) => Err(Failure::new(Code::Software, format!("the dashboard: {e}"))),
         }
     }
+
+    fn web_state(&self) -> WebState {
+        let metrics = Metrics {
+            store: Arc::clone(&self.shared.store),
+            problems: self.problems.clone(),
+            meters: self.shared.meters.clone(),
+            clock: Arc::clone(&self.shared.clock),
+            role: self.role.as_str(),
+        };
+        WebState {
+            store: Arc::clone(&self.shared.store),
+            pipelines: self.pipelines.subscribe(),
+            clock: Arc::clone(&self.shared.clock),
+            problems: self.problems.clone(),
+            metrics: Arc::new(metrics),
+            version: env!("CARGO_PKG_VERSION"),
+        }
+    }
 }
 
 /// Waits until a reload is asked for; for ever where there is nothing to reload.
@@ -201,21 +275,35 @@ async fn asked(reload: &mut Option<Reload>) -> &mut Reload {
     }
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).await.map_err(|e| cannot_listen(address, &e))
+async fn listen(key: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
+    let wrong = |e| Failure::new(Code::Unavailable, format!("{key} {address}: {e}; choose another port"));
+    TcpListener::bind(address).await.map_err(wrong)
 }
 
-fn cannot_listen(address: SocketAddr, e: &std::io::Error) -> Failure {
-    Failure::new(Code::Unavailable, format!("web.listen {address}: {e}; choose another port"))
-}
-
-async fn serve(listener: TcpListener, state: WebState, mut stopping: watch::Receiver<bool>) -> std::io::Result<()> {
-    let router = chaperone_web::app(state, WebConfig::default());
+async fn serve(
+    listener: Option<TcpListener>,
+    serves: Serves,
+    state: WebState,
+    mut stopping: watch::Receiver<bool>,
+) -> std::io::Result<()> {
     let stop = async move {
         // An error means that the sender is gone: the end as well.
         if stopping.wait_for(|stop| *stop).await.is_err() {
             tracing::debug!("the dashboard's owner is gone");
         }
+    };
+    let Some(listener) = listener else {
+        drop(state);
+        stop.await;
+        return Ok(());
+    };
+    let router = match serves {
+        Serves::Health(address) if !address.ip().is_loopback() => {
+            // Whoever opens it to other machines is asked for by names that we do not know; there are no pages to protect.
+            chaperone_web::health(state, WebConfig { allowed_hosts: vec!["*".to_owned()], ..WebConfig::default() })
+        }
+        Serves::Health(_) => chaperone_web::health(state, WebConfig::default()),
+        _ => chaperone_web::app(state, WebConfig::default()),
     };
     axum::serve(listener, router).with_graceful_shutdown(stop).await
 }
@@ -226,8 +314,16 @@ async fn judge(shared: Shared, pipelines: watch::Receiver<Arc<Pipelines>>) {
     loop {
         every.tick().await;
         let current = Arc::clone(&pipelines.borrow());
+        let began = Instant::now();
         let judged = shared.store.judge(shared.clock.now_ms(), &current).await;
-        shared.problems.note("store judge", judged.err().map(|e| format!("{e}; verdicts wait")));
+        if judged.is_ok() {
+            shared.meters.judged(began.elapsed());
+        }
+        let sentence = |e: StoreError| {
+            let advice = e.advice().map(|advice| format!(": {advice}")).unwrap_or_default();
+            format!("{e}{advice}; verdicts wait, and go on by themselves")
+        };
+        shared.problems.note("store judge", judged.err().map(sentence));
     }
 }
 
@@ -238,6 +334,12 @@ async fn judge(shared: Shared, pipelines: watch::Receiver<Arc<Pipelines>>) {
 pub fn open_store(config: &Config) -> Result<SqliteStore, Failure> {
     make_private(&config.data_dir)?;
     SqliteStore::open(config.store_path()).map_err(|e| Failure::new(Code::CannotWrite, e.to_string()))
+}
+
+/// The store of another process, whether or not it is there yet.
+fn open_view(config: &Config) -> Result<Arc<SqliteView>, Failure> {
+    let view = SqliteView::open(config.store_path());
+    view.map(Arc::new).map_err(|e| Failure::new(Code::Software, e.to_string()))
 }
 
 fn make_private(dir: &Path) -> Result<(), Failure> {

@@ -1,6 +1,7 @@
 //! The command line: one file a verb.
 
 pub mod check_config;
+pub mod collect;
 pub mod demo;
 pub mod init;
 pub mod inspect;
@@ -11,18 +12,22 @@ pub mod schema;
 pub mod tap;
 mod version;
 pub mod watch;
+pub mod web;
 
 use std::future::Future;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chaperone_audit::SystemClock;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
+use crate::app::{App, Parts, Serves};
 use crate::config::{Config, System};
 use crate::exit::{Code, Failure};
 use crate::reload::Reload;
+use crate::telemetry::Format;
 
 /// Exactly-once auditing of Kafka pipelines.
 #[derive(Debug, Parser)]
@@ -34,6 +39,9 @@ pub struct Cli {
     /// With --version: also the commit and the libraries, as one line of JSON.
     #[arg(long, requires = "version")]
     json: bool,
+    /// How the log on standard error is written.
+    #[arg(long, global = true, value_name = "FORMAT", env = "CHAPERONE_LOG_FORMAT", value_enum, default_value_t)]
+    pub log_format: Format,
     #[command(subcommand)]
     verb: Option<Verb>,
 }
@@ -50,8 +58,12 @@ enum Verb {
     Config(schema::ConfigVerb),
     /// Runs taps, intake, store and dashboard.
     Run(run::Run),
-    /// Runs only taps, on the store of a running `chaperone run --no-taps`.
+    /// Runs only intake and judge: the store of processes of their own.
+    Collect(collect::Collect),
+    /// Runs only taps, on the store of a running `chaperone collect` or `chaperone run --no-taps`.
     Tap(tap::Tap),
+    /// Serves only the dashboard and the API, over the store of a `chaperone collect` or `run`; writes nothing.
+    Web(web::Web),
     /// Estimates what auditing topics would cost, from a minute of their offsets and a sample; changes nothing.
     Plan(plan::Plan),
     /// Compares the topics of two Kafka clusters, now: nothing to configure, nothing created, no group joined.
@@ -85,6 +97,41 @@ impl ConfigFile {
     }
     fn load(&self) -> Result<Config, Failure> {
         Ok(Config::load(Path::new(&self.config), &System)?)
+    }
+    /// Runs these parts until a signal ends them.
+    fn serve(
+        &self,
+        parts: Parts,
+        accept: impl Fn(&Config) -> Result<(), Failure> + Send + 'static,
+    ) -> Result<(), Failure> {
+        block_on(async move {
+            let reload = self.watched(accept)?;
+            let serves = parts.serves;
+            let app = App::build(reload.config().clone(), Arc::new(SystemClock), parts).await?;
+            if serves != Serves::Nothing {
+                let said = format!("chaperone {} listening on {}", env!("CARGO_PKG_VERSION"), app.url());
+                // Nobody may be reading any more; the process is wanted all the same.
+                if let Err(e) = writeln!(std::io::stdout(), "{said}") {
+                    tracing::debug!("standard output: {e}");
+                }
+            }
+            app.run_reloading(stop_signal()?, reload).await
+        })
+    }
+}
+
+/// Where a process without pages answers.
+#[derive(Debug, Args)]
+struct Health {
+    /// Serves /healthz, /readyz and /metrics here, to whoever reaches the address: figures, names of clusters and topics,
+    /// what is wrong. Default: nowhere.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
+}
+
+impl Health {
+    fn serves(&self) -> Serves {
+        self.listen.map_or(Serves::Nothing, Serves::Health)
     }
 }
 
@@ -131,7 +178,9 @@ impl Cli {
             Verb::PrintConfig(print) => print.run(),
             Verb::Config(config) => config.run(),
             Verb::Run(run) => run.run(),
+            Verb::Collect(collect) => collect.run(),
             Verb::Tap(tap) => tap.run(),
+            Verb::Web(web) => web.run(),
             Verb::Plan(plan) => plan.run(),
             Verb::Watch(watch) => watch.run(),
             Verb::Demo(demo) => demo.run(),

@@ -45,8 +45,10 @@ use std::time::{Duration, Instant};
 use chaperone_audit::{Clock, SystemClock};
 use chaperone_collector::Store;
 
-use crate::app::{App, Parts};
+use crate::app::{App, Parts, Serves};
 use crate::exit::{Code, Failure};
+use crate::presence::Role;
+use crate::taps::Which;
 use crew::Crew;
 use director::{Course, Director};
 use ledger::Sums;
@@ -142,7 +144,8 @@ async fn play(
     scene: &Scene,
     stop: impl Future<Output = ()>,
 ) -> Result<Sums, Failure> {
-    let app = App::build(scene.config()?, Arc::new(SystemClock), Parts { taps: true }).await.map_err(|f| {
+    let parts = Parts { role: Role::Run, taps: Which::All, serves: Serves::Page };
+    let app = App::build(scene.config()?, Arc::new(SystemClock), parts).await.map_err(|f| {
         if f.code != Code::Unavailable {
             return f;
         }

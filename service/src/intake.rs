@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 
 use crate::config::{Audit, Cluster, Config};
 use crate::exit::{Code, Failure};
+use crate::kafka::stall::{self, Broken};
+use crate::metrics::meters::Cause;
 use crate::tap::Shared;
 use reader::{Ended, Reader};
 
@@ -31,12 +33,15 @@ pub struct Settings {
     pub cluster: Cluster,
     /// The topic.
     pub audit: Audit,
+    /// A partition that is behind and does not move for this long gets a new consumer.
+    pub stall_patience: Duration,
 }
 
 impl Settings {
     /// All audit topics of a configuration.
     pub fn of(config: &Config) -> Vec<Self> {
-        let one = |c: &Cluster| Some(Self { cluster: c.clone(), audit: c.audit.clone()? });
+        let one =
+            |c: &Cluster| Some(Self { cluster: c.clone(), audit: c.audit.clone()?, stall_patience: stall::PATIENCE });
         config.clusters.iter().filter_map(one).collect()
     }
 }
@@ -79,15 +84,30 @@ impl Intake {
     }
 }
 
-fn run(first: Reader, settings: &Settings, shared: &Shared, stop: &AtomicBool) {
+/// The key of "its consumer stood still".
+fn stalled_key(cluster: &str) -> String {
+    format!("intake {cluster} stalled")
+}
+
+pub(crate) fn run(first: Reader, settings: &Settings, shared: &Shared, stop: &AtomicBool) {
+    let (cluster, topic) = (&settings.cluster.name, &settings.audit.topic);
+    let _span = tracing::info_span!("intake", cluster, topic).entered();
+    let meter = shared.meters.intake(cluster, topic);
     let mut next = Some(Ok(first));
     while !stop.load(Ordering::SeqCst) {
         match next.take().unwrap_or_else(|| Reader::new(settings, shared)) {
             Ok(reader) => match reader.run(stop) {
                 Ended::Stopped => return,
-                Ended::Failed(why) => tracing::error!(cluster = settings.cluster.name, "intake starts over: {why}"),
+                Ended::Broken(Broken::Failed(why)) => {
+                    meter.restarts(Cause::Failed);
+                    tracing::error!("intake starts over: {why}");
+                }
+                Ended::Broken(Broken::Stalled(why)) => {
+                    meter.restarts(Cause::Stalled);
+                    shared.problems.notice(stalled_key(cluster), format!("kafka.{cluster}: intake starts over: {why}"));
+                }
             },
-            Err(failure) => shared.problems.set(format!("intake {}", settings.cluster.name), failure.message),
+            Err(failure) => shared.problems.set(format!("intake {cluster}"), failure.message),
         }
         crate::threads::pause(stop, START_OVER_AFTER);
     }

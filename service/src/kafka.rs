@@ -13,6 +13,7 @@ pub mod message;
 pub mod names;
 pub mod position;
 pub mod refusal;
+pub mod stall;
 pub mod topic;
 pub mod wanted;
 

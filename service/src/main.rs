@@ -12,18 +12,18 @@ fn main() -> ExitCode {
     match act() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            for line in failure.message.lines() {
-                eprintln!("chaperone: {line}");
-            }
+            telemetry::end(&failure);
             ExitCode::from(failure.code as u8)
         }
     }
 }
 
 fn act() -> Result<(), Failure> {
-    telemetry::init();
     match Cli::read()? {
-        Some(cli) => cli.run(),
+        Some(cli) => {
+            telemetry::init(cli.log_format);
+            cli.run()
+        }
         None => Ok(()),
     }
 }

@@ -72,6 +72,25 @@ impl Problems {
         self.publish(&open);
     }
 
+    /// What is wrong under these keys.
+    pub fn under(&self, keys: impl Fn(&str) -> bool) -> Vec<Problem> {
+        self.0.open.lock().iter().filter(|(key, _)| keys(key)).map(|(_, problem)| problem.clone()).collect()
+    }
+
+    /// Under these keys there is this and nothing else.
+    pub fn replace(&self, keys: impl Fn(&str) -> bool, with: BTreeMap<String, Problem>) {
+        let gone: Vec<String> = {
+            let open = self.0.open.lock();
+            open.keys().filter(|key| keys(key) && !with.contains_key(*key)).cloned().collect()
+        };
+        for key in &gone {
+            self.clear(key);
+        }
+        for (key, problem) in with {
+            self.insert(key, problem);
+        }
+    }
+
     /// Whether `key` has a problem.
     pub fn has(&self, key: &str) -> bool {
         self.0.open.lock().contains_key(key)
@@ -126,6 +145,12 @@ mod tests {
         problems.set("tap b", "four");
         problems.forget(|key| key == "tap a");
         assert_eq!(texts(), ["four"]);
+        let heard = |text: &str| Problem { text: text.to_owned(), notice: true };
+        problems.replace(|key| key.starts_with("heard"), [("heard 1".to_owned(), heard("five"))].into());
+        problems.replace(|key| key.starts_with("heard"), [("heard 2".to_owned(), heard("six"))].into());
+        assert_eq!(texts(), ["six", "four"]);
+        assert_eq!(problems.under(|key| !key.starts_with("heard")).len(), 1);
+        problems.replace(|key| key.starts_with("heard"), BTreeMap::new());
         problems.clear("tap b");
         for i in 0..100 {
             problems.set(format!("k{i:03}"), format!("s{i:03}"));

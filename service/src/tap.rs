@@ -30,6 +30,8 @@ use tokio::runtime::Handle;
 
 use crate::config::{self, Cluster, Config, Widths};
 use crate::exit::{Code, Failure};
+use crate::kafka::stall::{self, Broken};
+use crate::metrics::meters::{Cause, Meters};
 use crate::problems::Problems;
 use crate::threads;
 use worker::{Ended, Worker};
@@ -62,6 +64,8 @@ pub struct Settings {
     pub widths: Widths,
     /// How often it reports.
     pub heartbeat: Duration,
+    /// A partition that is behind and does not move for this long gets a new consumer.
+    pub stall_patience: Duration,
 }
 
 /// Who says which partitions a tap reads.
@@ -119,6 +123,7 @@ impl Settings {
                     rule: config.rule,
                     widths: config.widths.clone(),
                     heartbeat: HEARTBEAT,
+                    stall_patience: stall::PATIENCE,
                 })
             })
             .collect()
@@ -136,6 +141,8 @@ pub struct Shared {
     pub clock: Arc<dyn Clock>,
     /// What is wrong.
     pub problems: Problems,
+    /// Figures for `/metrics`.
+    pub meters: Meters,
 }
 
 /// A tap that is ready to start. It knows which partitions there are from now on: what comes into being until it starts
@@ -202,17 +209,37 @@ impl Tap {
     }
 }
 
+/// The key of "its consumer stood still".
+pub(crate) fn stalled_key(cluster: &str) -> String {
+    format!("kafka.{cluster} stalled")
+}
+
 /// Runs workers until told to stop: one that failed is followed by another.
 fn run(first: Worker, settings: &Settings, shared: &Shared, stop: &AtomicBool) {
+    let cluster = &settings.cluster.name;
+    let _span = tracing::info_span!("tap", cluster, stage = settings.tap.stage).entered();
     let mut next = Some(Ok(first));
     while !stop.load(Ordering::SeqCst) {
         match next.take().unwrap_or_else(|| Worker::new(settings, shared)) {
             Ok(worker) => match worker.run(stop) {
                 Ended::Stopped => return,
-                Ended::Failed(why) => tracing::error!(cluster = settings.cluster.name, "the tap starts over: {why}"),
+                Ended::Broken(Broken::Failed(why)) => {
+                    shared.meters.tap(cluster).restarts(Cause::Failed);
+                    tracing::error!("the tap starts over: {why}");
+                }
+                Ended::Broken(Broken::Stalled(why)) => {
+                    shared.meters.tap(cluster).restarts(Cause::Stalled);
+                    shared
+                        .problems
+                        .notice(stalled_key(cluster), format!("kafka.{cluster}: the tap starts over: {why}"));
+                }
             },
-            Err(failure) => shared.problems.set(format!("tap {}", settings.cluster.name), failure.message),
+            Err(failure) => shared.problems.set(format!("tap {cluster}"), failure.message),
         }
         threads::pause(stop, START_OVER_AFTER);
     }
 }
+
+#[cfg(test)]
+#[path = "tap/stall_tests.rs"]
+mod stall_tests;

@@ -97,6 +97,7 @@ impl Taps {
         self.running = kept;
         end(ended.into_iter().map(|(_, tap)| tap).collect());
         for cluster in &ready.end {
+            self.shared.meters.tap(cluster).beat([], 0, false);
             self.shared.problems.forget(|key| is_of_tap(key, cluster));
         }
         self.begin(ready.begin)
@@ -134,8 +135,9 @@ fn differ(running: &[&Settings], mut wanted: Vec<Settings>) -> (Vec<String>, Vec
 /// Problems that only the tap of `cluster` notices and so only it can solve.
 fn is_of_tap(key: &str, cluster: &str) -> bool {
     let of_cluster = key.strip_prefix("kafka.").and_then(|rest| rest.strip_prefix(cluster));
-    let of_tap =
-        |rest: &str| [" see ", " read ", " claim", " group", " names"].iter().any(|part| rest.starts_with(part));
+    let of_tap = |rest: &str| {
+        [" see ", " read ", " claim", " group", " names", " stalled"].iter().any(|part| rest.starts_with(part))
+    };
     key.strip_prefix("tap ") == Some(cluster) || of_cluster.is_some_and(of_tap)
 }
 
@@ -175,7 +177,15 @@ mod tests {
 
     #[test]
     fn a_taps_problems_go_with_it_and_others_stay() {
-        for key in ["tap a", "kafka.a see t", "kafka.a read t", "kafka.a claim", "kafka.a group", "kafka.a names"] {
+        for key in [
+            "tap a",
+            "kafka.a see t",
+            "kafka.a read t",
+            "kafka.a claim",
+            "kafka.a group",
+            "kafka.a names",
+            "kafka.a stalled",
+        ] {
             assert!(is_of_tap(key, "a") && !is_of_tap(key, "ab") && !is_of_tap(key, "b"), "{key}");
         }
         for key in ["kafka.a reach", "kafka.a write audit", "store tap", "kafka.ab see t", "kafka.a.b see t"] {

@@ -1,29 +1,44 @@
-//! Logs: text on standard error, filtered by `RUST_LOG` (default `info`). Standard output is for answers only.
+//! Logs: on standard error, as text or one JSON object a line, filtered by `RUST_LOG` (default `info`). Standard output is
+//! for answers only.
+//!
+//! What a line is about is in fields, the same everywhere: `cluster`, `stage`, `topic`, `partition`; those of a whole
+//! thread (a tap, an intake) are its span's. No field holds a payload, a key (I9) or the value of a librdkafka property.
 
 use std::sync::OnceLock;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 
-/// Replaces the filter of what was started.
-type Replace = Box<dyn Fn(EnvFilter) + Send + Sync>;
-static REPLACE: OnceLock<Replace> = OnceLock::new();
+use crate::exit::Failure;
+
+/// How lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+struct Started {
+    format: Format,
+    filter: reload::Handle<EnvFilter, Registry>,
+}
+static STARTED: OnceLock<Started> = OnceLock::new();
 
 /// Starts logging; does nothing if it was started before.
-pub fn init() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-        .with_filter_reloading();
-    let handle = builder.reload_handle();
-    if builder.try_init().is_err() {
-        tracing::debug!("logging was started before");
-        return;
-    }
-    // The handle fails only after the end of logging.
-    let replace: Replace = Box::new(move |filter| handle.reload(filter).unwrap_or_default());
-    if REPLACE.set(replace).is_err() {
+pub fn init(format: Format) {
+    let (filter, handle) =
+        reload::Layer::new(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")));
+    let lines = fmt::layer().with_writer(std::io::stderr);
+    let lines = match format {
+        Format::Text => lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).boxed(),
+        Format::Json => lines.json().flatten_event(true).with_span_list(false).boxed(),
+    };
+    let started = tracing_subscriber::registry().with(filter).with(lines).try_init().is_ok();
+    if !started || STARTED.set(Started { format, filter: handle }).is_err() {
         tracing::debug!("logging was started before");
     }
 }
@@ -31,8 +46,21 @@ pub fn init() {
 /// From now on only errors and the warnings of the demo, unless `RUST_LOG` says otherwise: for verbs that speak to people.
 pub fn quieter() {
     if std::env::var_os(EnvFilter::DEFAULT_ENV).is_none()
-        && let Some(replace) = REPLACE.get()
+        && let Some(started) = STARTED.get()
     {
-        replace(EnvFilter::new("error,chaperone::demo=warn"));
+        // The handle fails only after the end of logging.
+        started.filter.reload(EnvFilter::new("error,chaperone::demo=warn")).unwrap_or_default();
+    }
+}
+
+/// Says why the process ends: its last lines.
+pub fn end(failure: &Failure) {
+    let json = STARTED.get().is_some_and(|started| started.format == Format::Json);
+    for line in failure.message.lines() {
+        if json {
+            tracing::error!(exit_code = failure.code as u8, "{line}");
+        } else {
+            eprintln!("chaperone: {line}");
+        }
     }
 }

@@ -32,6 +32,7 @@ use crate::config::{self, Isolation, Start, Widths};
 use crate::exit::{Code, Failure};
 use crate::kafka::client::{Client, Survey};
 use crate::kafka::names::Names;
+use crate::kafka::stall::PATIENCE;
 use crate::kafka::wanted::Called;
 use crate::kafka::wanted::Wanted;
 use crate::problems::Problems;
@@ -227,6 +228,7 @@ fn blueprint(options: &Options, topics: &[TopicPattern], store: Arc<dyn Store>) 
         rule,
         widths: Widths::default(),
         heartbeat: HEARTBEAT,
+        stall_patience: PATIENCE,
     };
     let stage =
         |side: &Side| Stage { name: side.stage(), kind: StageKind::Kafka, complete: true, at_least_once: false };

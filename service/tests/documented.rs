@@ -5,6 +5,7 @@ use std::path::Path;
 
 use chaperone::config::reload::{EFFECTS, Effect};
 use chaperone::config::schema;
+use chaperone::metrics::families;
 use chaperone::plan::estimate::{
     BYTES_PER_CORE, HOP_ROW_BYTES, MESSAGES_ENOUGH, MESSAGES_PER_CORE, ROWS_A_DAY_MAX, STAGE_ROW_BYTES,
 };
@@ -118,6 +119,20 @@ fn what_takes_effect_when_is_documented_as_it_is() {
         if let Effect::Restart(reason) = effect {
             assert_eq!(why, reason, "{key}");
         }
+    }
+}
+
+/// Every family of `/metrics`: name, type, unit, labels and meaning.
+#[test]
+fn metrics_are_documented_as_they_are() {
+    let text = operations();
+    let table = text.split_once("<!-- metrics -->").and_then(|(_, rest)| rest.split_once("<!-- /metrics -->"));
+    let rows: Vec<Vec<&str>> = table.expect("markers").0.lines().filter(|l| l.starts_with("| `")).map(cells).collect();
+    assert_eq!(rows.len(), families::ALL.len());
+    for (row, family) in rows.iter().zip(families::ALL) {
+        let labels = if family.labels.is_empty() { "-".to_owned() } else { family.labels.join(", ") };
+        let name = format!("`{}`", family.name);
+        assert_eq!(*row, [&name, family.kind.as_str(), family.unit, &labels, family.help]);
     }
 }
 

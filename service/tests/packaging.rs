@@ -78,6 +78,26 @@ fn the_unit_uses_commands_that_exist_and_no_rights() {
     assert_eq!(settings(&unit, "RuntimeDirectoryMode"), ["0700"]);
 }
 
+/// One unit a verb is the same unit but for what must differ.
+#[test]
+fn the_unit_of_one_verb_is_the_unit_of_all_with_its_name_in_it() {
+    let (whole, one) = (deploy("chaperone.service"), deploy("chaperone@.service"));
+    let body = |text: &str| -> Vec<String> {
+        let lines = text.lines().skip_while(|l| !l.starts_with('['));
+        lines.filter(|l| !l.starts_with('#')).map(str::to_owned).collect()
+    };
+    let expected = whole
+        .replace("every stage\n", "every stage (%i)\n")
+        .replace("/run/chaperone/", "/run/chaperone-%i/")
+        .replace("chaperone run ", "chaperone %i ")
+        .replace("RuntimeDirectory=chaperone\n", "RuntimeDirectory=chaperone-%i\n")
+        .replace("DynamicUser=yes\n", "DynamicUser=yes\nUser=chaperone\n");
+    assert_eq!(body(&one), body(&expected));
+    for verb in ["collect", "tap", "web", "run"] {
+        assert_exists(&[verb, "--config"]);
+    }
+}
+
 /// Secrets as Kubernetes would have put them there.
 struct Secrets;
 impl Lookup for Secrets {

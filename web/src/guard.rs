@@ -63,7 +63,7 @@ fn foreign_host(request: &Request, allowed: &[String]) -> Option<String> {
 
 /// Whether an entry of the list names the host; an entry without a port names it on every port.
 fn names(entry: &str, host: &str) -> bool {
-    if entry.eq_ignore_ascii_case(host) {
+    if entry == "*" || entry.eq_ignore_ascii_case(host) {
         return true;
     }
     match host.rsplit_once(':') {
@@ -105,6 +105,14 @@ mod tests {
         ] {
             assert!(refused(foreign), "{foreign}");
         }
+    }
+
+    #[test]
+    fn a_star_answers_for_every_host() {
+        let request = Request::builder().uri("/").header("host", "10.1.2.3:9090").body(Body::empty()).expect("request");
+        assert!(foreign_host(&request, &["*".to_owned()]).is_none());
+        let none = Request::builder().uri("/").body(Body::empty()).expect("request");
+        assert!(foreign_host(&none, &["*".to_owned()]).is_some());
     }
 
     #[test]

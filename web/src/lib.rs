@@ -27,6 +27,8 @@ mod strip;
 mod topic;
 mod zone;
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +45,12 @@ pub struct Problem {
     pub notice: bool,
 }
 
+/// What `/metrics` answers.
+pub trait Metrics: Send + Sync {
+    /// The figures of this moment, in Prometheus' text format 0.0.4.
+    fn text(&self) -> Pin<Box<dyn Future<Output = String> + Send + '_>>;
+}
+
 /// What the pages read. Everything is shared with the rest of the process; nothing is written through it.
 #[derive(Clone)]
 pub struct WebState {
@@ -55,6 +63,8 @@ pub struct WebState {
     /// What is wrong; nothing but notices means ready. Event streams end when its sender is dropped, so that a graceful
     /// shutdown does not wait for browsers.
     pub problems: watch::Receiver<Vec<Problem>>,
+    /// Figures for programs.
+    pub metrics: Arc<dyn Metrics>,
     /// The product's version, printed at the foot of each page.
     pub version: &'static str,
 }
@@ -62,7 +72,7 @@ pub struct WebState {
 /// Limits of the listener, and whom it answers.
 #[derive(Debug, Clone)]
 pub struct WebConfig {
-    /// Hosts that a request may name. `name` allows any port, `name:port` only that one. Any other host is refused
+    /// Hosts that a request may name. `*` allows every host, `name` allows any port, `name:port` only that one. Any other host is refused
     /// with 421, so that a foreign page cannot read this one through a name that resolves to a loopback address.
     pub allowed_hosts: Vec<String>,
     /// Open event streams; more are refused with 503.
@@ -90,6 +100,11 @@ impl Default for WebConfig {
 /// The routes, ready to be served.
 pub fn app(state: WebState, config: WebConfig) -> axum::Router {
     routes::router(Arc::new(App::new(state, config)))
+}
+
+/// Only whether the process lives and can be believed, and its figures: for processes without pages.
+pub fn health(state: WebState, config: WebConfig) -> axum::Router {
+    routes::only_health(Arc::new(App::new(state, config)))
 }
 
 /// What every handler shares.

@@ -22,13 +22,32 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/api/v1/topics", get(api::topics))
         .route("/api/v1/reporters", get(api::reporters))
         .route("/api/v1/status", get(api::status))
-        .route("/healthz", get(health::live))
-        .route("/readyz", get(health::ready))
+        .merge(health_routes())
         .route("/assets/{name}", get(assets::serve))
         .fallback(nothing)
         .method_not_allowed_fallback(|| async { WebError::Method.into_problem().into_response() })
         .layer(from_fn_with_state(Arc::clone(&app), guard::guard))
         .with_state(app)
+}
+
+pub(crate) fn only_health(app: Arc<App>) -> Router {
+    health_routes()
+        .fallback(nothing_here)
+        .method_not_allowed_fallback(|| async { WebError::Method.into_problem().into_response() })
+        .layer(from_fn_with_state(Arc::clone(&app), guard::guard))
+        .with_state(app)
+}
+
+fn health_routes() -> Router<Arc<App>> {
+    Router::new()
+        .route("/healthz", get(health::live))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(health::metrics))
+}
+
+async fn nothing_here() -> Response {
+    let what = "page in this process; it has /healthz, /readyz and /metrics".to_owned();
+    WebError::NotFound { what, advice: Vec::new() }.into_problem()
 }
 
 async fn nothing(State(app): State<Arc<App>>, uri: Uri) -> Response {

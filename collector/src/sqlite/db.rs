@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::error::Error;
 
 use chaperone_audit::Fingerprint;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 
 /// Names cached at most; beyond it the cache starts afresh.
 const NAMES_CACHED: usize = 200_000;
@@ -24,6 +24,17 @@ pub(super) enum Fault {
     /// The file could not be made.
     #[error("file: {0}")]
     File(#[from] std::io::Error),
+    /// There is a file, but nobody has made the schema in it yet.
+    #[error("there is no store yet")]
+    NotMade,
+    /// The store is of another build.
+    #[error("it has schema {found}, this build reads {ours}; run the same version everywhere")]
+    OtherSchema {
+        /// What it has.
+        found: i64,
+        /// What is read.
+        ours: i64,
+    },
     /// Something stored is not what this build writes.
     #[error("stored {what} cannot be read: {source}")]
     Stored {
@@ -38,6 +49,31 @@ impl Fault {
     /// A stored value that cannot be read.
     pub(super) fn stored<E: Into<Box<dyn Error + Send + Sync>>>(what: &'static str) -> impl FnOnce(E) -> Self {
         move |source| Self::Stored { what, source: source.into() }
+    }
+}
+
+/// Whoever reads before anybody wrote.
+const NO_STORE: &str = "`chaperone collect` or `chaperone run` with the same data_dir makes it";
+
+/// What to do when the database refuses, by its code; its own words name the fault, not the remedy.
+pub(crate) fn advice(fault: &(dyn Error + Send + Sync + 'static)) -> Option<&'static str> {
+    let code = match fault.downcast_ref::<Fault>()? {
+        Fault::Sql(e) => e.sqlite_error_code()?,
+        Fault::NotMade => return Some(NO_STORE),
+        _ => return None,
+    };
+    match code {
+        ErrorCode::DiskFull => Some("make room on its disk"),
+        ErrorCode::ReadOnly | ErrorCode::PermissionDenied => {
+            Some("it must be writable for our user: look at its rights and whether its disk is mounted read-only")
+        }
+        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => {
+            Some("another program holds its lock: `fuser` on the file says which")
+        }
+        ErrorCode::SystemIoFailure => Some("its disk fails, or is full: look at the kernel's log"),
+        ErrorCode::CannotOpen => Some("look at the rights of its directory, and whether it is still there"),
+        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Some("it is damaged: restore a backup"),
+        _ => None,
     }
 }
 

@@ -22,6 +22,9 @@ mod schema {
     refinery::embed_migrations!("src/sqlite/schema");
 }
 
+/// The newest schema in `schema/`; a test holds it to the files.
+pub(super) const SCHEMA: i64 = 1;
+
 /// Where the database is.
 #[derive(Debug, Clone)]
 pub(super) enum Place {
@@ -82,6 +85,11 @@ impl Place {
 
     /// A connection that cannot write.
     pub(super) fn reader(&self) -> Done<Connection> {
+        if let Self::File(path) = self
+            && std::fs::metadata(path).is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound)
+        {
+            return Err(Fault::NotMade);
+        }
         let flags = match self {
             Self::File(_) => OpenFlags::SQLITE_OPEN_READ_ONLY,
             // The memory of a name lives as long as it is open; opened read-only it could not be shared.
@@ -116,6 +124,16 @@ fn is_contention(fault: &Fault) -> bool {
             let text = format!("{e:?}");
             text.contains("locked") || text.contains("already exists") || text.contains("UNIQUE")
         }
-        Fault::File(_) | Fault::Stored { .. } => false,
+        Fault::File(_) | Fault::Stored { .. } | Fault::NotMade | Fault::OtherSchema { .. } => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_newest_schema_is_the_one_that_readers_expect() {
+        let runner = super::schema::migrations::runner();
+        let newest = runner.get_migrations().iter().map(refinery::Migration::version).max();
+        assert_eq!(newest.map(i64::from), Some(super::SCHEMA));
     }
 }

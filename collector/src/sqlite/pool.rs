@@ -3,6 +3,7 @@
 //! A reader never waits for the writer (WAL) and never holds it up. At most [`READERS`] queries run at once.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use rusqlite::Connection;
@@ -22,24 +23,40 @@ pub(super) struct Pool {
     free: Arc<Semaphore>,
 }
 
-#[derive(Debug)]
 struct Shared {
     place: Place,
     idle: Mutex<Vec<Connection>>,
+    /// What a fresh connection must pass.
+    usable: fn(&Connection) -> Done<()>,
+    /// How often connections were forgotten: those in use then are not kept.
+    era: AtomicU64,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("place", &self.place).finish_non_exhaustive()
+    }
 }
 
 impl Shared {
     fn read<T>(&self, work: impl FnOnce(&Connection) -> Done<T>) -> Done<T> {
+        let era = self.era.load(Ordering::SeqCst);
         let idle = self.idle.lock().pop();
-        let mut conn = match idle {
-            Some(conn) => conn,
-            None => self.place.reader()?,
+        let mut conn = if let Some(conn) = idle {
+            conn
+        } else {
+            let conn = self.place.reader()?;
+            (self.usable)(&conn)?;
+            conn
         };
         // One transaction, so that all parts of an answer are of one moment.
         let transaction = conn.transaction()?;
         let answer = work(&transaction);
         transaction.finish()?;
-        self.idle.lock().push(conn);
+        let mut idle = self.idle.lock();
+        if self.era.load(Ordering::SeqCst) == era && idle.len() < READERS {
+            idle.push(conn);
+        }
         answer
     }
 }
@@ -48,8 +65,26 @@ impl Pool {
     /// A pool that opens its first connection now.
     pub(super) fn open(place: &Place) -> Done<Self> {
         let first = place.reader()?;
-        let shared = Shared { place: place.clone(), idle: Mutex::new(vec![first]) };
-        Ok(Self { shared: Arc::new(shared), free: Arc::new(Semaphore::new(READERS)) })
+        let pool = Self::later(place, |_| Ok(()));
+        pool.shared.idle.lock().push(first);
+        Ok(pool)
+    }
+
+    /// A pool that opens its first connection when somebody asks, and believes what `usable` lets pass.
+    pub(super) fn later(place: &Place, usable: fn(&Connection) -> Done<()>) -> Self {
+        let shared = Shared { place: place.clone(), idle: Mutex::default(), usable, era: AtomicU64::new(0) };
+        Self { shared: Arc::new(shared), free: Arc::new(Semaphore::new(READERS)) }
+    }
+
+    /// Closes what is open: the file is another.
+    pub(super) fn forget(&self) {
+        self.shared.era.fetch_add(1, Ordering::SeqCst);
+        self.shared.idle.lock().clear();
+    }
+
+    /// Runs a short query on this thread, beyond the limit of those that wait for a connection.
+    pub(super) fn read_now<T>(&self, work: impl FnOnce(&Connection) -> Done<T>) -> Done<T> {
+        self.shared.read(work)
     }
 
     /// Runs a query.

@@ -1,14 +1,12 @@
 //! `chaperone run`
 
-use std::io::Write;
-use std::sync::Arc;
-
-use chaperone_audit::SystemClock;
 use clap::Args;
 
 use super::ConfigFile;
-use crate::app::{App, Parts};
+use crate::app::{Parts, Serves};
 use crate::exit::{Code, Failure};
+use crate::presence::Role;
+use crate::taps::Which;
 
 /// Runs taps, intake, store and dashboard until SIGTERM or SIGINT. SIGHUP reads the configuration again.
 #[derive(Debug, Args)]
@@ -22,17 +20,8 @@ pub struct Run {
 
 impl Run {
     pub(super) fn run(self) -> Result<(), Failure> {
-        super::block_on(async move {
-            let reload = self.file.watched(|_| Ok(()))?;
-            let app = App::build(reload.config().clone(), Arc::new(SystemClock), Parts { taps: !self.no_taps }).await?;
-            // Nobody may be reading any more; the process is wanted all the same.
-            let said =
-                writeln!(std::io::stdout(), "chaperone {} listening on {}", env!("CARGO_PKG_VERSION"), app.url());
-            if let Err(e) = said {
-                tracing::debug!("standard output: {e}");
-            }
-            app.run_reloading(super::stop_signal()?, reload).await
-        })
+        let taps = if self.no_taps { Which::None } else { Which::All };
+        self.file.serve(Parts { role: Role::Run, taps, serves: Serves::Page }, |_| Ok(()))
     }
 }
 

@@ -1,27 +1,22 @@
 //! `chaperone tap`
 
-use std::pin::pin;
-use std::sync::Arc;
-
-use chaperone_audit::SystemClock;
 use clap::Args;
-use tokio::runtime::Handle;
 
-use super::ConfigFile;
-use crate::app::{open_store, stop_parts};
+use super::{ConfigFile, Health};
+use crate::app::Parts;
 use crate::config::Config;
 use crate::exit::{Code, Failure};
-use crate::problems::Problems;
-use crate::reload::Reached;
-use crate::tap::Shared;
-use crate::taps::{Taps, Which};
+use crate::presence::Role;
+use crate::taps::Which;
 
-/// Runs only taps, on the store of a running `chaperone run --no-taps`, until SIGTERM or SIGINT. SIGHUP reads the
-/// configuration again.
+/// Runs only taps, on the store of a running `chaperone collect` or `chaperone run --no-taps`, until SIGTERM or SIGINT.
+/// SIGHUP reads the configuration again.
 #[derive(Debug, Args)]
 pub struct Tap {
     #[command(flatten)]
     file: ConfigFile,
+    #[command(flatten)]
+    health: Health,
     /// Only the tap of this cluster.
     #[arg(long, value_name = "NAME")]
     cluster: Option<String>,
@@ -29,32 +24,10 @@ pub struct Tap {
 
 impl Tap {
     pub(super) fn run(self) -> Result<(), Failure> {
-        super::block_on(async move {
-            let only = self.cluster.clone();
-            let mut reload = self.file.watched(move |config| check_cluster(config, only.as_deref()))?;
-            let config = reload.config();
-            // The list is only logged: a process without a dashboard has no /readyz.
-            let (problems, _) = Problems::new();
-            let store = Arc::new(open_store(config)?);
-            let clock = Arc::new(SystemClock);
-            let shared = Shared { store, runtime: Handle::current(), clock, problems: problems.clone() };
-            let which = self.cluster.map_or(Which::All, Which::Of);
-            let mut taps = Taps::start(which.settings(config), which, shared)?;
-            crate::supervisor::ready();
-            let mut stop = pin!(super::stop_signal()?);
-            loop {
-                tokio::select! {
-                    () = &mut stop => break,
-                    () = reload.asked() => {
-                        let mut reached = Reached { taps: &mut taps, pipelines: None, problems: &problems };
-                        tokio::task::block_in_place(|| reload.act(&mut reached));
-                    }
-                }
-            }
-            crate::supervisor::stopping();
-            stop_parts(taps, Vec::new()).await;
-            Ok(())
-        })
+        let only = self.cluster.clone();
+        let taps = self.cluster.map_or(Which::All, Which::Of);
+        let parts = Parts { role: Role::Tap, taps, serves: self.health.serves() };
+        self.file.serve(parts, move |config| check_cluster(config, only.as_deref()))
     }
 }
 

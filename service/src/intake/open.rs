@@ -8,6 +8,7 @@ use chaperone_collector::{AuditPartition, Batch, Item};
 use super::skew::Skew;
 use crate::kafka::asked::Asked;
 use crate::kafka::position::Position;
+use crate::kafka::stall::Stall;
 
 /// Records in a batch.
 pub const RECORDS_MAX: usize = 1_000;
@@ -30,6 +31,7 @@ pub struct Open {
     asked: Asked,
     told_ms: Option<i64>,
     skew: Skew,
+    stall: Stall,
 }
 
 impl Open {
@@ -46,6 +48,7 @@ impl Open {
             asked: Asked::default(),
             told_ms: None,
             skew,
+            stall: Stall::default(),
         }
     }
     /// Where it is read.
@@ -66,8 +69,9 @@ impl Open {
     }
     /// What the consumer says about its position: trailing records that are not shown are passed.
     pub fn position(&mut self, says: Option<i64>) {
-        if let Some(position) = self.position.believe(says) {
-            self.read_to = self.read_to.max(position);
+        if let Some(position) = self.position.believe(says).filter(|position| *position > self.read_to) {
+            self.read_to = position;
+            self.stall.moved(Instant::now());
         }
     }
 
@@ -78,6 +82,7 @@ impl Open {
             return;
         }
         self.read_to = item.offset + 1;
+        self.stall.moved(now);
         self.skew.note(item.received_ms, item.append_ms);
         self.items.push(item);
         self.bytes += bytes;
@@ -109,6 +114,20 @@ impl Open {
     /// At or after `asked_ms` the partition ended at `end`.
     pub fn answer(&mut self, asked_ms: i64, end: i64) {
         self.asked.answer(asked_ms, end);
+        self.stall.told(end > self.read_to, Instant::now());
+    }
+    /// See [`Stall`].
+    pub fn stall(&self) -> &Stall {
+        &self.stall
+    }
+    /// Records between what was read and the last end that was asked for.
+    pub fn behind(&self) -> u64 {
+        let behind = self.asked.newest_end().map_or(0, |end| end.saturating_sub(self.read_to));
+        u64::try_from(behind).unwrap_or(0)
+    }
+    /// Bytes that wait.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// The latest time, by our clock, before which everything has been applied; `None` if it was told before.

@@ -15,6 +15,8 @@ use super::count::PartitionCount;
 use crate::kafka::asked::Asked;
 use crate::kafka::message::Seen;
 use crate::kafka::position::Position;
+use crate::kafka::stall::Stall;
+use crate::metrics::meters::TopicBeat;
 
 /// How long a claim waits for the message that it recognises the log by; compaction may have removed it.
 const VERIFY_FOR: Duration = Duration::from_secs(15);
@@ -57,8 +59,10 @@ pub struct Partition {
     held: Option<(i64, i64)>,
     position: Position,
     short: u32,
-    moved_at: Instant,
+    stall: Stall,
     traffic: bool,
+    /// Cut since the last heartbeat.
+    counted: (u64, u64),
 }
 
 impl Partition {
@@ -78,8 +82,9 @@ impl Partition {
             held: None,
             position: Position::default(),
             short: 0,
-            moved_at: Instant::now(),
+            stall: Stall::default(),
             traffic: false,
+            counted: (0, 0),
         };
         partition.gone_below(log_start);
         partition
@@ -182,7 +187,12 @@ impl Partition {
 
     /// Cuts what was counted.
     pub fn cut(&mut self) {
-        self.outbox.extend(self.count.cut());
+        let interval = self.count.cut();
+        for window in interval.iter().flat_map(|i| &i.windows) {
+            self.counted.0 += window.n;
+            self.counted.1 = self.counted.1.saturating_add(window.bytes);
+        }
+        self.outbox.extend(interval);
     }
 
     /// At or after `asked_ms` the log ended at `end`; before that, everything below `floor` had been read. Returns `true`
@@ -194,6 +204,7 @@ impl Partition {
             return self.short >= 2;
         }
         self.asked.answer(asked_ms, end);
+        self.stall.told(end > self.count.next(), Instant::now());
         self.held = match stable {
             Some(lso) if lso < end => match self.held {
                 Some((before, since_ms)) if before == lso => Some((before, since_ms)),
@@ -209,10 +220,19 @@ impl Partition {
     pub fn is_behind_since(&self, ms: i64) -> bool {
         self.asked.waits_since(ms)
     }
-    /// Whether the reader is behind, has not moved for `patience`, and no open transaction explains it.
+    /// Whether the reader is behind and does not move, and no open transaction explains it; see [`Stall`].
     pub fn is_stalled(&self, now: Instant, patience: Duration) -> bool {
-        let behind = self.asked.newest_end().is_some_and(|end| end > self.count.next());
-        behind && self.held.is_none() && now.saturating_duration_since(self.moved_at) >= patience
+        self.held.is_none() && self.stall.is_stalled(now, patience)
+    }
+    /// See [`Stall::lasts`].
+    pub fn stall_lasts(&self) -> bool {
+        self.stall.lasts()
+    }
+    /// How it stands, and what was counted since the last call.
+    pub fn take_beat(&mut self) -> TopicBeat {
+        let (messages, bytes) = std::mem::take(&mut self.counted);
+        let behind = self.asked.newest_end().map_or(0, |end| end.saturating_sub(self.count.next()));
+        TopicBeat { messages, bytes, partitions: 1, behind: u64::try_from(behind).unwrap_or(0) }
     }
 
     /// What can be said of this partition now. Call after [`cut`](Self::cut).
@@ -270,7 +290,7 @@ impl Partition {
 
     fn note_progress(&mut self, before: i64) {
         if self.count.next() != before {
-            self.moved_at = Instant::now();
+            self.stall.moved(Instant::now());
         }
     }
 }

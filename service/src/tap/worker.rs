@@ -25,7 +25,9 @@ use crate::exit::Failure;
 use crate::kafka::asker::{Asker, Tp};
 use crate::kafka::message::look;
 use crate::kafka::refusal::{self, Need};
+use crate::kafka::stall::Broken;
 use crate::kafka::wanted::Wanted;
+use crate::metrics::meters::TapMeter;
 
 /// Windows that may wait for the audit topic before reading pauses.
 const QUEUED_WINDOWS_MAX: usize = 20_000;
@@ -35,9 +37,6 @@ const BURST: usize = 1_000;
 const POLL: Duration = Duration::from_millis(50);
 /// How long the last reports may take, at a revocation or at the end.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(3);
-/// A reader that is behind and does not move for this long gets a new consumer (C5).
-const STALL_PATIENCE: Duration = Duration::from_secs(60);
-
 /// A topic that was not seen for this long is unsubscribed.
 const FORGET_AFTER: Duration = Duration::from_secs(60);
 
@@ -46,7 +45,7 @@ pub enum Ended {
     /// It was told to.
     Stopped,
     /// Its consumer is of no more use.
-    Failed(String),
+    Broken(Broken),
 }
 
 /// See the module's head.
@@ -74,6 +73,7 @@ pub struct Worker {
     next_id: u64,
     beat_at: Instant,
     paused: bool,
+    meter: TapMeter,
 }
 
 impl Worker {
@@ -104,6 +104,7 @@ impl Worker {
             next_id: 0,
             beat_at: Instant::now(),
             paused: false,
+            meter: shared.meters.tap(&cluster.name),
         })
     }
 
@@ -114,14 +115,20 @@ impl Worker {
                 break Ended::Stopped;
             }
             if let Err(why) = self.turn() {
-                break Ended::Failed(why);
+                break Ended::Broken(why);
             }
         };
         self.finish();
         ended
     }
 
-    fn turn(&mut self) -> Result<(), String> {
+    /// What it reads with.
+    #[cfg(test)]
+    pub(super) fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    pub(super) fn turn(&mut self) -> Result<(), Broken> {
         self.read()?;
         for said in self.reader.said() {
             self.rebalance(said)?;
@@ -135,7 +142,7 @@ impl Worker {
         if now >= self.beat_at {
             self.beat(now)?;
         }
-        self.balance_queues()
+        Ok(self.balance_queues()?)
     }
 
     /// Counts what is there, up to a burst; waits a moment if nothing is.

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use chaperone_collector::query::{
-    HopWindow, PartitionState, Quarantined, ReporterState, StageWindow, Status, TopicSummary, WindowQuery,
+    HopWindow, PartitionState, ProcessState, Quarantined, ReporterState, StageWindow, Status, TopicSummary, WindowQuery,
 };
 use chaperone_collector::store::Answer;
 use chaperone_collector::{
     Applied, AuditPartition, Batch, Claim, ClaimRequest, Pipelines, SqliteStore, Store, StoreError,
 };
 use tokio::sync::watch;
+use uuid::Uuid;
 
 pub(crate) struct Flaky {
     pub(crate) store: Arc<SqliteStore>,
@@ -72,6 +73,15 @@ impl Store for Flaky {
     }
     fn quarantined(&self, limit: u32) -> Answer<'_, Vec<Quarantined>> {
         self.store.quarantined(limit)
+    }
+    fn beat(&self, process: ProcessState) -> Answer<'_, ()> {
+        self.write("note that a process works", self.store.beat(process))
+    }
+    fn farewell(&self, id: Uuid) -> Answer<'_, ()> {
+        self.write("note that a process has ended", self.store.farewell(id))
+    }
+    fn processes(&self) -> Answer<'_, Vec<ProcessState>> {
+        self.store.processes()
     }
     fn status(&self) -> Answer<'_, Status> {
         self.store.status()

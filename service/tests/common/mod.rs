@@ -126,6 +126,7 @@ impl Bed {
             runtime: runtime.handle().clone(),
             clock: Arc::new(SystemClock),
             problems: problems_list,
+            meters: chaperone::metrics::meters::Meters::default(),
         };
         Self { runtime, store, flaky, shared, problems }
     }

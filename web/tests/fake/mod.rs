@@ -4,13 +4,15 @@
 pub(crate) mod scene;
 
 use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chaperone_audit::clock::ManualClock;
 use chaperone_collector::batch::{Applied, AuditPartition, Batch};
 use chaperone_collector::query::{
-    HopWindow, PartitionState, Quarantined, ReporterState, StageWindow, Status, TopicSummary, WindowQuery,
+    HopWindow, PartitionState, ProcessState, Quarantined, ReporterState, StageWindow, Status, TopicSummary, WindowQuery,
 };
 use chaperone_collector::store::Answer;
 use chaperone_collector::{
@@ -18,6 +20,7 @@ use chaperone_collector::{
 };
 use chaperone_web::{Problem, WebConfig, WebState};
 use tokio::sync::watch;
+use uuid::Uuid;
 
 /// Saturday, 2026-11-21T12:49:58Z.
 pub(crate) const NOW_MS: i64 = 1_795_265_398_000;
@@ -116,11 +119,29 @@ impl Store for FakeStore {
     fn quarantined(&self, _: u32) -> Answer<'_, Vec<Quarantined>> {
         self.answer(Vec::new())
     }
+    fn beat(&self, _: ProcessState) -> Answer<'_, ()> {
+        refuse()
+    }
+    fn farewell(&self, _: Uuid) -> Answer<'_, ()> {
+        refuse()
+    }
+    fn processes(&self) -> Answer<'_, Vec<ProcessState>> {
+        self.answer(Vec::new())
+    }
     fn status(&self) -> Answer<'_, Status> {
         self.answer(Status { revision: *self.revision.borrow(), read: 7, applied: 7, ..Status::default() })
     }
     fn revisions(&self) -> watch::Receiver<u64> {
         self.revision.subscribe()
+    }
+}
+
+/// One figure.
+struct NoMetrics;
+
+impl chaperone_web::Metrics for NoMetrics {
+    fn text(&self) -> Pin<Box<dyn Future<Output = String> + Send + '_>> {
+        Box::pin(async { "up 1\n".to_owned() })
     }
 }
 
@@ -141,6 +162,7 @@ pub(crate) fn bench(store: FakeStore, pipelines: Pipelines) -> Bench {
         pipelines: watch::channel(Arc::new(pipelines)).1,
         clock: Arc::<ManualClock>::clone(&clock),
         problems: problems_seen,
+        metrics: Arc::new(NoMetrics),
         version: "0.1.0-test",
     };
     Bench { state, problems, clock, store }

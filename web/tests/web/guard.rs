@@ -109,3 +109,21 @@ async fn assets_are_kept_for_ever_under_the_name_of_their_content() {
     assert_eq!(get(&router, "/assets/chaperone-0000000000000000.css").await.status, StatusCode::NOT_FOUND);
     assert_eq!(get(&router, "/assets/..%2F..%2FCargo.toml").await.status, StatusCode::NOT_FOUND);
 }
+
+#[tokio::test]
+async fn a_process_without_pages_tells_only_whether_it_lives() {
+    let bench = bench(FakeStore::default(), chaperone_collector::Pipelines::default());
+    let router = chaperone_web::health(bench.state.clone(), config());
+    assert_eq!(get(&router, "/healthz").await.body, "ok\n");
+    assert!(get(&router, "/readyz").await.has("\"ready\":true"));
+    let figures = get(&router, "/metrics").await;
+    assert_eq!(
+        (figures.body.as_str(), figures.header("content-type").starts_with("text/plain; version=0.0.4")),
+        ("up 1\n", true)
+    );
+    for path in ["/", "/api/v1/windows", "/events", "/assets/x.css"] {
+        assert_eq!(get(&router, path).await.status, StatusCode::NOT_FOUND, "{path}");
+    }
+    bench.problems.send_replace(vec![fake::stale("gone")]);
+    assert_eq!(get(&router, "/readyz").await.status, StatusCode::SERVICE_UNAVAILABLE);
+}

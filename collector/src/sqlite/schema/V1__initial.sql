@@ -225,6 +225,20 @@ CREATE TABLE event (
     text        TEXT    NOT NULL
 ) STRICT;
 
+-- The processes that work on this store: when each last wrote here, and what is wrong with it by its own account (a JSON
+-- array of {text, notice}). A clean end removes the row; who replaces whom is told by role and clusters.
+CREATE TABLE process (
+    id         BLOB    PRIMARY KEY,
+    role       TEXT    NOT NULL,
+    clusters   TEXT    NOT NULL,
+    host       TEXT    NOT NULL,
+    pid        INTEGER NOT NULL,
+    version    TEXT    NOT NULL,
+    started_ms INTEGER NOT NULL,
+    beat_ms    INTEGER NOT NULL,
+    problems   TEXT    NOT NULL
+) STRICT, WITHOUT ROWID;
+
 -- The judge's queue: windows that are open, settling, changed, or to be looked at again.
 CREATE TABLE pending (
     topic     INTEGER NOT NULL,
@@ -308,6 +322,10 @@ SELECT lower(hex(r.incarnation)) AS incarnation, s.text AS stage, r.host, r.appl
        r.sum_failed AS failed, r.dropped
 FROM reporter r
 JOIN name s ON s.id = r.stage;
+
+CREATE VIEW v_process AS
+SELECT lower(hex(p.id)) AS id, p.role, p.clusters, p.host, p.pid, p.version, p.started_ms, p.beat_ms, p.problems
+FROM process p;
 
 CREATE VIEW v_amendment AS
 SELECT a.id, t.text AS topic, f.text AS from_stage, d.text AS to_stage, a.window_ms / 1000 AS window_start, a.window_ms,

@@ -12,6 +12,7 @@ use super::{FORGET_AFTER, Worker};
 use crate::config::Isolation;
 use crate::kafka::asker::{Answer, Tp};
 use crate::kafka::context::Rebalance;
+use crate::metrics::meters::Lost;
 use crate::tap::claims::{Candidate, STORE_KEY};
 use crate::tap::partition::Partition;
 
@@ -72,6 +73,7 @@ impl Worker {
         if granted.is_empty() {
             return Ok(());
         }
+        self.meter.claimed(granted.len());
         for ((topic, number), partition) in granted {
             self.owned.entry(topic).or_default().insert(number, partition);
         }
@@ -89,6 +91,7 @@ impl Worker {
 
     pub(super) fn other_log(&mut self, tp: Tp) -> Result<(), String> {
         tracing::error!(topic = tp.0, partition = tp.1, "the log was truncated or re-created; a new one begins");
+        self.meter.lost(Lost::OtherLog);
         self.drop_claim(tp, Candidate::other_log());
         self.assign()
     }
@@ -191,8 +194,10 @@ impl Worker {
                     a.to > state.next && passed.get(&a.audit_partition).is_some_and(|next| *next > a.audit_offset)
                 });
                 if state.epoch > partition.epoch() {
+                    self.meter.lost(Lost::Fenced);
                     dropped.push(((topic.clone(), *number), Candidate::fenced((*state).clone())));
                 } else if lost {
+                    self.meter.lost(Lost::Hole);
                     dropped.push(((topic.clone(), *number), Candidate::now()));
                 }
             }

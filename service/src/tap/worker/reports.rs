@@ -6,14 +6,16 @@ use std::time::{Duration, Instant};
 
 use chaperone_audit::wire::{End, PartitionMark, TopicMark};
 
-use super::{FLUSH_DEADLINE, QUEUED_WINDOWS_MAX, STALL_PATIENCE, Worker};
+use super::{FLUSH_DEADLINE, QUEUED_WINDOWS_MAX, Worker};
 use crate::kafka::asker::read_key;
+use crate::kafka::stall::Broken;
+use crate::metrics::meters::TopicBeat;
 use crate::tap::partition::Partition;
 use crate::tap::sender::Undelivered;
-use crate::tap::{HEARTBEAT_LARGE, MANY_PARTITIONS};
+use crate::tap::{HEARTBEAT_LARGE, MANY_PARTITIONS, stalled_key};
 
 impl Worker {
-    pub(super) fn beat(&mut self, now: Instant) -> Result<(), String> {
+    pub(super) fn beat(&mut self, now: Instant) -> Result<(), Broken> {
         self.note_positions();
         let mut busy = 0;
         for partition in self.owned.values_mut().flat_map(BTreeMap::values_mut) {
@@ -29,19 +31,38 @@ impl Worker {
         self.asker.interest.period_ms.store(ask_ms, Ordering::Relaxed);
         self.compare_with_store()?;
         self.watch();
+        self.tell_meter();
         self.notice_stall(now)
+    }
+
+    fn tell_meter(&mut self) {
+        let mut topics: BTreeMap<String, TopicBeat> = BTreeMap::new();
+        let mut queued = 0;
+        for partition in self.owned.values_mut().flat_map(BTreeMap::values_mut) {
+            queued += partition.queued_windows();
+            let beat = partition.take_beat();
+            match topics.get_mut(partition.topic()) {
+                Some(topic) => topic.add(beat),
+                None => drop(topics.insert(partition.topic().to_owned(), beat)),
+            }
+        }
+        self.meter.beat(topics, queued, self.paused);
     }
 
     /// A lost wake-up inside the client looks like this; a topic that refuses us does too, and a new client would not
     /// help.
-    pub(super) fn notice_stall(&self, now: Instant) -> Result<(), String> {
-        let cluster = &self.settings.cluster.name;
+    pub(super) fn notice_stall(&self, now: Instant) -> Result<(), Broken> {
+        let (cluster, patience) = (&self.settings.cluster.name, self.settings.stall_patience);
+        if !self.owned.is_empty() && self.partitions().all(|p| !p.stall_lasts()) {
+            self.shared.problems.clear(&stalled_key(cluster));
+        }
         for (topic, partitions) in &self.owned {
-            let stalled = partitions.iter().find(|(_, p)| p.is_stalled(now, STALL_PATIENCE));
+            let stalled = partitions.iter().find(|(_, p)| p.is_stalled(now, patience));
             let Some((number, _)) = stalled.filter(|_| !self.paused) else { continue };
             if !self.shared.problems.has(&read_key(cluster, topic)) {
-                let seconds = STALL_PATIENCE.as_secs();
-                return Err(format!("{topic}/{number} is behind and has not moved for {seconds} s"));
+                let seconds = patience.as_secs();
+                let why = format!("{topic}/{number} was behind and did not move for {seconds} s");
+                return Err(Broken::Stalled(why));
             }
         }
         Ok(())

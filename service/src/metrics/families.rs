@@ -1,0 +1,113 @@
+//! Every family of `/metrics`: the one table. A family that is not in [`ALL`] cannot be written; a row of
+//! docs/OPERATIONS.md that differs fails a test.
+
+use Kind::{Counter, Gauge, Histogram};
+
+/// What a family's numbers are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows while the process lives.
+    Counter,
+    /// As it is now.
+    Gauge,
+    /// How long things took.
+    Histogram,
+}
+
+impl Kind {
+    /// Prometheus' word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Counter => "counter",
+            Gauge => "gauge",
+            Histogram => "histogram",
+        }
+    }
+}
+
+/// A family: all samples of one name.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Family {
+    /// Its name, by Prometheus' conventions.
+    pub name: &'static str,
+    /// What its numbers are.
+    pub kind: Kind,
+    /// What they count.
+    pub unit: &'static str,
+    /// The labels of each sample.
+    pub labels: &'static [&'static str],
+    /// What it means, in one line.
+    pub help: &'static str,
+}
+
+const fn family(
+    name: &'static str,
+    kind: Kind,
+    unit: &'static str,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> Family {
+    Family { name, kind, unit, labels, help }
+}
+
+const TOPIC: &[&str] = &["cluster", "topic"];
+const CLUSTER: &[&str] = &["cluster"];
+
+macro_rules! families {
+    ($($id:ident = $name:literal, $kind:ident, $unit:literal, $labels:expr, $help:literal;)*) => {
+        $(
+            #[doc = $help]
+            pub static $id: Family = family($name, $kind, $unit, $labels, $help);
+        )*
+        /// All of them, in the order in which they are written.
+        pub static ALL: &[&Family] = &[$(&$id),*];
+    };
+}
+
+families! {
+    BUILD_INFO = "chaperone_build_info", Gauge, "1", &["version", "commit", "role"],
+        "Always 1; what runs here, and as what";
+    START_TIME = "process_start_time_seconds", Gauge, "s since 1970", &[], "When the process began";
+    CPU = "process_cpu_seconds_total", Counter, "s", &[], "CPU time that it has used, user and system";
+    RESIDENT = "process_resident_memory_bytes", Gauge, "bytes", &[], "Memory that it holds";
+    FDS = "process_open_fds", Gauge, "files", &[], "Files and connections that it has open";
+    READY = "chaperone_ready", Gauge, "0 or 1", &[], "What /readyz answers: 1 for 200";
+    PROBLEMS = "chaperone_problems", Gauge, "sentences", &["kind"],
+        "What is wrong now, as /readyz lists it: `problem` (what is shown is not right or recent) or `notice`";
+    STORE_UP = "chaperone_store_up", Gauge, "0 or 1", &[],
+        "Whether the store answered this scrape; without it the other figures of the store are absent";
+    STORE_READ = "chaperone_store_records_read_total", Counter, "records", &[],
+        "Records read from all audit topics since the store was made, by whichever process: the sum of the next";
+    STORE_RECORDS = "chaperone_store_records_total", Counter, "records", &["outcome"],
+        "What became of them: `applied`, `noop`, `fenced`, `hole`, `quarantined`";
+    STORE_PENDING = "chaperone_store_windows_pending", Gauge, "windows", &[], "Windows without a settled verdict";
+    STORE_THROUGH = "chaperone_store_applied_through_age_seconds", Gauge, "s", &[],
+        "How long ago the time was through which every audit partition has been applied; absent while one is unknown";
+    HEARTBEAT = "chaperone_store_heartbeat_age_seconds", Gauge, "s", &["role"],
+        "How long ago a process of this role last wrote to the store that it works";
+    JUDGE = "chaperone_judge_seconds", Histogram, "s", &[], "How long the store took to judge the windows that were due";
+    INTAKE_RECORDS = "chaperone_intake_records_total", Counter, "records", &["cluster", "topic", "outcome"],
+        "Records of the audit topic that this process applied, by what became of them";
+    INTAKE_BYTES = "chaperone_intake_bytes_total", Counter, "bytes", TOPIC, "Their bytes";
+    INTAKE_APPLY = "chaperone_intake_apply_seconds", Histogram, "s", TOPIC, "How long the store took to apply a batch";
+    INTAKE_FAILURES = "chaperone_intake_store_failures_total", Counter, "batches", TOPIC,
+        "Batches that the store did not take; they are read again";
+    INTAKE_PAUSED = "chaperone_intake_paused", Gauge, "0 or 1", TOPIC, "Whether reading waits for the store";
+    INTAKE_PARTITIONS = "chaperone_intake_partitions", Gauge, "partitions", TOPIC, "Partitions that are read";
+    INTAKE_LAG = "chaperone_intake_lag_records", Gauge, "records", TOPIC,
+        "Records between what was read and the last end that was asked for, over all partitions";
+    INTAKE_RESTARTS = "chaperone_intake_restarts_total", Counter, "consumers", &["cluster", "topic", "cause"],
+        "Consumers that were made anew: `stalled` (behind, and did not move) or `failed`";
+    TAP_MESSAGES = "chaperone_tap_messages_total", Counter, "messages", TOPIC, "Messages counted";
+    TAP_BYTES = "chaperone_tap_bytes_total", Counter, "bytes", TOPIC, "Their keys' and values' bytes";
+    TAP_PARTITIONS = "chaperone_tap_partitions", Gauge, "partitions", TOPIC, "Partitions that this process has claimed";
+    TAP_LAG = "chaperone_tap_lag_messages", Gauge, "messages", TOPIC,
+        "Offsets between what was counted and the last end that was asked for, over those partitions";
+    TAP_CLAIMS = "chaperone_tap_claims_total", Counter, "claims", CLUSTER, "Claims that the store granted";
+    TAP_LOST = "chaperone_tap_claims_lost_total", Counter, "claims", &["cluster", "cause"],
+        "Claims given up: `fenced` (another tap claimed), `hole` (an interval was not applied) or `other_log`";
+    TAP_QUEUED = "chaperone_tap_windows_queued", Gauge, "windows", CLUSTER, "Counted windows that wait for the audit topic";
+    TAP_PAUSED = "chaperone_tap_paused", Gauge, "0 or 1", CLUSTER, "Whether reading waits for the audit topic";
+    TAP_RESTARTS = "chaperone_tap_restarts_total", Counter, "consumers", &["cluster", "cause"],
+        "Consumers that were made anew: `stalled` (behind, and did not move) or `failed`";
+}
