@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,7 +26,12 @@ impl Program {
             path.display()
         );
         let mut command = process::command(&path.to_string_lossy());
-        command.args(arguments).envs(environment.iter().cloned()).stdin(Stdio::null());
+        command.args(arguments);
+        Self::spawn(command, environment)
+    }
+
+    fn spawn(mut command: Command, environment: &[(String, String)]) -> anyhow::Result<Self> {
+        command.envs(environment.iter().cloned()).stdin(Stdio::null());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = process::spawn(command)?;
         let output = Arc::new(Mutex::new(String::new()));
@@ -86,6 +91,17 @@ pub fn chaperone(verb: &[&str], config: &Path) -> anyhow::Result<Program> {
     let config = config.to_string_lossy();
     let arguments: Vec<&str> = verb.iter().copied().chain(["--config", &config]).collect();
     Program::start(&built("chaperone"), &arguments, &[("NO_COLOR".to_owned(), "1".to_owned())])
+}
+
+/// Likewise, with a disk of `size` (as `mount` writes it) of its own at `disk`, which others see below
+/// `root` in its folder of `/proc`: a mount namespace, which any user may have.
+pub fn chaperone_on_small_disk(verb: &[&str], config: &Path, disk: &Path, size: &str) -> anyhow::Result<Program> {
+    let mut command = Command::new("unshare");
+    // The death signal last: a change of namespaces forgets it.
+    command.args(["--map-root-user", "--mount", "setpriv", "--pdeathsig", "KILL", "--", "sh", "-ec"]);
+    command.arg("mount -t tmpfs -o size=\"$1\" none \"$2\"; shift 2; exec \"$@\"").arg("sh").arg(size).arg(disk);
+    command.arg(built("chaperone")).args(verb).arg("--config").arg(config);
+    Program::spawn(command, &[("NO_COLOR".to_owned(), "1".to_owned())])
 }
 
 /// Starts a verb of `chaperone` that needs no configuration file.

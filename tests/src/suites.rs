@@ -126,6 +126,25 @@ pub const SUITES: &[Suite] = &[
         command: &["test", "--profile", "ci", "--workspace", "--test", "taps", "--", "--nocapture", "--test-threads=3"],
     },
     Suite {
+        name: "processes",
+        mode: Mode::Ci,
+        minutes: 2,
+        // One cluster of its own.
+        needs: &[Need::Kafka, Need::Binaries],
+        figures: &["processes"],
+        command: &[
+            "test",
+            "--profile",
+            "ci",
+            "--workspace",
+            "--test",
+            "processes",
+            "--",
+            "--nocapture",
+            "--test-threads=4",
+        ],
+    },
+    Suite {
         name: "plan",
         mode: Mode::Ci,
         minutes: 1,
