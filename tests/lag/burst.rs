@@ -111,8 +111,8 @@ fn judge(rows: &[Row], appended: &[i64], commits: &[(i64, i64, i64)]) -> anyhow:
         let (committed, messages) = (row.committed.context("no commit")?, row.messages.context("unknown")?);
         in_force(row, committed, commits)?;
         let at = usize::try_from(committed)?;
-        let by = |ms: i64| appended.partition_point(|time| *time <= ms) as i64 - committed;
-        let (least, most) = (by(row.at_ms - SLACK_MS).max(0), by(row.at_ms + SLACK_MS).max(0));
+        let by = |ms: i64| appended.partition_point(|time| *time <= ms).saturating_sub(at);
+        let (least, most) = (i64::try_from(by(row.at_ms - SLACK_MS))?, i64::try_from(by(row.at_ms + SLACK_MS))?);
         ensure!((least..=most).contains(&messages), "{least} to {most} messages: {row:?}");
         if messages == 0 {
             continue;

@@ -173,7 +173,11 @@ fn only_reads(web: &Program, data_dir: &Path) -> anyhow::Result<()> {
         if std::fs::read_link(entry.path()).is_ok_and(|to| to == store) {
             let info = std::fs::read_to_string(format!("/proc/{id}/fdinfo/{}", entry.file_name().to_string_lossy()))?;
             let flags = info.lines().find_map(|l| l.strip_prefix("flags:")).context("flags")?.trim();
-            ensure!(u32::from_str_radix(flags, 8)? & 0o3 == 0, "the page has the store open for writing: {info}");
+            // The last two bits are the access: zero for reading only.
+            ensure!(
+                u32::from_str_radix(flags, 8)?.is_multiple_of(4),
+                "the page has the store open for writing: {info}"
+            );
             opened += 1;
         }
     }

@@ -31,6 +31,7 @@ pub struct Stall {
     behind_since: Option<Instant>,
     told_at: Option<Instant>,
     moved: bool,
+    out_of_reach: bool,
 }
 
 impl Stall {
@@ -52,11 +53,19 @@ impl Stall {
         }
     }
 
+    /// Whether its leader is out of our reach: then it stands still, and has its time again when the leader is back.
+    pub fn reach(&mut self, out_of_reach: bool, now: Instant) {
+        if std::mem::replace(&mut self.out_of_reach, out_of_reach) && self.behind_since.is_some() {
+            self.behind_since = Some(now);
+        }
+    }
+
     /// Whether it is stalled.
     pub fn is_stalled(&self, now: Instant, patience: Duration) -> bool {
         let longer =
             |since: Option<Instant>, than: Duration| since.is_none_or(|at| now.saturating_duration_since(at) >= than);
-        self.behind_since.is_some() && longer(self.behind_since, patience) && !longer(self.told_at, patience * 3 / 4)
+        let behind = self.behind_since.is_some() && !self.out_of_reach;
+        behind && longer(self.behind_since, patience) && !longer(self.told_at, patience * 3 / 4)
     }
 
     /// Whether a reader that took over from a stalled one has yet to show that it moves.

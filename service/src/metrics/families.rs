@@ -91,7 +91,7 @@ families! {
     GROUP_LAG_SECONDS = "chaperone_group_lag_seconds", Gauge, "s", GROUP,
         "Age of the oldest message that the consumer group has not committed, at most";
     GROUP_LAG_ERROR = "chaperone_group_lag_error_seconds", Gauge, "s", GROUP,
-        "By how much chaperone_group_lag_seconds may be too much";
+        "By how much `chaperone_group_lag_seconds` may be too much";
     JUDGE = "chaperone_judge_seconds", Histogram, "s", &[], "How long the store took to judge the windows that were due";
     INTAKE_RECORDS = "chaperone_intake_records_total", Counter, "records", &["cluster", "topic", "outcome"],
         "Records of the audit topic that this process applied, by what became of them";

@@ -81,7 +81,6 @@ pub struct Partition {
     compacted: bool,
     young: Young,
     short: u32,
-    out_of_reach: bool,
     stall: Stall,
     /// It has moved since the last cut; when, is not asked for each message.
     moved: bool,
@@ -111,7 +110,6 @@ impl Partition {
             compacted: false,
             young: Young::default(),
             short: 0,
-            out_of_reach: false,
             stall: Stall::default(),
             moved: false,
             traffic: false,
@@ -326,14 +324,12 @@ impl Partition {
     }
     /// Whether its leader is out of our reach.
     pub fn reach(&mut self, out_of_reach: bool, now: Instant) {
-        if std::mem::replace(&mut self.out_of_reach, out_of_reach) {
-            self.stall.moved(now);
-        }
+        self.stall.reach(out_of_reach, now);
     }
     /// Whether the reader is behind and does not move, and neither an open transaction nor a leader out of reach explains
     /// it; see [`Stall`].
     pub fn is_stalled(&self, now: Instant, patience: Duration) -> bool {
-        self.held.is_none() && !self.out_of_reach && self.stall.is_stalled(now, patience)
+        self.held.is_none() && self.stall.is_stalled(now, patience)
     }
     /// See [`Stall::lasts`].
     pub fn stall_lasts(&self) -> bool {
