@@ -35,7 +35,7 @@ impl Drop for Killed {
     }
 }
 
-/// All lines of a `run` that finds no broker, logging everything, until it has said so and was told to end.
+/// All lines of a `run` that finds no broker, logging everything, until it has said so, its tap has spoken, and it was told to end.
 fn lines(format: &[&str], environment: &[(&str, &str)]) -> Vec<String> {
     let dir = tempfile::tempdir().expect("a directory");
     let mut command = Command::new(env!("CARGO_BIN_EXE_chaperone"));
@@ -52,9 +52,12 @@ fn lines(format: &[&str], environment: &[(&str, &str)]) -> Vec<String> {
         }
     });
     let mut lines = Vec::new();
-    let mut told = false;
+    let (mut told, mut unreachable, mut tapped) = (false, false, false);
     while let Ok(line) = inbox.recv_timeout(Duration::from_secs(60)) {
-        if !told && line.contains("no broker answers") {
+        unreachable |= line.contains("no broker answers");
+        // The tap speaks in its span, which names its stage.
+        tapped |= line.contains("kafka:main");
+        if !told && unreachable && tapped {
             told = true;
             kill_process(Pid::from_child(&child.0), Signal::TERM).expect("signalled");
         }

@@ -97,7 +97,7 @@ fn a_thousand_partitions_cost_little_and_a_hot_one_holds_up_nobody() -> anyhow::
     tap.process.terminate(WAIT)?;
     drop(small);
 
-    let hot = chaperone_tests::Bed::get()?.regional.fresh_topic("hot", 1, &[])?;
+    let hot = Bed::get()?.regional.fresh_topic("hot", 1, &[])?;
     let scene = Setup::on(&Bed::get()?.regional).also(&hot).tap(CAP).scene("cold", usize::try_from(PARTITIONS)?)?;
     let mut tap = scene.tap()?;
     eventually(PATIENCE, "all partitions are covered", || is_covered(&scene, &scene.topic, PARTITIONS))?;

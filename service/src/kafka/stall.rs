@@ -111,4 +111,19 @@ mod tests {
         s.told(true, start + PATIENCE * 10);
         assert!(s.is_stalled(start + PATIENCE * 10, PATIENCE), "and when it speaks again nothing has moved");
     }
+
+    #[test]
+    fn a_leader_out_of_reach_stalls_nobody_and_what_it_leads_has_its_time_when_it_is_back() {
+        let start = Instant::now();
+        let at = |seconds: u64| start + Duration::from_secs(seconds);
+        let mut s = Stall::default();
+        s.told(true, start);
+        s.reach(true, at(1));
+        s.told(true, at(119));
+        assert!(!s.is_stalled(at(120), PATIENCE));
+        s.reach(false, at(120));
+        assert!(!s.is_stalled(at(121), PATIENCE), "it has just come back");
+        s.told(true, at(179));
+        assert!(s.is_stalled(at(180), PATIENCE));
+    }
 }

@@ -1,6 +1,6 @@
 //! What became of one group in one partition in the last two minutes: rates, and whether its time lag rises. Pure.
 //!
-//! Limits: [`SPAN_MS`], a point every [`STEP_MS`] at most: 25 points of 40 bytes. A commit that goes back (offsets were
+//! Limits: `SPAN_MS`, a point every `STEP_MS` at most: 25 points of 40 bytes. A commit that goes back (offsets were
 //! reset) begins anew.
 
 use std::collections::VecDeque;

@@ -2,7 +2,7 @@
 //!
 //! Two ways, the shorter counts: the topic's `retention.ms` less the message's age (where we may read the configuration),
 //! and the pace at which the log start moved towards it. A broker deletes whole segments, so it may take longer.
-//! Limit: [`MOVES_MAX`] moves of the log start are kept.
+//! Limit: `MOVES_MAX` moves of the log start are kept.
 
 use std::collections::VecDeque;
 

@@ -1,8 +1,8 @@
 //! Asks one cluster, look by look, and hands each look to the store.
 //!
 //! Two paces: commits and ends every `every`; which groups and topics there are, where logs begin and what is stable
-//! every [`SURVEY_EVERY`]; retention every [`RETENTION_EVERY`]. Every time is taken before the question and after the
-//! answer. A look that fails writes nothing: the rows of before stay, with their time. Limit: [`GROUPS_MAX`] groups.
+//! every `SURVEY_EVERY`; retention every `RETENTION_EVERY`. Every time is taken before the question and after the
+//! answer. A look that fails writes nothing: the rows of before stay, with their time. Limit: `GROUPS_MAX` groups.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,3 +1,5 @@
+//! Comparing: what is equal, what differs, and what cannot be compared.
+
 use chaperone_audit::{Class, Fingerprint, Histogram, MessageId, Observation, Rule};
 
 use super::*;

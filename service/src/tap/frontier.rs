@@ -1,9 +1,9 @@
 //! How far a partition's event times have come: the running maximum of the 5th percentile of the last messages.
 //!
-//! The last messages are those that came within [`LOOK_BACK_MS`], so that a busy and a slow partition are both as far
-//! behind as that and no further, and never fewer than [`FEW`] while there are any: one early or late message does not
-//! move the frontier, not even if it is the first that is seen. Limit: [`SAMPLES_MAX`] times are kept of each
-//! [`SLICE_MS`], evenly spread, so that a burst of one wild clock's does not stand for all of it.
+//! The last messages are those that came within `LOOK_BACK_MS`, so that a busy and a slow partition are both as far
+//! behind as that and no further, and never fewer than `FEW` while there are any: one early or late message does not
+//! move the frontier, not even if it is the first that is seen. Limit: `SAMPLES_MAX` times are kept of each
+//! `SLICE_MS`, evenly spread, so that a burst of one wild clock's does not stand for all of it.
 
 use std::collections::VecDeque;
 

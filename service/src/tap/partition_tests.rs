@@ -172,18 +172,6 @@ fn a_log_that_ends_before_what_was_counted_is_believed_at_the_second_answer() {
     assert!(p.answer(T, (3, 5), None));
 }
 
-#[test]
-fn a_leader_out_of_reach_is_no_stall_and_has_its_time_when_it_is_back() {
-    let (mut p, now, patience) = (partition(0, None, 0), Instant::now(), Duration::from_secs(60));
-    p.answer(T, (10, 0), None);
-    let later = now + patience * 2;
-    assert!(p.is_stalled(later, patience));
-    p.reach(true, now);
-    assert!(!p.is_stalled(later, patience));
-    p.reach(false, later);
-    assert!(!p.is_stalled(later, patience) && p.is_stalled(later + patience, patience));
-}
-
 /// Two topics of one name: what was read and not confirmed to be the first one's is never said.
 #[test]
 fn what_was_read_leaves_once_the_topic_is_known_to_be_the_same_still() {

@@ -178,7 +178,7 @@ impl Worker {
         }
         // Who is not polled stops fetching once its queue is full: nothing is fetched in vain, as it is after a pause.
         if let Some(wait) = self.budget.as_mut().and_then(|budget| budget.wait(Instant::now())) {
-            std::thread::sleep(wait.min(POLL));
+            std::thread::park_timeout(wait.min(POLL));
             return Ok(());
         }
         let first_wait = if settling { Duration::from_millis(1) } else { POLL };
