@@ -8,6 +8,7 @@ use chaperone_audit::{AuditMessage, Width};
 use rdkafka::config::FromClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer, DefaultConsumerContext};
 use rdkafka::error::KafkaError;
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use rdkafka::{Message, Offset, TopicPartitionList};
 
 use crate::{Cluster, clients};
@@ -23,6 +24,20 @@ pub fn by_window(cluster: &Cluster, topic: &str, messages: u64) -> anyhow::Resul
         *counts.entry(Width::TEN_SECONDS.window_of(event_ms).0).or_default() += 1;
     }
     Ok(counts)
+}
+
+/// Every report of the audit topic once more, as a tap would send it whose acknowledgement was lost; returns how many.
+pub fn say_again(cluster: &Cluster, audit: &str) -> anyhow::Result<usize> {
+    let records: i64 = cluster.offsets(audit)?.iter().map(|(from, to)| to - from).sum();
+    let all = clients::consume(&cluster.plain_config(), audit, "again", usize::try_from(records)?, PATIENCE)?;
+    let producer: ThreadedProducer<DefaultProducerContext> = ThreadedProducer::from_config(&cluster.plain_config())?;
+    for record in &all {
+        let again = BaseRecord::<[u8], [u8]>::to(audit).partition(record.partition());
+        let again = again.key(record.key().unwrap_or_default()).payload(record.payload().unwrap_or_default());
+        producer.send(again).map_err(|(e, _)| e)?;
+    }
+    producer.flush(PATIENCE)?;
+    Ok(all.len())
 }
 
 /// The control: what a collector without claims would have counted, every interval on the audit topic added up.

@@ -132,10 +132,16 @@ pub(crate) fn run(size: &Size) -> anyhow::Result<()> {
     scene.counted(messages)?;
     let (truth, stored) = (recount::by_window(scene.cluster, &scene.topic, messages)?, scene.counts()?);
     ensure!(stored == truth, "the store says {stored:?}, the topic holds {truth:?}");
+    // Whether a frozen tap had something to say that others had counted since is chance; that everything is said twice is
+    // none.
+    let again = recount::say_again(scene.cluster, &scene.audit)?;
+    scene.has_read(&scene.cluster.offsets(&scene.audit)?)?;
+    let stored = scene.counts()?;
+    ensure!(stored == truth, "{again} reports again: the store says {stored:?}, the topic holds {truth:?}");
     let naive = recount::without_epochs(scene.cluster, &scene.audit)?;
     ensure!(
         naive > messages,
-        "{naive} by blind adding, {messages} in truth: nothing was fenced, the run showed nothing"
+        "{naive} by blind adding, {messages} in truth: nothing was said twice, the run showed nothing"
     );
     println!("{messages} messages ({naive} by blind adding), {done:?}: {} windows equal", truth.len());
     for tap in &mut taps {
