@@ -115,6 +115,14 @@ pub fn asking(cluster: &Cluster, isolation: Isolation) -> ClientConfig {
     c
 }
 
+/// Asks what groups have committed. With a group's name that nobody joins: librdkafka 2.12 follows a null pointer when a
+/// coordinator has moved or is loading and the client that asks has no group.
+pub fn asking_groups(cluster: &Cluster) -> ClientConfig {
+    let mut c = asking(cluster, Isolation::ReadUncommitted);
+    c.set("group.id", "chaperone-lag-unused");
+    c
+}
+
 /// Sends reports.
 pub fn producer(cluster: &Cluster) -> ClientConfig {
     let mut c = base(cluster, "report");

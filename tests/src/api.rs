@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use rusqlite::{Connection, OpenFlags};
 use serde::Deserialize;
+
+use crate::eventually;
 
 /// One row of `GET /api/v1/windows`; every field must be there.
 #[derive(Debug, Clone, Deserialize, PartialEq)]
@@ -127,4 +129,19 @@ pub fn unaudited(data_dir: &Path, topic: &str, stage: &str) -> anyhow::Result<Ve
         Ok(Unaudited { partition: r.get(0)?, log: r.get(1)?, from: r.get(2)?, to: r.get(3)?, cause: r.get(4)? })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Waits until the collector has read an audit topic up to these ends of its partitions.
+pub fn has_read(data_dir: &Path, audit: &str, offsets: &[(i64, i64)]) -> anyhow::Result<()> {
+    let file = data_dir.join("chaperone.sqlite");
+    let db = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    db.busy_timeout(Duration::from_secs(10))?;
+    let sql = "SELECT next FROM audit_partition WHERE topic = ?1 AND partition = ?2";
+    eventually(Duration::from_secs(120), "the audit topic is read", || {
+        for (partition, (_, end)) in offsets.iter().enumerate() {
+            let next: i64 = db.query_row(sql, rusqlite::params![audit, i64::try_from(partition)?], |r| r.get(0))?;
+            ensure!(next >= *end, "partition {partition}: {next} of {end}");
+        }
+        Ok(())
+    })
 }

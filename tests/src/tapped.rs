@@ -225,22 +225,6 @@ impl Scene {
         api::unaudited(&self.data_dir(), &self.topic, STAGE)
     }
 
-    /// Waits until the collector has read the audit topic up to these ends.
-    pub fn has_read(&self, offsets: &[(i64, i64)]) -> anyhow::Result<()> {
-        let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
-        let store = rusqlite::Connection::open_with_flags(self.data_dir().join("chaperone.sqlite"), flags)?;
-        store.busy_timeout(PATIENCE)?;
-        let sql = "SELECT next FROM audit_partition WHERE topic = ?1 AND partition = ?2";
-        eventually(PATIENCE, "the audit topic is read", || {
-            for (partition, (_, end)) in offsets.iter().enumerate() {
-                let next: i64 =
-                    store.query_row(sql, rusqlite::params![self.audit, i64::try_from(partition)?], |r| r.get(0))?;
-                ensure!(next >= *end, "partition {partition}: {next} of {end}");
-            }
-            Ok(())
-        })
-    }
-
     /// Waits until the taps have counted so many messages in all.
     pub fn counted(&self, messages: u64) -> anyhow::Result<()> {
         eventually(PATIENCE, &format!("{messages} messages are counted"), || {

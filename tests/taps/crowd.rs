@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use chaperone_audit::{Clock, SystemClock};
 use chaperone_tests::programs::Program;
-use chaperone_tests::{eventually, figures, recount};
+use chaperone_tests::{api, eventually, figures, recount};
 use rand::Rng;
 use rdkafka::config::FromClientConfig;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
@@ -135,7 +135,7 @@ pub(crate) fn run(size: &Size) -> anyhow::Result<()> {
     // Whether a frozen tap had something to say that others had counted since is chance; that everything is said twice is
     // none.
     let again = recount::say_again(scene.cluster, &scene.audit)?;
-    scene.has_read(&scene.cluster.offsets(&scene.audit)?)?;
+    api::has_read(&scene.data_dir(), &scene.audit, &scene.cluster.offsets(&scene.audit)?)?;
     let stored = scene.counts()?;
     ensure!(stored == truth, "{again} reports again: the store says {stored:?}, the topic holds {truth:?}");
     let naive = recount::without_epochs(scene.cluster, &scene.audit)?;

@@ -21,7 +21,7 @@ const TRICKLE: i32 = 50;
 const BACKLOG: u64 = 6_000;
 const CAP: &str = "max_bytes_per_second = 1000000\n";
 /// How long the lag is looked at, and how long the idle tap.
-const LOOK: Duration = Duration::from_secs(12);
+const LOOK: Duration = Duration::from_secs(16);
 const WAIT: Duration = Duration::from_secs(30);
 
 /// Resident memory, MiB, and processor seconds.

@@ -64,6 +64,8 @@ pub fn list<C: ConsumerContext>(client: &BaseConsumer<C>, timeout: Duration) -> 
 }
 
 /// What each of these groups has committed; a group of which nobody knows has committed nothing. In the order of `groups`.
+/// `client` must have a `group.id`, though nobody joins it: librdkafka 2.12 asks that group's coordinator again whenever one
+/// of these has moved, and follows a null pointer where there is none.
 pub fn committed<C: ConsumerContext>(
     client: &BaseConsumer<C>,
     groups: &[String],

@@ -17,7 +17,7 @@ use super::context::{Plain, reach_key};
 use super::policies::{self, Policies};
 use super::refusal::{self, Need};
 use super::wanted::Wanted;
-use super::{ASK_TIMEOUT, asking, create};
+use super::{ASK_TIMEOUT, asking, asking_groups, create};
 use crate::config::{Cluster, Isolation};
 use crate::exit::{Code, Failure};
 use crate::ffi;
@@ -41,6 +41,8 @@ pub struct Client {
     pub(super) cluster: Cluster,
     uncommitted: BaseConsumer<Plain>,
     committed: BaseConsumer<Plain>,
+    /// Made when groups are first asked for.
+    grouped: Mutex<Option<BaseConsumer<Plain>>>,
     /// The broker that last said which topics there are.
     answering: AtomicI32,
     pub(super) problems: Problems,
@@ -57,6 +59,7 @@ impl Client {
         Ok(Self {
             uncommitted: create(cluster, &asking(cluster, Isolation::ReadUncommitted), plain.clone())?,
             committed: create(cluster, &asking(cluster, Isolation::ReadCommitted), plain)?,
+            grouped: Mutex::default(),
             answering: AtomicI32::new(0),
             cluster: cluster.clone(),
             problems: problems.clone(),
@@ -97,7 +100,18 @@ impl Client {
 
     /// What groups have committed, in their order. Joins none.
     pub fn committed(&self, names: &[String]) -> Vec<KafkaResult<Committed>> {
-        groups::committed(&self.uncommitted, names, ASK_TIMEOUT)
+        let mut grouped = self.grouped.lock();
+        if grouped.is_none() {
+            let plain = Plain::new(&self.cluster.name, "groups", &self.problems);
+            *grouped = create(&self.cluster, &asking_groups(&self.cluster), plain).ok();
+        }
+        let Some(client) = &*grouped else {
+            let refused = || Err(KafkaError::ClientCreation("no client for groups".to_owned()));
+            return names.iter().map(|_| refused()).collect();
+        };
+        let answers = groups::committed(client, names, ASK_TIMEOUT);
+        self.drain(client);
+        answers
     }
 
     /// What there is of `wanted`, with the partitions that have no leader; what refuses us is noted among the problems.
@@ -316,10 +330,14 @@ impl Client {
     /// was one.
     pub(crate) fn serve(&self) {
         for client in [&self.uncommitted, &self.committed] {
-            for _ in 0..64 {
-                if let Some(Err(e)) = client.poll(Duration::ZERO) {
-                    tracing::trace!(cluster = self.cluster.name, "asking: {e}");
-                }
+            self.drain(client);
+        }
+    }
+
+    fn drain(&self, client: &BaseConsumer<Plain>) {
+        for _ in 0..64 {
+            if let Some(Err(e)) = client.poll(Duration::ZERO) {
+                tracing::trace!(cluster = self.cluster.name, "asking: {e}");
             }
         }
     }
