@@ -2,8 +2,9 @@
 //!
 //! What is compared was read from the store first, so that messages which arrive meanwhile lie behind it. A partition's
 //! part of a window is compared by its number of messages, a whole window also by its bytes and ids. Whatever cannot be
-//! compared says why and is no difference. Limit: messages of a window outside the offsets that the store knows of it
-//! are not looked for.
+//! compared says why and is no difference. Limits: messages of a window outside the offsets that the store knows of it
+//! are not looked for; one that was more than a day ahead of the clock when it was counted, and so had no window, has one
+//! when it is counted again later.
 
 pub mod print;
 pub mod read;

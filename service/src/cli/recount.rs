@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use chaperone_audit::{Clock, SystemClock};
 use chaperone_collector::query::{OffsetsQuery, WindowQuery};
-use chaperone_collector::{SqliteStore, Store, StoreError};
+use chaperone_collector::{SqliteView, Store, StoreError};
 use clap::Args;
 
 use super::{ConfigFile, print};
@@ -128,8 +128,8 @@ impl Recount {
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|e| super::run::runtime(&e))?;
-        let failed = |e: StoreError| Failure::new(Code::CannotWrite, e.to_string());
-        let store = SqliteStore::open(path).map_err(failed)?;
+        let failed = |e: StoreError| Failure::new(Code::Unavailable, e.to_string());
+        let store = SqliteView::open(path).map_err(failed)?;
         let (topic, stage) = (self.topic.clone(), stage.to_owned());
         let asked = async {
             let partitions = store.partitions(&stage).await?;
