@@ -9,6 +9,7 @@
 //! This module and its rooms are the only ones of the crate with `unsafe`.
 #![allow(unsafe_code, reason = "calls librdkafka where rdkafka has no safe call; each block says why it is sound")]
 
+pub mod batch;
 pub mod groups;
 pub mod topics;
 
@@ -17,6 +18,7 @@ use std::ffi::{CStr, CString};
 use std::ptr::NonNull;
 use std::time::Duration;
 
+use batch::{Batch, Taken};
 use rdkafka::bindings as c;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
@@ -28,6 +30,7 @@ pub struct Alone<C: ConsumerContext> {
     // Before the client, which must outlive its topics: fields are dropped in this order.
     topics: BTreeMap<String, Topic>,
     started: TopicPartitionList,
+    taken: Taken,
     /// Where messages go, if not to the client's main queue.
     queue: Option<Queue>,
     consumer: BaseConsumer<C>,
@@ -49,22 +52,35 @@ pub struct Sight {
 impl<C: ConsumerContext> Alone<C> {
     /// Reads nothing yet.
     pub fn new(consumer: BaseConsumer<C>) -> Self {
-        Self { topics: BTreeMap::new(), started: TopicPartitionList::new(), queue: None, consumer }
+        Self {
+            topics: BTreeMap::new(),
+            started: TopicPartitionList::new(),
+            taken: Taken::default(),
+            queue: None,
+            consumer,
+        }
     }
 
-    /// Reads nothing yet, and gives no messages but what [`look`](Self::look) says of them.
+    /// Reads nothing yet. Its messages do not come by [`poll`](Self::poll), which serves what concerns the whole client, but
+    /// by [`batch`](Self::batch) or, as what [`look`](Self::look) says of them.
     ///
     /// # Errors
     /// When librdkafka makes no queue.
-    pub fn looking(consumer: BaseConsumer<C>) -> KafkaResult<Self> {
+    pub fn apart(consumer: BaseConsumer<C>) -> KafkaResult<Self> {
         // SAFETY: the client is alive; the queue is given back once, by `Queue`, which is dropped before the client.
         let queue = unsafe { c::rd_kafka_queue_new(consumer.client().native_ptr()) };
         let queue = Some(Queue(NonNull::new(queue).ok_or_else(last_error)?));
-        Ok(Self { topics: BTreeMap::new(), started: TopicPartitionList::new(), queue, consumer })
+        Ok(Self {
+            topics: BTreeMap::new(),
+            started: TopicPartitionList::new(),
+            taken: Taken::default(),
+            queue,
+            consumer,
+        })
     }
 
     /// What the next message or error is; rdkafka's errors do not say which partition they are about. Only of
-    /// [`looking`](Self::looking).
+    /// [`apart`](Self::apart).
     pub fn look(&self, wait: Duration) -> Option<Sight> {
         let queue = self.queue.as_ref()?;
         let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
@@ -83,7 +99,14 @@ impl<C: ConsumerContext> Alone<C> {
         sight
     }
 
-    /// The next message of any partition.
+    /// The next messages and errors of any partition, at most `most`; waits at most `wait` for the first. Only of
+    /// [`apart`](Self::apart).
+    pub fn batch(&mut self, wait: Duration, most: usize) -> Option<Batch<'_>> {
+        let queue = self.queue.as_ref()?;
+        Some(self.taken.fill(queue.0, wait, most))
+    }
+
+    /// The next message of any partition, or what concerns the client.
     pub fn poll(&self, wait: Duration) -> Option<KafkaResult<BorrowedMessage<'_>>> {
         self.consumer.poll(wait)
     }

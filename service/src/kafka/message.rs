@@ -6,8 +6,7 @@
 use chaperone_audit::kafka::observe_message;
 use chaperone_audit::message::NoHeaders;
 use chaperone_audit::{Fingerprint, Message, Observation, Rule};
-use rdkafka::message::BorrowedMessage;
-use rdkafka::{Message as _, Timestamp};
+use rdkafka::Timestamp;
 
 /// What a tap keeps of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +28,11 @@ pub struct Seen {
 }
 
 /// Looks at a consumed message.
-pub fn look(message: &BorrowedMessage<'_>, rule: &Rule, now_ms: i64) -> Seen {
+pub fn look<M>(message: &M, rule: &Rule, now_ms: i64) -> Seen
+where
+    M: rdkafka::Message,
+    M::Headers: chaperone_audit::message::Headers + Sized,
+{
     let stamp = message.timestamp();
     let arrival_ms = match stamp {
         Timestamp::LogAppendTime(ms) if ms >= 0 => ms,

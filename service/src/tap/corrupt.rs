@@ -103,7 +103,7 @@ impl Finder {
     /// When librdkafka refuses a property.
     pub fn new(cluster: &Cluster, isolation: Isolation, problems: &Problems) -> Result<Self, Failure> {
         let consumer = create(cluster, &looking(cluster, isolation), Plain::new(&cluster.name, "look", problems))?;
-        let reader = Alone::looking(consumer);
+        let reader = Alone::apart(consumer);
         let failed = |e| Failure::new(crate::exit::Code::Software, format!("kafka.{}: {e}", cluster.name));
         Ok(Self { reader: reader.map_err(failed)? })
     }

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaResult;
-use rdkafka::message::BorrowedMessage;
+use rdkafka::error::{KafkaError, KafkaResult};
 
 use super::{Membership, Settings};
-use crate::exit::Failure;
+use crate::exit::{Code, Failure};
 use crate::ffi::Alone;
+use crate::ffi::batch::Batch;
 use crate::kafka::context::{Member, Plain, Rebalance};
 use crate::kafka::{capped, close, create, lone_consumer, member};
 use crate::problems::Problems;
@@ -36,7 +36,8 @@ impl Reader {
         if let Some(cap) = settings.tap.max_bytes_per_second {
             capped(&mut config, cap);
         }
-        let alone = Alone::new(create(cluster, &config, plain.clone())?);
+        let failed = |e| Failure::new(Code::Software, format!("kafka.{}: cannot read: {e}", cluster.name));
+        let alone = Alone::apart(create(cluster, &config, plain.clone())?).map_err(failed)?;
         let member = match &settings.membership {
             Membership::Group(group) => Some(create(cluster, &member(cluster, group), Member::new(plain))?),
             Membership::Alone => None,
@@ -44,15 +45,18 @@ impl Reader {
         Ok(Self { member, alone })
     }
 
-    /// The next message or error. With `wait` above zero the group is served as well: a member that is not served for
-    /// minutes is put out of it.
-    pub fn poll(&self, wait: Duration) -> Option<KafkaResult<BorrowedMessage<'_>>> {
-        if let Some(member) = self.member.as_ref().filter(|_| !wait.is_zero())
-            && let Some(Err(e)) = member.poll(Duration::ZERO)
-        {
-            return Some(Err(e));
-        }
-        self.alone.poll(wait)
+    /// Serves the clients, and returns what they say is wrong. A member that is not served for minutes is put out of its
+    /// group.
+    pub fn serve(&self) -> Vec<KafkaError> {
+        let member = self.member.as_ref().and_then(|member| member.poll(Duration::ZERO).and_then(Result::err));
+        let alone = self.alone.poll(Duration::ZERO).and_then(Result::err);
+        member.into_iter().chain(alone).collect()
+    }
+
+    /// The next messages, at most `most`; waits at most `wait` for the first. Who drops a part of them must
+    /// [`assign`](Self::assign) anew.
+    pub fn batch(&mut self, wait: Duration, most: usize) -> Option<Batch<'_>> {
+        self.alone.batch(wait, most)
     }
 
     /// What the group said since the last call; without a group nothing ever.

@@ -13,7 +13,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::BorrowedMessage;
 use rdkafka::{Message, Offset};
 
 use super::budget::Budget;
@@ -25,6 +24,7 @@ use super::reader::Reader;
 use super::report::Reporting;
 use super::{Membership, Settings, Shared};
 use crate::exit::Failure;
+use crate::ffi::batch::Arrived;
 use crate::kafka::asker::{Asker, Tp};
 use crate::kafka::message::look;
 use crate::kafka::refusal::{self, Need};
@@ -38,6 +38,8 @@ const QUEUED_WINDOWS_MAX: usize = 20_000;
 const SEND_EVERY: Duration = Duration::from_millis(20);
 /// Messages counted between two looks at everything else.
 const BURST: usize = 1_000;
+/// The same under a cap, which is looked at between two batches.
+const BURST_CAPPED: usize = 20;
 /// Messages of a burst between two looks at the clock.
 const CLOCK_EVERY: usize = 64;
 /// How long a poll waits for a message.
@@ -90,6 +92,17 @@ pub struct Worker {
     looked_at: Option<Instant>,
     budget: Option<Budget>,
     meter: TapMeter,
+}
+
+/// What came of a batch.
+#[derive(Debug, Default)]
+struct Outcome {
+    /// A partition that proved to have another log.
+    lost: Option<Tp>,
+    /// What partitions refused.
+    refused: Vec<RDKafkaErrorCode>,
+    /// The rest of the batch was not looked at.
+    dropped: bool,
 }
 
 impl Worker {
@@ -181,48 +194,74 @@ impl Worker {
             std::thread::park_timeout(wait.min(POLL));
             return Ok(());
         }
-        let first_wait = if settling { Duration::from_millis(1) } else { POLL };
-        // Messages that are there already arrive within the millisecond, and the clock costs more than the count.
-        let mut looked_ms = None;
-        for turn in 0..BURST {
-            let wait = if turn == 0 { first_wait } else { Duration::ZERO };
-            match self.reader.poll(wait) {
-                None => break,
-                Some(Ok(message)) => {
-                    if turn % CLOCK_EVERY == 0 {
-                        looked_ms = None;
-                    }
-                    let now_ms = *looked_ms.get_or_insert_with(|| self.shared.clock.now_ms());
-                    if let Some(budget) = &mut self.budget {
-                        budget.take(u64::try_from(message.key_len() + message.payload_len()).unwrap_or(u64::MAX));
-                    }
-                    let found = deliver(&mut self.owned, &self.settings, now_ms, &message);
-                    if let Some(tp) = found {
-                        drop(message);
-                        self.other_logs(vec![tp])?;
-                        break;
-                    }
-                }
-                Some(Err(e)) => {
-                    self.consumer_error(&e)?;
-                    if self.look_at.is_some() {
+        for e in self.reader.serve() {
+            self.consumer_error(refusal::code_of(&e), matches!(e, KafkaError::MessageConsumptionFatal(_)))?;
+        }
+        let wait = if settling { Duration::from_millis(1) } else { POLL };
+        let counted = self.count(wait);
+        for code in counted.refused {
+            self.consumer_error(code, false)?;
+        }
+        if counted.dropped {
+            // The reader's positions lie behind what was dropped: it begins anew, or that would be passed over.
+            self.assign()?;
+        }
+        self.other_logs(counted.lost.into_iter().collect())
+    }
+
+    /// Counts a batch.
+    fn count(&mut self, wait: Duration) -> Outcome {
+        let Self { reader, owned, settings, shared, budget, .. } = self;
+        let mut outcome = Outcome::default();
+        let most = if budget.is_some() { BURST_CAPPED } else { BURST };
+        let Some(mut batch) = reader.batch(wait, most) else { return outcome };
+        // Messages that are there already arrived within the millisecond, and the clock costs more than the count.
+        let (mut now_ms, mut turn) = (shared.clock.now_ms(), 0);
+        // Messages of a partition come one after another, and finding it costs more than counting.
+        let mut found: Option<((usize, i32), Option<&mut Partition>)> = None;
+        while let Some(arrived) = batch.next() {
+            let message = match arrived {
+                Arrived::Message(message) => message,
+                Arrived::Refused { code, .. } => {
+                    outcome.refused.push(code);
+                    if is_corrupt(code) {
                         // What follows may come from anywhere.
+                        outcome.dropped = true;
                         break;
                     }
+                    continue;
                 }
+            };
+            turn += 1;
+            if turn % CLOCK_EVERY == 0 {
+                now_ms = shared.clock.now_ms();
             }
-            if self.budget.as_ref().is_some_and(Budget::is_short) {
+            if let Some(budget) = budget {
+                budget.take(
+                    u64::try_from(message.key().map_or(0, <[u8]>::len) + message.payload().map_or(0, <[u8]>::len))
+                        .unwrap_or(u64::MAX),
+                );
+            }
+            let place = (message.topic_handle(), message.partition());
+            if found.as_ref().is_none_or(|(known, _)| *known != place) {
+                let of_topic = owned.get_mut(message.topic());
+                found = Some((place, of_topic.and_then(|partitions| partitions.get_mut(&place.1))));
+            }
+            let Some((_, Some(partition))) = &mut found else { continue };
+            let seen = look(message, &settings.rule, now_ms);
+            if partition.deliver(&seen) == Counted::OtherLog {
+                outcome.lost = Some((message.topic().to_owned(), place.1));
+                outcome.dropped = true;
                 break;
             }
         }
-        Ok(())
+        outcome
     }
 
-    fn consumer_error(&mut self, e: &KafkaError) -> Result<(), String> {
-        let code = refusal::code_of(e);
+    fn consumer_error(&mut self, code: RDKafkaErrorCode, fatal: bool) -> Result<(), String> {
         let cluster = self.settings.cluster.name.clone();
         match code {
-            _ if matches!(e, KafkaError::MessageConsumptionFatal(_)) => return Err(format!("fatal: {code}")),
+            _ if fatal => return Err(format!("fatal: {code}")),
             RDKafkaErrorCode::GroupAuthorizationFailed => {
                 if let Membership::Group(group) = &self.settings.membership {
                     let need = Need::ReadGroup(group.clone());
@@ -254,20 +293,5 @@ impl Worker {
                 _ => None,
             });
         }
-    }
-}
-
-/// Counts a message; returns its partition if it proves that the log is another one.
-fn deliver(
-    owned: &mut HashMap<String, BTreeMap<i32, Partition>>,
-    settings: &Settings,
-    now_ms: i64,
-    message: &BorrowedMessage<'_>,
-) -> Option<Tp> {
-    let partition = owned.get_mut(message.topic())?.get_mut(&message.partition())?;
-    let seen = look(message, &settings.rule, now_ms);
-    match partition.deliver(&seen) {
-        Counted::Yes | Counted::No => None,
-        Counted::OtherLog => Some((message.topic().to_owned(), message.partition())),
     }
 }
