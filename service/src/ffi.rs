@@ -99,8 +99,8 @@ impl<C: ConsumerContext> Alone<C> {
         sight
     }
 
-    /// The next messages and errors of any partition, at most `most`; waits at most `wait` for the first. Only of
-    /// [`apart`](Self::apart).
+    /// The next messages and errors of any partition, at most `most`: as soon as there are as many, else after `wait`. Only
+    /// of [`apart`](Self::apart).
     pub fn batch(&mut self, wait: Duration, most: usize) -> Option<Batch<'_>> {
         let queue = self.queue.as_ref()?;
         Some(self.taken.fill(queue.0, wait, most))

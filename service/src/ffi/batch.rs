@@ -23,7 +23,7 @@ pub(super) struct Taken {
 unsafe impl Send for Taken {}
 
 impl Taken {
-    /// Takes at most `most` messages of a queue that is alive; waits at most `wait` for the first.
+    /// Takes at most `most` messages of a queue that is alive; returns as soon as it has as many, else after `wait`.
     pub(super) fn fill(&mut self, queue: NonNull<c::rd_kafka_queue_t>, wait: Duration, most: usize) -> Batch<'_> {
         debug_assert!(self.messages.is_empty(), "a batch gives everything back");
         self.messages.reserve(most);

@@ -53,7 +53,7 @@ impl Reader {
         member.into_iter().chain(alone).collect()
     }
 
-    /// The next messages, at most `most`; waits at most `wait` for the first. Who drops a part of them must
+    /// The next messages, at most `most`: as soon as there are as many, else after `wait`. Who drops a part of them must
     /// [`assign`](Self::assign) anew.
     pub fn batch(&mut self, wait: Duration, most: usize) -> Option<Batch<'_>> {
         self.alone.batch(wait, most)
