@@ -51,35 +51,37 @@ pub struct Suite {
     pub needs: &'static [Need],
     /// The sections of figures that it records.
     pub figures: &'static [&'static str],
+    /// The test target; none: all that `cargo test` runs when it is not told which.
+    pub test: Option<&'static str>,
+    /// Its arguments, beside those that all have.
+    pub args: &'static [&'static str],
+}
+
+impl Suite {
     /// Arguments for cargo. `--workspace` always: else features resolve differently and the C libraries build twice.
-    pub command: &'static [&'static str],
+    pub fn command(&self) -> Vec<&'static str> {
+        let mut command = vec!["test", "--profile", "ci", "--workspace"];
+        match self.test {
+            Some(test) => command.extend(["--test", test, "--", "--nocapture"]),
+            None => command.push("--no-fail-fast"),
+        }
+        command.extend(self.args);
+        command
+    }
 }
 
 /// All suites, in the order in which they run.
 pub const SUITES: &[Suite] = &[
-    Suite {
-        name: "unit",
-        mode: Mode::Ci,
-        minutes: 4,
-        needs: &[],
-        figures: &[],
-        command: &["test", "--profile", "ci", "--workspace", "--no-fail-fast"],
-    },
-    Suite {
-        name: "tidy",
-        mode: Mode::Ci,
-        minutes: 1,
-        needs: &[],
-        figures: &[],
-        command: &["test", "--profile", "ci", "--workspace", "--test", "tidy", "--", "--nocapture"],
-    },
+    Suite { name: "unit", mode: Mode::Ci, minutes: 4, needs: &[], figures: &[], test: None, args: &[] },
+    Suite { name: "tidy", mode: Mode::Ci, minutes: 1, needs: &[], figures: &[], test: Some("tidy"), args: &[] },
     Suite {
         name: "harness",
         mode: Mode::Ci,
         minutes: 1,
         needs: &[Need::Kafka, Need::Acls],
         figures: &["harness"],
-        command: &["test", "--profile", "ci", "--workspace", "--test", "harness", "--", "--nocapture"],
+        test: Some("harness"),
+        args: &[],
     },
     Suite {
         name: "spine",
@@ -87,17 +89,8 @@ pub const SUITES: &[Suite] = &[
         minutes: 7,
         needs: &[Need::Kafka, Need::Acls, Need::Binaries],
         figures: &["spine"],
-        command: &[
-            "test",
-            "--profile",
-            "ci",
-            "--workspace",
-            "--test",
-            "spine",
-            "--",
-            "--nocapture",
-            "--test-threads=1",
-        ],
+        test: Some("spine"),
+        args: &["--test-threads=1"],
     },
     Suite {
         name: "faults",
@@ -105,17 +98,8 @@ pub const SUITES: &[Suite] = &[
         minutes: 4,
         needs: &[Need::Kafka, Need::Acls, Need::Binaries],
         figures: &["faults"],
-        command: &[
-            "test",
-            "--profile",
-            "ci",
-            "--workspace",
-            "--test",
-            "faults",
-            "--",
-            "--nocapture",
-            "--test-threads=1",
-        ],
+        test: Some("faults"),
+        args: &["--test-threads=1"],
     },
     Suite {
         name: "taps",
@@ -123,19 +107,8 @@ pub const SUITES: &[Suite] = &[
         minutes: 4,
         needs: &[Need::Kafka, Need::Binaries],
         figures: &["taps"],
-        command: &[
-            "test",
-            "--profile",
-            "ci",
-            "--workspace",
-            "--test",
-            "taps",
-            "--",
-            "--nocapture",
-            "--test-threads=3",
-            "--skip",
-            "thousand",
-        ],
+        test: Some("taps"),
+        args: &["--test-threads=3", "--skip", "thousand"],
     },
     Suite {
         name: "thousand",
@@ -144,7 +117,8 @@ pub const SUITES: &[Suite] = &[
         needs: &[Need::Kafka, Need::Binaries],
         figures: &["thousand"],
         // By itself: it measures what a tap takes, and how late.
-        command: &["test", "--profile", "ci", "--workspace", "--test", "taps", "--", "--nocapture", "thousand"],
+        test: Some("taps"),
+        args: &["thousand"],
     },
     Suite {
         name: "brokers",
@@ -153,17 +127,8 @@ pub const SUITES: &[Suite] = &[
         // A cluster of its own.
         needs: &[Need::Kafka, Need::Acls, Need::Binaries],
         figures: &["brokers"],
-        command: &[
-            "test",
-            "--profile",
-            "ci",
-            "--workspace",
-            "--test",
-            "brokers",
-            "--",
-            "--nocapture",
-            "--test-threads=1",
-        ],
+        test: Some("brokers"),
+        args: &["--test-threads=1"],
     },
     Suite {
         name: "lag",
@@ -171,19 +136,8 @@ pub const SUITES: &[Suite] = &[
         minutes: 1,
         needs: &[Need::Kafka, Need::Binaries],
         figures: &["lag"],
-        command: &[
-            "test",
-            "--profile",
-            "ci",
-            "--workspace",
-            "--test",
-            "lag",
-            "--",
-            "--nocapture",
-            "--test-threads=2",
-            "--skip",
-            "full_size",
-        ],
+        test: Some("lag"),
+        args: &["--test-threads=2", "--skip", "full_size"],
     },
     Suite {
         name: "lag-full",
@@ -191,7 +145,8 @@ pub const SUITES: &[Suite] = &[
         minutes: 7,
         needs: &[Need::Kafka, Need::Binaries],
         figures: &["lag_full"],
-        command: &["test", "--profile", "ci", "--workspace", "--test", "lag", "--", "--nocapture", "full_size"],
+        test: Some("lag"),
+        args: &["full_size"],
     },
     Suite {
         name: "processes",
@@ -200,17 +155,8 @@ pub const SUITES: &[Suite] = &[
         // One cluster of its own.
         needs: &[Need::Kafka, Need::Binaries],
         figures: &["processes"],
-        command: &[
-            "test",
-            "--profile",
-            "ci",
-            "--workspace",
-            "--test",
-            "processes",
-            "--",
-            "--nocapture",
-            "--test-threads=4",
-        ],
+        test: Some("processes"),
+        args: &["--test-threads=4"],
     },
     Suite {
         name: "plan",
@@ -218,7 +164,8 @@ pub const SUITES: &[Suite] = &[
         minutes: 1,
         needs: &[Need::Kafka, Need::Acls, Need::Binaries],
         figures: &["plan"],
-        command: &["test", "--profile", "ci", "--workspace", "--test", "plan", "--", "--nocapture", "--test-threads=1"],
+        test: Some("plan"),
+        args: &["--test-threads=1"],
     },
     Suite {
         name: "watch",
@@ -227,7 +174,8 @@ pub const SUITES: &[Suite] = &[
         // Clusters of its own.
         needs: &[Need::Kafka, Need::Acls, Need::Binaries],
         figures: &["watch"],
-        command: &["test", "--profile", "ci", "--workspace", "--test", "watch", "--", "--nocapture"],
+        test: Some("watch"),
+        args: &[],
     },
     Suite {
         name: "mm2",
@@ -235,7 +183,8 @@ pub const SUITES: &[Suite] = &[
         minutes: 3,
         needs: &[Need::Kafka, Need::Binaries],
         figures: &["mm2"],
-        command: &["test", "--profile", "ci", "--workspace", "--test", "mm2", "--", "--nocapture"],
+        test: Some("mm2"),
+        args: &[],
     },
     Suite {
         name: "demo",
@@ -243,7 +192,8 @@ pub const SUITES: &[Suite] = &[
         minutes: 3,
         needs: &[Need::Binaries],
         figures: &["demo"],
-        command: &["test", "--profile", "ci", "--workspace", "--test", "demo", "--", "--nocapture"],
+        test: Some("demo"),
+        args: &[],
     },
     Suite {
         name: "bench-tap",
@@ -251,7 +201,8 @@ pub const SUITES: &[Suite] = &[
         minutes: 4,
         needs: &[Need::Kafka, Need::Binaries],
         figures: &["bench_tap"],
-        command: &["test", "--profile", "ci", "--workspace", "--test", "bench-tap", "--", "--nocapture"],
+        test: Some("bench-tap"),
+        args: &[],
     },
     Suite {
         name: "soak",
@@ -259,7 +210,8 @@ pub const SUITES: &[Suite] = &[
         minutes: 22,
         needs: &[Need::Binaries],
         figures: &["soak"],
-        command: &["test", "--profile", "ci", "--workspace", "--test", "soak", "--", "--nocapture"],
+        test: Some("soak"),
+        args: &[],
     },
     Suite {
         name: "storm",
@@ -267,17 +219,8 @@ pub const SUITES: &[Suite] = &[
         minutes: 10,
         needs: &[Need::Kafka, Need::Acls, Need::Binaries],
         figures: &["storm_taps", "storm_brokers"],
-        command: &[
-            "test",
-            "--profile",
-            "ci",
-            "--workspace",
-            "--test",
-            "storm",
-            "--",
-            "--nocapture",
-            "--test-threads=1",
-        ],
+        test: Some("storm"),
+        args: &["--test-threads=1"],
     },
 ];
 
@@ -308,7 +251,6 @@ mod tests {
         assert!(minutes <= 40, "{minutes}");
         for suite in SUITES {
             assert_eq!(SUITES.iter().filter(|other| other.name == suite.name).count(), 1, "{}", suite.name);
-            assert!(suite.command.contains(&"--workspace"), "{}", suite.name);
         }
     }
 }

@@ -47,7 +47,7 @@ impl fmt::Display for Outcome {
 
 /// Runs a suite, its output passed on as it comes.
 pub(super) fn suite(suite: &'static Suite) -> Outcome {
-    println!("\n=== {}: cargo {}", suite.name, suite.command.join(" "));
+    println!("\n=== {}: cargo {}", suite.name, suite.command().join(" "));
     let begun = Instant::now();
     let mut tally = Tally::default();
     let reason = match execute(suite, &mut tally) {
@@ -63,7 +63,7 @@ pub(super) fn suite(suite: &'static Suite) -> Outcome {
 
 fn execute(suite: &Suite, tally: &mut Tally) -> anyhow::Result<()> {
     let limit = Duration::from_mins((3 * suite.minutes).max(20));
-    let mut command = super::cargo(suite.command)?;
+    let mut command = super::cargo(&suite.command())?;
     command.stdout(Stdio::piped());
     let mut child = process::spawn(command)?;
     let pid = child.id();
