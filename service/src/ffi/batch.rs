@@ -59,6 +59,8 @@ pub enum Arrived<'a> {
         topic: &'a str,
         /// Its number.
         partition: i32,
+        /// The error is about an offset. librdkafka's position has passed it, as if it were a message's.
+        at_offset: bool,
         /// Why.
         code: RDKafkaErrorCode,
     },
@@ -80,7 +82,12 @@ impl Batch<'_> {
         let fetched = unsafe { message.cast::<Fetched>().as_ref() };
         Some(match fetched.0.err {
             c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => Arrived::Message(fetched),
-            code => Arrived::Refused { topic: fetched.topic(), partition: fetched.0.partition, code: code.into() },
+            code => Arrived::Refused {
+                topic: fetched.topic(),
+                partition: fetched.0.partition,
+                at_offset: fetched.0.offset >= 0,
+                code: code.into(),
+            },
         })
     }
 

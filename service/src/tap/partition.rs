@@ -160,6 +160,14 @@ impl Partition {
     pub fn is_fresh(&self) -> bool {
         self.position.is_fresh()
     }
+    /// The consumer gave an error about an offset; see [`Position`].
+    pub fn refused(&mut self) {
+        self.position.refused();
+    }
+    /// Whether positions will not be believed until the consumer is assigned anew.
+    pub fn is_spoilt(&self) -> bool {
+        self.position.is_spoilt()
+    }
     /// What the consumer says about its position.
     pub fn position(&mut self, says: Option<i64>) {
         if let Some(position) = self.position.believe(says) {

@@ -222,8 +222,13 @@ impl Worker {
         while let Some(arrived) = batch.next() {
             let message = match arrived {
                 Arrived::Message(message) => message,
-                Arrived::Refused { code, .. } => {
+                Arrived::Refused { topic, partition, at_offset, code } => {
                     outcome.refused.push(code);
+                    found = None;
+                    let spoilt = owned.get_mut(topic).filter(|_| at_offset).and_then(|t| t.get_mut(&partition));
+                    if let Some(spoilt) = spoilt {
+                        spoilt.refused();
+                    }
                     if is_corrupt(code) {
                         // What follows may come from anywhere.
                         outcome.dropped = true;

@@ -30,6 +30,9 @@ impl Worker {
         let ask_ms = u64::try_from(period.as_millis() / 2).unwrap_or(1_000);
         self.asker.interest.period_ms.store(ask_ms, Ordering::Relaxed);
         self.compare_with_store()?;
+        if self.partitions().any(Partition::is_spoilt) {
+            self.assign()?;
+        }
         self.watch();
         // What was cut just now leaves once the topics are known to be the same still.
         self.asker.nudge();
