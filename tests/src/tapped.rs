@@ -10,6 +10,8 @@ use anyhow::{Context, ensure};
 use chaperone_audit::kafka::{AuditedProducer, KafkaSink};
 use chaperone_audit::recorder::{Config, Recorder};
 use chaperone_audit::{Clock, SystemClock, Width};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use rdkafka::config::FromClientConfig;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use tempfile::TempDir;
@@ -295,7 +297,18 @@ impl<'a> Upstream<'a> {
     pub fn send(&mut self, messages: u64) -> anyhow::Result<()> {
         for _ in 0..messages {
             let (key, value) = (format!("key {}", self.sent % 10), format!("message {}", self.sent));
-            let record = BaseRecord::to(self.topic).key(&key).payload(&value);
+            self.producer.send(BaseRecord::to(self.topic).key(&key).payload(&value)).map_err(|(e, _)| e)?;
+            self.sent += 1;
+        }
+        Ok(self.producer.flush(Duration::from_secs(30))?)
+    }
+
+    /// Sends to a partition so many of so many bytes each, which do not compress, and waits until they are acknowledged.
+    pub fn send_large(&mut self, partition: i32, messages: u64, bytes: usize) -> anyhow::Result<()> {
+        let (mut random, mut value) = (StdRng::seed_from_u64(self.sent), vec![0_u8; bytes]);
+        for _ in 0..messages {
+            random.fill(value.as_mut_slice());
+            let record = BaseRecord::<[u8], [u8]>::to(self.topic).partition(partition).payload(&value);
             self.producer.send(record).map_err(|(e, _)| e)?;
             self.sent += 1;
         }

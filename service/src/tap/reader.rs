@@ -6,22 +6,35 @@
 
 use std::time::Duration;
 
-use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::{ClientConfig, TopicPartitionList};
 
 use super::{Membership, Settings};
+use crate::config::Cluster;
 use crate::exit::{Code, Failure};
 use crate::ffi::Alone;
 use crate::ffi::batch::Batch;
 use crate::kafka::context::{Member, Plain, Rebalance};
-use crate::kafka::{capped, close, create, lone_consumer, member};
+use crate::kafka::{RACK, by_leaders, capped, close, create, lone_consumer, member};
 use crate::problems::Problems;
 
 /// See the module's head.
 pub struct Reader {
     member: Option<BaseConsumer<Member>>,
     alone: Alone<Plain>,
+    config: ClientConfig,
+    plain: Plain,
+}
+
+/// The key of "a rack's copies are not believed".
+pub fn rack_key(cluster: &str) -> String {
+    format!("kafka.{cluster} rack")
+}
+
+fn alone(cluster: &Cluster, config: &ClientConfig, plain: Plain) -> Result<Alone<Plain>, Failure> {
+    let failed = |e| Failure::new(Code::Software, format!("kafka.{}: cannot read: {e}", cluster.name));
+    Alone::apart(create(cluster, config, plain)?).map_err(failed)
 }
 
 impl Reader {
@@ -32,17 +45,36 @@ impl Reader {
     pub fn new(settings: &Settings, problems: &Problems) -> Result<Self, Failure> {
         let cluster = &settings.cluster;
         let plain = Plain::new(&cluster.name, "tap", problems);
+        problems.clear(&rack_key(&cluster.name));
         let mut config = lone_consumer(cluster, "tap", settings.tap.isolation);
         if let Some(cap) = settings.tap.max_bytes_per_second {
             capped(&mut config, cap);
         }
-        let failed = |e| Failure::new(Code::Software, format!("kafka.{}: cannot read: {e}", cluster.name));
-        let alone = Alone::apart(create(cluster, &config, plain.clone())?).map_err(failed)?;
+        if let Some(rack) = &settings.tap.client_rack {
+            config.set(RACK, rack);
+        }
+        let alone = alone(cluster, &config, plain.clone())?;
         let member = match &settings.membership {
-            Membership::Group(group) => Some(create(cluster, &member(cluster, group), Member::new(plain))?),
+            Membership::Group(group) => Some(create(cluster, &member(cluster, group), Member::new(plain.clone()))?),
             Membership::Alone => None,
         };
-        Ok(Self { member, alone })
+        Ok(Self { member, alone, config, plain })
+    }
+
+    /// The rack whose copies are read; `None`: only leaders are read from.
+    pub fn rack(&self) -> Option<&str> {
+        self.config.get(RACK).filter(|rack| !rack.is_empty())
+    }
+
+    /// From now on reads nothing, and after the next [`assign`](Self::assign) from leaders only.
+    ///
+    /// # Errors
+    /// When librdkafka makes no client.
+    pub fn by_leaders(&mut self, cluster: &Cluster) -> Result<(), Failure> {
+        by_leaders(&mut self.config);
+        let former = std::mem::replace(&mut self.alone, alone(cluster, &self.config, self.plain.clone())?);
+        close(&format!("tap-{}", cluster.name), former);
+        Ok(())
     }
 
     /// Serves the clients, and returns what they say is wrong. A member that is not served for minutes is put out of its

@@ -3,6 +3,7 @@
 //! It blocks for at most one poll, one claim or one question at a time, all bounded. Limits: `QUEUED_WINDOWS_MAX`
 //! windows wait for the audit topic, then reading pauses.
 
+mod copies;
 mod corrupt;
 mod ownership;
 mod reports;
@@ -31,6 +32,7 @@ use crate::kafka::refusal::{self, Need};
 use crate::kafka::stall::Broken;
 use crate::kafka::wanted::Wanted;
 use crate::metrics::meters::TapMeter;
+use copies::is_outside;
 
 /// Windows that may wait for the audit topic before reading pauses.
 const QUEUED_WINDOWS_MAX: usize = 20_000;
@@ -90,6 +92,10 @@ pub struct Worker {
     /// Something cannot be read: when it is looked for, and when it last was.
     look_at: Option<Instant>,
     looked_at: Option<Instant>,
+    /// Partitions that gave nothing, because the position was said to be outside their logs.
+    outside: BTreeSet<Tp>,
+    /// How often something could not be read that their leaders can.
+    unfounded: u32,
     budget: Option<Budget>,
     meter: TapMeter,
 }
@@ -100,7 +106,7 @@ struct Outcome {
     /// A partition that proved to have another log.
     lost: Option<Tp>,
     /// What partitions refused.
-    refused: Vec<RDKafkaErrorCode>,
+    refused: Vec<(Tp, RDKafkaErrorCode)>,
     /// The rest of the batch was not looked at.
     dropped: bool,
 }
@@ -137,6 +143,8 @@ impl Worker {
             paused: false,
             look_at: None,
             looked_at: None,
+            outside: BTreeSet::new(),
+            unfounded: 0,
             budget: settings.tap.max_bytes_per_second.map(|cap| Budget::new(cap, Instant::now())),
             meter: shared.meters.tap(&cluster.name),
         })
@@ -199,7 +207,10 @@ impl Worker {
         }
         let wait = if settling { Duration::from_millis(1) } else { POLL };
         let counted = self.count(wait);
-        for code in counted.refused {
+        for (tp, code) in counted.refused {
+            if is_outside(code) {
+                self.outside.insert(tp);
+            }
             self.consumer_error(code, false)?;
         }
         if counted.dropped {
@@ -222,8 +233,8 @@ impl Worker {
         while let Some(arrived) = batch.next() {
             let message = match arrived {
                 Arrived::Message(message) => message,
-                Arrived::Refused { code, .. } => {
-                    outcome.refused.push(code);
+                Arrived::Refused { topic, partition, code } => {
+                    outcome.refused.push(((topic.to_owned(), partition), code));
                     if is_corrupt(code) {
                         // What follows may come from anywhere.
                         outcome.dropped = true;
@@ -269,10 +280,8 @@ impl Worker {
                 }
             }
             RDKafkaErrorCode::TopicAuthorizationFailed => self.asker.interest.probe.store(true, Ordering::SeqCst),
-            // A position outside its log: the next answer shows which.
-            RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange => {
-                self.asker.interest.starts.store(true, Ordering::SeqCst);
-            }
+            // The next answer shows what lies where.
+            _ if is_outside(code) => self.asker.interest.starts.store(true, Ordering::SeqCst),
             _ if is_corrupt(code) => self.suspect(),
             _ => tracing::debug!(cluster, "consumer: {code}"),
         }
