@@ -122,6 +122,8 @@ pub struct Tap {
     pub isolation: Isolation,
     /// Most bytes that this process takes a second; none is no cap.
     pub max_bytes_per_second: Option<u64>,
+    /// The rack whose copies this process reads; none is that of the cluster's properties.
+    pub client_rack: Option<String>,
 }
 
 /// An audit topic.

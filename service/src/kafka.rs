@@ -92,9 +92,18 @@ pub fn lone_consumer(cluster: &Cluster, part: &str, isolation: Isolation) -> Cli
     c
 }
 
-/// Looks what can be read at an offset, and where the log ends.
+/// The rack of whom this configuration reads copies; leaders otherwise.
+pub const RACK: &str = "client.rack";
+
+/// Reads from leaders only, whatever the user's properties say.
+pub fn by_leaders(c: &mut ClientConfig) {
+    c.set(RACK, "");
+}
+
+/// Looks what can be read at an offset, and where the log ends: as its leader has it, which decides.
 pub fn looking(cluster: &Cluster, isolation: Isolation) -> ClientConfig {
     let mut c = lone_consumer(cluster, "look", isolation);
+    by_leaders(&mut c);
     c.set("enable.partition.eof", "true").set("queued.min.messages", "1");
     c
 }

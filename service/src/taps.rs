@@ -136,7 +136,7 @@ fn differ(running: &[&Settings], mut wanted: Vec<Settings>) -> (Vec<String>, Vec
 fn is_of_tap(key: &str, cluster: &str) -> bool {
     let of_cluster = key.strip_prefix("kafka.").and_then(|rest| rest.strip_prefix(cluster));
     let of_tap = |rest: &str| {
-        [" see ", " read ", " claim", " group", " names", " broker ", " stalled"]
+        [" see ", " read ", " claim", " group", " names", " broker ", " stalled", " rack"]
             .iter()
             .any(|part| rest.starts_with(part))
     };

@@ -224,6 +224,7 @@ fn blueprint(options: &Options, topics: &[TopicPattern], store: Arc<dyn Store>) 
             audit: String::new(),
             isolation: Isolation::default(),
             max_bytes_per_second: options.max_bytes_per_second,
+            client_rack: None,
         },
         membership: Membership::Alone,
         reports: Reports::Store,

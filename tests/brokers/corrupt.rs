@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -13,12 +13,14 @@ use chaperone_tests::{Cluster, Spec, figures};
 const WAIT: Duration = Duration::from_secs(30);
 /// Of a batch's header: offset, length, epoch, magic, CRC, attributes, delta, times, producer, sequence, count.
 const HEADER: u64 = 61;
+/// Of a partition that has no other.
+pub(crate) const FIRST_SEGMENT: &str = "00000000000000000000.log";
 /// Of each batch that is sent.
 const TOGETHER: u64 = 20;
 
 /// A batch on disk.
 #[derive(Clone, Copy, Debug)]
-struct Batch {
+pub(crate) struct Batch {
     at: u64,
     first: i64,
     last: i64,
@@ -27,7 +29,7 @@ struct Batch {
 /// The only segment of the topic's only partition.
 fn segment(scene: &Scene) -> anyhow::Result<(usize, PathBuf)> {
     let leader = *scene.cluster.leaders(&scene.topic)?.first().context("no partition")?;
-    Ok((leader, scene.cluster.log_dir(leader, &scene.topic, 0)?.join("00000000000000000000.log")))
+    Ok((leader, scene.cluster.log_dir(leader, &scene.topic, 0)?.join(FIRST_SEGMENT)))
 }
 
 fn batches(file: &File) -> anyhow::Result<Vec<Batch>> {
@@ -51,7 +53,15 @@ fn batches(file: &File) -> anyhow::Result<Vec<Batch>> {
 fn rot(scene: &Scene, offsets: &[i64]) -> anyhow::Result<Vec<Batch>> {
     let (leader, file) = segment(scene)?;
     scene.cluster.stop_broker(leader)?;
-    let file = File::options().read(true).write(true).open(&file).with_context(|| format!("{}", file.display()))?;
+    let rotten = flip(&file, offsets)?;
+    scene.cluster.start_broker(leader)?;
+    Ok(rotten)
+}
+
+/// Flips a bit in the record data of each batch of a segment that holds one of `offsets`.
+pub(crate) fn flip(segment: &Path, offsets: &[i64]) -> anyhow::Result<Vec<Batch>> {
+    let file =
+        File::options().read(true).write(true).open(segment).with_context(|| format!("{}", segment.display()))?;
     let all = batches(&file)?;
     let holding = |offset: &i64| all.iter().copied().find(|b| b.first <= *offset && *offset <= b.last);
     let rotten: Vec<Batch> = offsets.iter().filter_map(holding).collect();
@@ -61,7 +71,6 @@ fn rot(scene: &Scene, offsets: &[i64]) -> anyhow::Result<Vec<Batch>> {
         byte[0] ^= 1;
         file.write_all_at(&byte, at)?;
     }
-    scene.cluster.start_broker(leader)?;
     Ok(rotten)
 }
 

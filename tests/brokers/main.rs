@@ -7,23 +7,27 @@ mod born;
 mod corrupt;
 mod held;
 mod linked;
+mod rack;
 mod reach;
 mod rolling;
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context;
 use chaperone_tests::{Cluster, Spec};
 
-/// Three brokers, every partition on all of them; taps may reach them by proxies.
+/// Three brokers in three racks, every partition on all of them; taps may reach them by proxies.
 fn cluster() -> anyhow::Result<&'static Cluster> {
     // A static is never dropped: the brokers die by the kernel's hand, with this process.
     static CLUSTER: OnceLock<Result<Cluster, String>> = OnceLock::new();
-    let spec = || Spec::new("brokers").brokers(3).config("min.insync.replicas", "2").severable();
+    let spec = || Spec::new("brokers").brokers(3).config("min.insync.replicas", "2").severable().racks();
     let cluster = CLUSTER.get_or_init(|| Cluster::start(&spec()).map_err(|error| format!("{error:#}")));
     cluster.as_ref().map_err(|error| anyhow::anyhow!("no cluster: {error}"))
 }
+
+/// Whoever takes a broker out of reach, or counts what brokers give, has the proxies for itself.
+static PROXIES: Mutex<()> = Mutex::new(());
 
 #[test]
 fn restarted_and_killed_brokers_change_no_count() -> anyhow::Result<()> {
@@ -38,6 +42,7 @@ fn what_cannot_be_known_is_waited_for_or_said() -> anyhow::Result<()> {
         ("held", held::run as fn(_) -> _),
         ("born", born::run),
         ("linked", linked::run),
+        ("rack", rack::run),
         ("reach", reach::run),
         ("corrupt", corrupt::run),
     ];

@@ -1,12 +1,15 @@
 //! A broker that taps cannot reach while everybody else can: what it leads is waited for and said, what the others lead is
 //! judged as ever, and when it is back everything is *ok*.
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use chaperone_tests::api::{self, Window};
 use chaperone_tests::tapped::{PATIENCE, Scene, Setup, Upstream, group};
 use chaperone_tests::{Cluster, eventually, figures};
+
+use crate::PROXIES;
 
 const WAIT: Duration = Duration::from_secs(30);
 const BROKERS: usize = 3;
@@ -36,6 +39,7 @@ pub(crate) fn run(cluster: &'static Cluster) -> anyhow::Result<()> {
     scene.counted(100)?;
 
     let victim = victim(&scene)?;
+    let proxies = PROXIES.lock().unwrap_or_else(PoisonError::into_inner);
     cluster.sever(victim)?;
     let problem = format!("kafka.main: broker {victim} at ");
     let (mut missing, mut waiting) = (0, 0);
@@ -54,6 +58,7 @@ pub(crate) fn run(cluster: &'static Cluster) -> anyhow::Result<()> {
         Ok(())
     })?;
     cluster.mend(victim)?;
+    drop(proxies);
     scene.counted(upstream.sent())?;
     let rows = scene.verdicts()?;
     for w in &rows {

@@ -1,11 +1,12 @@
 //! Three taps count 24 partitions while the brokers are restarted one by one and leaders are killed, under the load of a
-//! producer that every message of counts, and of one that aborts half of its transactions.
+//! producer that every message of counts, and of one that aborts half of its transactions. Taps read the copies of one rack.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use chaperone_audit::{Clock, SystemClock};
+use chaperone_tests::kafka::rack;
 use chaperone_tests::programs::Program;
 use chaperone_tests::tapped::{PATIENCE, Scene, Setup};
 use chaperone_tests::{Cluster, eventually, figures, recount};
@@ -135,7 +136,9 @@ fn blow(cluster: &Cluster, topic: &str, size: &Size) -> anyhow::Result<Done> {
 
 /// See the module's head.
 pub(crate) fn run(cluster: &'static Cluster, size: &Size) -> anyhow::Result<()> {
-    let scene = Setup::on(cluster).scene("rolling", PARTITIONS)?;
+    // A third of the partitions is read from leaders, the others from copies that go and come back.
+    let rack = format!("client_rack = {:?}\n", rack(BROKERS));
+    let scene = Setup::on(cluster).tap(&rack).scene("rolling", PARTITIONS)?;
     let taps: Vec<Program> = (0..TAPS).map(|_| scene.tap()).collect::<Result<_, _>>()?;
     let (stop, counted) = (AtomicBool::new(false), AtomicU64::new(0));
     let (done, sent, transactions) = std::thread::scope(|scope| {

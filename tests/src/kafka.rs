@@ -45,6 +45,11 @@ pub fn password(user: &str) -> String {
     format!("{user}-secret")
 }
 
+/// The rack of a broker of a cluster with [racks](Spec::racks).
+pub fn rack(broker: usize) -> String {
+    format!("rack-{broker}")
+}
+
 /// What cluster to start.
 #[derive(Clone, Debug)]
 pub struct Spec {
@@ -53,6 +58,7 @@ pub struct Spec {
     users: Vec<String>,
     config: Vec<(String, String)>,
     severable: bool,
+    racks: bool,
 }
 
 impl Spec {
@@ -64,6 +70,7 @@ impl Spec {
             users: USERS.map(str::to_owned).to_vec(),
             config: Vec::new(),
             severable: false,
+            racks: false,
         }
     }
 
@@ -86,6 +93,13 @@ impl Spec {
     #[must_use]
     pub fn severable(mut self) -> Spec {
         self.severable = true;
+        self
+    }
+
+    /// Each broker in a rack of its own, [`rack`], and consumers who name theirs are sent to the copies there.
+    #[must_use]
+    pub fn racks(mut self) -> Spec {
+        self.racks = true;
         self
     }
 
@@ -388,6 +402,11 @@ impl Cluster {
     /// Undoes [`sever`](Self::sever); connections that were held break.
     pub fn mend(&self, broker: usize) -> anyhow::Result<()> {
         self.proxy(broker).map(|proxy| proxy.hold(false))
+    }
+
+    /// Bytes that a broker of a [severable](Spec::severable) cluster has given to clients of its secure listener.
+    pub fn given(&self, broker: usize) -> anyhow::Result<u64> {
+        self.proxy(broker).map(Proxy::given)
     }
 
     fn proxy(&self, broker: usize) -> anyhow::Result<&Proxy> {

@@ -1,10 +1,12 @@
 //! A TCP proxy that can hold everything: what clients send arrives nowhere, and nothing answers, as behind a firewall that
-//! drops packets. Connections are accepted all the same, so that a client cannot tell at once.
+//! drops packets. Connections are accepted all the same, so that a client cannot tell at once. And it counts what it gives to
+//! clients.
 //!
 //! One thread a connection and direction; the threads end with their connections, the listener with the process.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 
@@ -14,6 +16,7 @@ use anyhow::Context;
 #[derive(Debug)]
 pub struct Proxy {
     gate: Arc<Gate>,
+    given: Arc<AtomicU64>,
 }
 
 /// Whether bytes may pass.
@@ -48,15 +51,21 @@ impl Proxy {
     pub fn start(port: u16, to: u16) -> anyhow::Result<Proxy> {
         let listener = TcpListener::bind(("127.0.0.1", port)).with_context(|| format!("port {port}"))?;
         let gate = Arc::new(Gate::default());
-        let of_thread = Arc::clone(&gate);
+        let given = Arc::new(AtomicU64::new(0));
+        let of_thread = (Arc::clone(&gate), Arc::clone(&given));
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                let gate = Arc::clone(&of_thread);
+                let (gate, given) = of_thread.clone();
                 let times = gate.state().times;
-                thread::spawn(move || serve(&client, to, &gate, times));
+                thread::spawn(move || serve(&client, to, &gate, times, &given));
             }
         });
-        Ok(Proxy { gate })
+        Ok(Proxy { gate, given })
+    }
+
+    /// Bytes that it has given to clients.
+    pub fn given(&self) -> u64 {
+        self.given.load(Ordering::SeqCst)
     }
 
     /// Holds everything, or lets it go on; connections that were held break then.
@@ -70,25 +79,26 @@ impl Proxy {
     }
 }
 
-fn serve(client: &TcpStream, to: u16, gate: &Gate, times: u64) {
+fn serve(client: &TcpStream, to: u16, gate: &Gate, times: u64, given: &AtomicU64) {
     // A connection made while it is held waits.
     if !gate.pass(times) {
         return;
     }
     let Ok(server) = TcpStream::connect(("127.0.0.1", to)) else { return };
     thread::scope(|scope| {
-        scope.spawn(|| copy(client, &server, gate, times));
-        copy(&server, client, gate, times);
+        scope.spawn(|| copy(client, &server, gate, times, &AtomicU64::new(0)));
+        copy(&server, client, gate, times, given);
     });
 }
 
 /// Until one side ends, or what it sent must not arrive any more; then both ends are told.
-fn copy(mut from: &TcpStream, mut to: &TcpStream, gate: &Gate, times: u64) {
+fn copy(mut from: &TcpStream, mut to: &TcpStream, gate: &Gate, times: u64, copied: &AtomicU64) {
     let mut buffer = vec![0; 64 << 10];
     while let Ok(read @ 1..) = from.read(&mut buffer) {
         if !gate.pass(times) || to.write_all(buffer.get(..read).unwrap_or_default()).is_err() {
             break;
         }
+        copied.fetch_add(u64::try_from(read).unwrap_or(0), Ordering::SeqCst);
     }
     for stream in [from, to] {
         // It may be closed already.
@@ -128,7 +138,7 @@ mod tests {
             Ok(client)
         };
         let mut old = connect()?;
-        assert_eq!(ask(&mut old)?, 7);
+        assert_eq!((ask(&mut old)?, proxy.given()), (7, 1));
         proxy.hold(true);
         let silent = |e: std::io::Error| e.kind() == std::io::ErrorKind::WouldBlock;
         assert!(ask(&mut old).is_err_and(silent) && ask(&mut connect()?).is_err_and(silent));

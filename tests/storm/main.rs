@@ -20,7 +20,7 @@ fn a_crowd_of_taps_for_three_minutes() -> anyhow::Result<()> {
 
 #[test]
 fn restarted_and_killed_brokers_for_three_minutes() -> anyhow::Result<()> {
-    let cluster = Cluster::start(&Spec::new("storm").brokers(3).config("min.insync.replicas", "2"))?;
+    let cluster = Cluster::start(&Spec::new("storm").brokers(3).config("min.insync.replicas", "2").racks())?;
     // As the shared bed: it stops with this process.
     rolling::run(Box::leak(Box::new(cluster)), &rolling::Size { section: "storm_brokers", at_least: LONG })
 }

@@ -212,8 +212,12 @@ fn tap(name: &str, path: &str, raw: file::Tap, m: &mut Mistakes) -> Tap {
             format!("is less than {}; leave it out for no cap", budget::LEAST),
         );
     }
+    let client_rack = raw.client_rack;
+    if client_rack.as_ref().is_some_and(String::is_empty) {
+        m.add(format!("{path}.client_rack"), "is empty; leave it out for none, or write a broker's `broker.rack`");
+    }
     let (start, isolation) = (raw.start, raw.isolation);
-    Tap { stage, topics, called, excluded, names, start, group, audit, isolation, max_bytes_per_second }
+    Tap { stage, topics, called, excluded, names, start, group, audit, isolation, max_bytes_per_second, client_rack }
 }
 
 /// The renames, and whether topics that are listed by name collide under them; others are found when they are seen.

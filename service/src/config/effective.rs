@@ -96,6 +96,8 @@ fn kafka(raw: &file::Kafka, cluster: &Cluster, secrets: Secrets) -> Table {
         // Absent is no cap.
         let cap = tap.max_bytes_per_second.and_then(|cap| i64::try_from(cap).ok());
         tap_table.extend(cap.map(|cap| ("max_bytes_per_second".to_owned(), cap.into())));
+        let rack = tap.client_rack.as_deref();
+        tap_table.extend(rack.map(|rack| ("client_rack".to_owned(), rack.into())));
         out.insert("tap".to_owned(), tap_table.into());
     }
     if let (Some(raw), Some(lag)) = (&raw.lag, &cluster.lag) {

@@ -97,6 +97,10 @@ pub struct Tap {
     /// Most bytes of keys and values that this process's tap of the cluster takes a second: it then lags, and its watermark
     /// says so. At least 65536. Default: no cap.
     pub max_bytes_per_second: Option<u64>,
+    /// Rack that this process's tap is in: where brokers have `replica.selector.class`, messages are then read from a copy
+    /// in a broker of the same `broker.rack`, which saves traffic between racks. Wins over `properties."client.rack"`, which
+    /// all other readers of the cluster go by. Default: that property, or else the partitions' leaders.
+    pub client_rack: Option<String>,
 }
 
 /// `[kafka.NAME.lag]`

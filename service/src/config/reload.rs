@@ -45,6 +45,7 @@ pub const EFFECTS: &[(&str, Effect)] = &[
     ("kafka.NAME.tap.audit", Effect::Reload),
     ("kafka.NAME.tap.isolation", Effect::Reload),
     ("kafka.NAME.tap.max_bytes_per_second", Effect::Reload),
+    ("kafka.NAME.tap.client_rack", Effect::Reload),
     ("kafka.NAME.lag", Effect::Reload),
     ("kafka.NAME.lag.groups", Effect::Reload),
     ("kafka.NAME.lag.exclude", Effect::Reload),

@@ -1,5 +1,6 @@
 //! A consumer that really stands still, on librdkafka's mock cluster: fetching is stopped underneath the tap, which is what
-//! a lost wake-up looks like, while everything else answers. Only another consumer goes on.
+//! a lost wake-up looks like, while everything else answers. Only another consumer goes on. And one that stands still because
+//! a copy refuses what its leader has: that one is told to read on.
 
 use rdkafka::ClientConfig;
 use rdkafka::mocking::MockCluster;
@@ -28,7 +29,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let kafka = MockCluster::new(1).expect("mock cluster");
+        let kafka = MockCluster::new(2).expect("mock cluster");
         kafka.create_topic("orders", 2, 1).expect("topic");
         kafka.create_topic("chaperone-audit", 1, 1).expect("audit topic");
         let runtime = tokio::runtime::Runtime::new().expect("runtime");
@@ -42,7 +43,7 @@ impl Bench {
         let servers = self.kafka.bootstrap_servers();
         let text = format!(
             "data_dir = 'd'\n[kafka.k]\nbootstrap_servers = '{servers}'\n[kafka.k.tap]\ntopics = ['orders']\n\
-             start = 'earliest'\n[kafka.k.audit]\n"
+             start = 'earliest'\nclient_rack = 'r'\n[kafka.k.audit]\n"
         );
         Config::parse(&text, &System).expect("good")
     }
@@ -140,4 +141,35 @@ fn an_intake_whose_consumer_stands_still_goes_on_with_another() {
     tap.join(Instant::now() + DEADLINE);
     stop.store(true, Ordering::SeqCst);
     running.join().expect("ends");
+}
+
+/// A copy whose log begins behind the position: its retention was faster, or it was made anew. The leader has everything.
+#[test]
+fn a_copy_that_lacks_what_its_leader_has_is_read_no_longer() {
+    let mut bench = Bench::new();
+    bench.send(10);
+    for partition in 0..2 {
+        bench.kafka.partition_leader("orders", partition, Some(1)).expect("a leader");
+        bench.kafka.partition_follower("orders", partition, 2).expect("a copy");
+        bench.kafka.follower_watermarks("orders", partition, Some(100), Some(200)).expect("its log");
+    }
+    let intake = intake::Intake::start(intake::Settings::of(&bench.config()).remove(0), bench.shared.clone());
+    let tap = Tap::start(bench.tap(), bench.shared.clone()).expect("a tap");
+    until("it is said", || bench.notice("the copies in rack r lack what their leaders have"));
+    assert_eq!(bench.counted(), 0, "the copies were not asked; the test showed nothing");
+    // The mock sends whoever asks to the copy, a leader only who has a rack.
+    for partition in 0..2 {
+        bench.kafka.partition_follower("orders", partition, -1).expect("no copy");
+    }
+    until("all is counted", || bench.counted() == 10);
+    assert!(
+        !bench.restarts("chaperone_tap_restarts_total{cluster=\"k\",cause=\"stalled\"} 1"),
+        "it took a new consumer"
+    );
+    bench.send(10);
+    until("what comes is counted", || bench.counted() == 20);
+    let unaudited = bench.runtime.block_on(bench.shared.store.partitions("kafka:k")).expect("partitions");
+    assert!(unaudited.iter().all(|p| p.log == 0 && p.next == 10), "{unaudited:?}");
+    tap.join(Instant::now() + DEADLINE);
+    intake.expect("intake").join(Instant::now() + DEADLINE);
 }

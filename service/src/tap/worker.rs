@@ -3,7 +3,9 @@
 //! It blocks for at most one poll, one claim or one question at a time, all bounded. Limits: `QUEUED_WINDOWS_MAX`
 //! windows wait for the audit topic, then reading pauses.
 
+mod copies;
 mod corrupt;
+mod lanes;
 mod ownership;
 mod reports;
 
@@ -31,6 +33,7 @@ use crate::kafka::refusal::{self, Need};
 use crate::kafka::stall::Broken;
 use crate::kafka::wanted::Wanted;
 use crate::metrics::meters::TapMeter;
+use copies::is_outside;
 
 /// Windows that may wait for the audit topic before reading pauses.
 const QUEUED_WINDOWS_MAX: usize = 20_000;
@@ -90,6 +93,10 @@ pub struct Worker {
     /// Something cannot be read: when it is looked for, and when it last was.
     look_at: Option<Instant>,
     looked_at: Option<Instant>,
+    /// Partitions that gave nothing, because the position was said to be outside their logs.
+    outside: BTreeSet<Tp>,
+    /// How often something could not be read that their leaders can.
+    unfounded: u32,
     budget: Option<Budget>,
     meter: TapMeter,
 }
@@ -100,7 +107,7 @@ struct Outcome {
     /// A partition that proved to have another log.
     lost: Option<Tp>,
     /// What partitions refused.
-    refused: Vec<RDKafkaErrorCode>,
+    refused: Vec<(Tp, RDKafkaErrorCode)>,
     /// The rest of the batch was not looked at.
     dropped: bool,
 }
@@ -137,6 +144,8 @@ impl Worker {
             paused: false,
             look_at: None,
             looked_at: None,
+            outside: BTreeSet::new(),
+            unfounded: 0,
             budget: settings.tap.max_bytes_per_second.map(|cap| Budget::new(cap, Instant::now())),
             meter: shared.meters.tap(&cluster.name),
         })
@@ -199,7 +208,10 @@ impl Worker {
         }
         let wait = if settling { Duration::from_millis(1) } else { POLL };
         let counted = self.count(wait);
-        for code in counted.refused {
+        for (tp, code) in counted.refused {
+            if is_outside(code) {
+                self.outside.insert(tp);
+            }
             self.consumer_error(code, false)?;
         }
         if counted.dropped {
@@ -223,12 +235,13 @@ impl Worker {
             let message = match arrived {
                 Arrived::Message(message) => message,
                 Arrived::Refused { topic, partition, at_offset, code } => {
-                    outcome.refused.push(code);
+                    let tp = (topic.to_owned(), partition);
                     found = None;
                     let spoilt = owned.get_mut(topic).filter(|_| at_offset).and_then(|t| t.get_mut(&partition));
                     if let Some(spoilt) = spoilt {
                         spoilt.refused();
                     }
+                    outcome.refused.push((tp, code));
                     if is_corrupt(code) {
                         // What follows may come from anywhere.
                         outcome.dropped = true;
@@ -274,10 +287,8 @@ impl Worker {
                 }
             }
             RDKafkaErrorCode::TopicAuthorizationFailed => self.asker.interest.probe.store(true, Ordering::SeqCst),
-            // A position outside its log: the next answer shows which.
-            RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange => {
-                self.asker.interest.starts.store(true, Ordering::SeqCst);
-            }
+            // The next answer shows what lies where.
+            _ if is_outside(code) => self.asker.interest.starts.store(true, Ordering::SeqCst),
             _ if is_corrupt(code) => self.suspect(),
             _ => tracing::debug!(cluster, "consumer: {code}"),
         }

@@ -190,6 +190,10 @@ impl Node {
              share.coordinator.state.topic.replication.factor={copies}\ndefault.replication.factor={copies}\n{COMMON}"
         )
         .ok();
+        if spec.racks && self.role == Role::Broker {
+            let selector = "org.apache.kafka.common.replica.RackAwareReplicaSelector";
+            writeln!(text, "broker.rack={}\nreplica.selector.class={selector}", super::rack(id)).ok();
+        }
         for (key, value) in &spec.config {
             writeln!(text, "{key}={value}").ok();
         }

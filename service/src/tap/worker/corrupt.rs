@@ -38,21 +38,28 @@ impl Worker {
         let found = self.skip_corrupt(&mut finder);
         finder.close();
         self.looked_at = Some(Instant::now());
-        if let Err(e) = found {
-            tracing::warn!(cluster = self.settings.cluster.name, "looking for what cannot be read: {e}");
-            self.suspect();
+        match found {
+            Ok(true) => {}
+            Ok(false) => self.unfounded()?,
+            Err(e) => {
+                tracing::warn!(cluster = self.settings.cluster.name, "looking for what cannot be read: {e}");
+                self.suspect();
+            }
         }
         self.assign()?;
         Ok(true)
     }
 
-    fn skip_corrupt(&mut self, finder: &mut Finder) -> KafkaResult<()> {
+    /// Returns whether anything was found that cannot be read.
+    fn skip_corrupt(&mut self, finder: &mut Finder) -> KafkaResult<bool> {
         let owned = self.owned.iter().flat_map(|(topic, ps)| ps.keys().map(|number| (topic.clone(), *number)));
         let owned: Vec<Tp> = owned.collect();
         let ends: Vec<(Tp, i64)> = self.asker.client.ends(&owned)?.into_iter().collect();
         let deadline = Instant::now() + LOOK_FOR;
+        let mut any = false;
         for some in ends.chunks(TOGETHER) {
             let mut corrupt = finder.corrupt(&self.starts(some))?;
+            any |= !corrupt.is_empty();
             // Where only the message that the log was to be recognised by cannot be read, all that counts may be.
             let unrecognised: Vec<(Tp, i64)> = some
                 .iter()
@@ -70,7 +77,7 @@ impl Worker {
                 self.skip(tp, *first, to, *code);
             }
         }
-        Ok(())
+        Ok(any)
     }
 
     fn held(&mut self, (topic, number): &Tp) -> Option<&mut Partition> {

@@ -54,6 +54,7 @@ impl Worker {
             }
         }
         self.reader.assign(&list).map_err(|e| format!("assign: {e}"))?;
+        self.outside.clear();
         if std::mem::take(&mut self.paused) {
             self.reader.resume().map_err(|e| format!("resume: {e}"))?;
         }
@@ -159,6 +160,8 @@ impl Worker {
         if moved {
             self.assign()?;
         }
+        self.read_on(&answer.starts, &answer.ends)?;
+        self.part_lanes()?;
         // What waited for the topics' ids.
         self.send_intervals(Instant::now());
         if self.paused {
