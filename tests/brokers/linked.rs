@@ -1,5 +1,6 @@
 //! Three of ten producers link the library, one of them stamps; a tap starts at the end of a topic in full traffic: what
-//! cannot be known is said to be *not audited yet* or *partial*, and nothing is ever called missing or too many.
+//! cannot be known is said to be *not audited yet* or *partial*, and nothing is ever called missing or too many. Once the
+//! collector is told to compare stamped messages only, theirs are *ok* by ids, and what is lost of them is *missing*.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,8 +9,10 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use chaperone_audit::kafka::{AuditedProducer, Stamping};
 use chaperone_audit::recorder::Recorder;
-use chaperone_audit::{Clock, SystemClock};
+use chaperone_audit::rule::{HEADER, stamp};
+use chaperone_audit::{Clock, Message, MessageId, SystemClock, Width};
 use chaperone_tests::api::Window;
+use chaperone_tests::programs::Program;
 use chaperone_tests::tapped::{PATIENCE, Scene, Setup};
 use chaperone_tests::{Cluster, eventually, figures};
 use rdkafka::config::FromClientConfig;
@@ -21,6 +24,8 @@ const LINKED: usize = 3;
 const ALL: usize = 10;
 /// Partial windows that are waited for.
 const WINDOWS: usize = 1;
+/// Stamped messages that are lost.
+const LOST: u64 = 3;
 
 enum Sends {
     Linked(AuditedProducer),
@@ -79,15 +84,58 @@ fn is_not_audited(w: &Window) -> bool {
     w.verdict == "uncertain" && w.caveats.iter().any(|c| c.starts_with("not audited yet"))
 }
 
+/// What was seen on the way.
+#[derive(Default)]
+struct Seen {
+    /// Windows with a verdict that says more than can be known.
+    wrong: BTreeSet<i64>,
+    /// Windows that said how many are not audited at source.
+    told: usize,
+    /// The window in which stamped messages were lost.
+    loss: Option<i64>,
+}
+
+impl Seen {
+    fn is_fine(&self, w: &Window) -> bool {
+        let lost = self.loss == Some(w.window_ms) && w.verdict == "missing" && w.missing_min == LOST;
+        let stamped = self.loss.is_some() && (w.verdict == "ok" || lost);
+        stamped || is_partial(w) || is_not_audited(w)
+    }
+
+    /// Looks until `enough`.
+    fn look(&mut self, scene: &Scene, enough: impl Fn(&[Window]) -> bool) -> anyhow::Result<Vec<Window>> {
+        eventually(PATIENCE, "windows of each kind", || {
+            let rows = scene.windows()?;
+            let wrong = rows.iter().filter(|w| !self.is_fine(w) && !w.is_pending() && w.verdict != "no_report");
+            let wrong: Vec<i64> = wrong.map(|w| w.window_ms).collect();
+            self.wrong.extend(wrong);
+            ensure!(enough(&rows), "{rows:#?}");
+            Ok(rows)
+        })
+    }
+}
+
+/// Stamped messages that are acknowledged and never arrive, all in one window.
+fn lose(scene: &Scene, recorder: &Recorder) -> i64 {
+    let now_ms = SystemClock.now_ms();
+    for n in 0..LOST {
+        let headers = [(HEADER, stamp(MessageId(u128::from(n)), now_ms))];
+        let (topic, value, timestamp_ms) = (scene.topic.as_str(), Some(b"lost".as_slice()), Some(now_ms));
+        let message = Message { topic, key: None, value, headers: &headers, timestamp_ms, broker_time: false };
+        recorder.attempt(&message).acked();
+    }
+    Width::TEN_SECONDS.window_of(now_ms).0
+}
+
 /// See the module's head.
 pub(crate) fn run(cluster: &'static Cluster) -> anyhow::Result<()> {
     let scene = Setup::on(cluster).start("end").pipeline("").scene("linked", 3)?;
     let recorder = scene.recorder()?;
     let (sent, stop) = (AtomicU64::new(0), AtomicBool::new(false));
-    let mut wrong = BTreeSet::new();
+    let mut seen = Seen::default();
     let tap = std::thread::scope(|scope| {
         let traffic = scope.spawn(|| traffic(&scene, &recorder, &sent, &stop));
-        let watched = watch(&scene, &mut wrong);
+        let watched = watch(&scene, &recorder, &mut seen);
         stop.store(true, Ordering::SeqCst);
         traffic.join().map_err(|_| anyhow::anyhow!("the traffic panicked"))?.context("traffic")?;
         watched
@@ -95,32 +143,38 @@ pub(crate) fn run(cluster: &'static Cluster) -> anyhow::Result<()> {
     let mut tap = tap?;
     let rows = scene.verdicts()?;
     for w in &rows {
-        ensure!(is_partial(w) || is_not_audited(w), "{w:?}");
+        ensure!(seen.is_fine(w), "{w:?}");
     }
-    let told = rows.iter().filter(|w| is_partial(w) && w.why.contains("not audited at source")).count();
-    ensure!(told > 0, "nobody says how many are not audited: {rows:#?}");
+    ensure!(seen.told > 0, "nobody says how many are not audited: {rows:#?}");
+    let ok = rows.iter().filter(|w| w.verdict == "ok").count();
+    let missing: u64 = rows.iter().map(|w| w.missing_min).sum();
     recorder.close(WAIT);
     tap.process.terminate(WAIT)?;
-    println!("{} rounds of {ALL}, {} windows, {told} of them partial", sent.load(Ordering::SeqCst), rows.len());
-    figures::record("brokers", "linked_partial", told)?;
-    figures::record("brokers", "linked_false_verdicts", wrong.len())
+    println!(
+        "{} rounds of {ALL}, {} windows, {} said what is not audited; of stamped messages alone {ok} ok, {missing} missing",
+        sent.load(Ordering::SeqCst),
+        rows.len(),
+        seen.told
+    );
+    figures::record("brokers", "linked_partial", seen.told)?;
+    figures::record("brokers", "linked_stamped_ok", ok)?;
+    figures::record("brokers", "linked_stamped_missing", missing)?;
+    figures::record("brokers", "linked_false_verdicts", seen.wrong.len())
 }
 
-/// Starts the tap amid the traffic and looks at every verdict on the way.
-fn watch(scene: &Scene, wrong: &mut BTreeSet<i64>) -> anyhow::Result<chaperone_tests::programs::Program> {
-    let mut look = |enough: &dyn Fn(&[Window]) -> bool| {
-        eventually(PATIENCE, "windows of each kind", || {
-            let rows = scene.windows()?;
-            let fine = |w: &&Window| {
-                is_partial(w) || is_not_audited(w) || w.is_pending() || w.verdict == "no_report" || w.verdict == "open"
-            };
-            wrong.extend(rows.iter().filter(|w| !fine(w)).map(|w| w.window_ms));
-            ensure!(enough(&rows), "{rows:#?}");
-            Ok(())
-        })
-    };
-    look(&|rows| rows.iter().filter(|w| w.verdict == "no_report").count() >= 1)?;
+/// Starts the tap amid the traffic, has only stamped messages compared once everything was, and looks at every verdict on
+/// the way.
+fn watch(scene: &Scene, recorder: &Recorder, seen: &mut Seen) -> anyhow::Result<Program> {
+    seen.look(scene, |rows| rows.iter().any(|w| w.verdict == "no_report"))?;
     let tap = scene.tap()?;
-    look(&|rows| rows.iter().filter(|w| is_partial(w)).count() >= WINDOWS)?;
+    let rows = seen.look(scene, |rows| rows.iter().filter(|w| is_partial(w)).count() >= WINDOWS)?;
+    seen.told = rows.iter().filter(|w| is_partial(w) && w.why.contains("not audited at source")).count();
+    scene.reload_with("stamped_only = [\"producer\"]\n")?;
+    let loss = lose(scene, recorder);
+    seen.loss = Some(loss);
+    let missing = |rows: &[Window]| rows.iter().any(|w| w.window_ms == loss && w.missing_min == LOST);
+    let rows = seen.look(scene, |rows| missing(rows) && rows.iter().any(|w| w.verdict == "ok"))?;
+    let told = rows.iter().filter(|w| w.window_ms == loss).all(|w| w.why.contains("without a stamp"));
+    ensure!(told, "{rows:#?}");
     Ok(tap)
 }

@@ -242,7 +242,7 @@ fn write_one(db: &Db<'_>, key: &Key, d: &Delta) -> Done<()> {
     Ok(())
 }
 
-/// What the judge needs of a stage in a span of windows: classes with a time, summed.
+/// What the judge needs of a stage in a span of windows, summed over classes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct StageSum {
     pub(super) n: u64,
@@ -275,13 +275,24 @@ impl StageSum {
     }
 }
 
+/// A stage's sums: over all classes with a time, and over stamped messages alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct StageSums {
+    pub(super) all: StageSum,
+    pub(super) stamped: StageSum,
+}
+
 /// The sums of every stage that counted `topic` in windows that begin in `[from_ms, to_ms)`.
-pub(super) fn stage_sums(db: &Db<'_>, topic: i64, from_ms: i64, to_ms: i64) -> Done<HashMap<i64, StageSum>> {
-    let mut sums: HashMap<i64, StageSum> = HashMap::new();
+pub(super) fn stage_sums(db: &Db<'_>, topic: i64, from_ms: i64, to_ms: i64) -> Done<HashMap<i64, StageSums>> {
+    let mut sums: HashMap<i64, StageSums> = HashMap::new();
     let mut statement = db.conn.prepare_cached(include_str!("sql/stage_sums.sql"))?;
     let mut rows = statement.query(params![topic, from_ms, to_ms])?;
     while let Some(row) = rows.next()? {
-        sums.entry(row.get(0)?).or_default().add(row)?;
+        let of_stage = sums.entry(row.get(0)?).or_default();
+        of_stage.all.add(row)?;
+        if row.get(11)? {
+            of_stage.stamped.add(row)?;
+        }
     }
     Ok(sums)
 }

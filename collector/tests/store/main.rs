@@ -12,4 +12,5 @@ mod passage;
 mod readers;
 mod sim;
 mod sources;
+mod stamped;
 mod watermark;

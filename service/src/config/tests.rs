@@ -47,6 +47,7 @@ topics = ["orders"]
 stages = ["producer", "proxy", "kafka:regional", "kafka:agg", "consumer"]
 complete = ["producer"]
 at_least_once = ["consumer"]
+stamped_only = ["producer"]
 grace = "2s"
 width = "1m"
 [pipeline.all]
@@ -91,6 +92,7 @@ fn pipelines_keep_the_order_of_the_file_and_know_kafka_stages() {
     assert_eq!((orders.name.as_str(), orders.cluster.as_str()), ("zebra", "regional"));
     let kinds: Vec<(StageKind, bool)> = orders.stages.iter().map(|s| (s.kind, s.complete)).collect();
     assert_eq!(kinds, [(Client, true), (Client, false), (Kafka, true), (Kafka, true), (Client, false)]);
+    assert_eq!(orders.stages.iter().map(|s| s.stamped_only).collect::<Vec<_>>(), [true, false, false, false, false]);
     assert_eq!((c.widths.of("orders").ms(), c.widths.of("other").ms()), (60_000, 10_000));
 }
 
@@ -180,6 +182,21 @@ fn every_kind_of_mistake_names_its_key() {
             "at_least_once = [\"consumer\"]",
             "at_least_once = [\"kafka\"]",
             &["pipeline.zebra.at_least_once: 'kafka'", "allowed: producer"],
+        ),
+        (
+            "stamped_only = [\"producer\"]",
+            "stamped_only = [\"producr\"]",
+            &["pipeline.zebra.stamped_only: 'producr'", "did you mean producer?"],
+        ),
+        (
+            "stamped_only = [\"producer\"]",
+            "stamped_only = [\"kafka:agg\"]",
+            &["pipeline.zebra.stamped_only: 'kafka:agg' is a Kafka stage", "allowed: producer, proxy"],
+        ),
+        (
+            "stamped_only = [\"producer\"]",
+            "stamped_only = [\"consumer\"]",
+            &["pipeline.zebra.stamped_only: 'consumer' is the last stage", "allowed: producer, proxy"],
         ),
         ("grace = \"2s\"", "grace = \"2\"", &["pipeline.zebra.grace", "10s"]),
         ("grace = \"2s\"", "grace = \"2h\"", &["pipeline.zebra.grace", "1h"]),
