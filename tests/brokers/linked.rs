@@ -1,6 +1,7 @@
 //! Three of ten producers link the library, one of them stamps; a tap starts at the end of a topic in full traffic: what
 //! cannot be known is said to be *not audited yet* or *partial*, and nothing is ever called missing or too many. Once the
-//! collector is told to compare stamped messages only, theirs are *ok* by ids, and what is lost of them is *missing*.
+//! collector is told to compare stamped messages only, theirs are *ok* by ids, and what is lost of them is *missing*; a
+//! message ahead of the clock that was written before there was a tap is neither.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -24,6 +25,8 @@ const LINKED: usize = 3;
 const ALL: usize = 10;
 /// Partial windows that are waited for.
 const WINDOWS: usize = 1;
+/// How far the clock of one message is ahead, ms: what comes before its window takes about half as long.
+const AHEAD_MS: i64 = 50_000;
 /// Stamped messages that are lost.
 const LOST: u64 = 3;
 
@@ -84,6 +87,11 @@ fn is_not_audited(w: &Window) -> bool {
     w.verdict == "uncertain" && w.caveats.iter().any(|c| c.starts_with("not audited yet"))
 }
 
+fn now_in() -> (i64, i64) {
+    let now_ms = SystemClock.now_ms();
+    (now_ms, Width::TEN_SECONDS.window_of(now_ms).0)
+}
+
 /// What was seen on the way.
 #[derive(Default)]
 struct Seen {
@@ -91,6 +99,8 @@ struct Seen {
     wrong: BTreeSet<i64>,
     /// Windows that said how many are not audited at source.
     told: usize,
+    /// The window of the message that was stamped ahead.
+    ahead: i64,
     /// The window in which stamped messages were lost.
     loss: Option<i64>,
 }
@@ -115,16 +125,31 @@ impl Seen {
     }
 }
 
-/// Stamped messages that are acknowledged and never arrive, all in one window.
-fn lose(scene: &Scene, recorder: &Recorder) -> i64 {
-    let now_ms = SystemClock.now_ms();
+/// A stamped message of another time than now, written before there is a tap: it is in a window that the tap will count.
+fn send_ahead(scene: &Scene, recorder: &Recorder) -> anyhow::Result<i64> {
+    let (now_ms, _) = now_in();
+    let event_ms = now_ms + AHEAD_MS;
+    let producer = AuditedProducer::new(&scene.cluster.plain_config(), recorder.clone())?.stamping(Stamping::On);
+    let record = BaseRecord::<str, str>::to(&scene.topic).payload("ahead").timestamp(event_ms);
+    producer.send(record).map_err(|(e, _)| e)?;
+    producer.flush(WAIT)?;
+    Ok(Width::TEN_SECONDS.window_of(event_ms).0)
+}
+
+/// Stamped messages that are acknowledged and never arrive, all in one window, which is not `but`.
+fn lose(scene: &Scene, recorder: &Recorder, but: i64) -> anyhow::Result<i64> {
+    let (now_ms, window) = eventually(WAIT, "another window", || {
+        let now = now_in();
+        ensure!(now.1 != but, "not yet");
+        Ok(now)
+    })?;
     for n in 0..LOST {
         let headers = [(HEADER, stamp(MessageId(u128::from(n)), now_ms))];
         let (topic, value, timestamp_ms) = (scene.topic.as_str(), Some(b"lost".as_slice()), Some(now_ms));
         let message = Message { topic, key: None, value, headers: &headers, timestamp_ms, broker_time: false };
         recorder.attempt(&message).acked();
     }
-    Width::TEN_SECONDS.window_of(now_ms).0
+    Ok(window)
 }
 
 /// See the module's head.
@@ -166,15 +191,20 @@ pub(crate) fn run(cluster: &'static Cluster) -> anyhow::Result<()> {
 /// the way.
 fn watch(scene: &Scene, recorder: &Recorder, seen: &mut Seen) -> anyhow::Result<Program> {
     seen.look(scene, |rows| rows.iter().any(|w| w.verdict == "no_report"))?;
+    seen.ahead = send_ahead(scene, recorder)?;
     let tap = scene.tap()?;
     let rows = seen.look(scene, |rows| rows.iter().filter(|w| is_partial(w)).count() >= WINDOWS)?;
     seen.told = rows.iter().filter(|w| is_partial(w) && w.why.contains("not audited at source")).count();
     scene.reload_with("stamped_only = [\"producer\"]\n")?;
-    let loss = lose(scene, recorder);
+    ensure!(now_in().1 <= seen.ahead, "the machine is too slow: the window of the message ahead has ended");
+    let (ahead, loss) = (seen.ahead, lose(scene, recorder, seen.ahead)?);
     seen.loss = Some(loss);
-    let missing = |rows: &[Window]| rows.iter().any(|w| w.window_ms == loss && w.missing_min == LOST);
-    let rows = seen.look(scene, |rows| missing(rows) && rows.iter().any(|w| w.verdict == "ok"))?;
-    let told = rows.iter().filter(|w| w.window_ms == loss).all(|w| w.why.contains("without a stamp"));
-    ensure!(told, "{rows:#?}");
+    let judged = |rows: &[Window], at_ms| rows.iter().any(|w| w.window_ms == at_ms && !w.is_pending() && !w.is_late());
+    let rows =
+        seen.look(scene, |rows| judged(rows, ahead) && judged(rows, loss) && rows.iter().any(|w| w.verdict == "ok"))?;
+    let of = |at_ms| rows.iter().find(|w| w.window_ms == at_ms).context("its row");
+    let (ahead, loss) = (of(ahead)?, of(loss)?);
+    ensure!(is_not_audited(ahead), "it was written before there was a tap: {ahead:?}");
+    ensure!(loss.missing_min == LOST && loss.why.contains("without a stamp"), "{loss:?}");
     Ok(tap)
 }

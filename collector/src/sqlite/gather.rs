@@ -181,6 +181,7 @@ pub(super) fn gather(
     if evidence.progress == Progress::Settled {
         caveats.rules(compared(u, case), compared(d, case));
         caveats.stamps(db, case, &evidence, down.id())?;
+        caveats.early((&up, &down), (compared(u, case), compared(d, case)), &evidence, grace_ms);
         caveats.side(db, case, (&up, Doubt::Upstream), open_up.abandoned, None)?;
         caveats.side(db, case, (&down, Doubt::Downstream), open_down.abandoned, passed_ms)?;
     }

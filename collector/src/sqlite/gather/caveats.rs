@@ -9,7 +9,7 @@ use crate::caveat::{Caveat, CaveatKind, Doubt};
 use crate::sqlite::db::{Db, Done};
 use crate::sqlite::facts::Doubtful;
 use crate::sqlite::totals::StageSum;
-use crate::verdict::Evidence;
+use crate::verdict::{Evidence, Verdict, judge};
 
 /// A stamp that was seen so long before or after, ms, tells that stamps are kept on the way.
 const STAMPS_MS: i64 = 3_600_000;
@@ -49,6 +49,31 @@ impl Caveats {
             self.add(CaveatKind::IdentityNotPreserved, Doubt::Downstream, Hope::Return);
         }
         Ok(())
+    }
+
+    /// A message whose time was ahead of the clock may have been written before a tap took its partition: the other stage
+    /// counted it in a window that the tap counts, and the tap did not. Nothing of the window can have been if nothing of it
+    /// had arrived at the other stage by then, give or take grace for the clocks. Only where it can explain the difference.
+    /// Limit: downstream may get much later what was upstream before its tap.
+    pub(super) fn early(
+        &mut self,
+        (up, down): (&Side, &Side),
+        (of_up, of_down): (&StageSum, &StageSum),
+        e: &Evidence,
+        grace_ms: i64,
+    ) {
+        let before = |tap: &Side, other: &StageSum| {
+            let Side::Kafka(_, f) = tap else { return false };
+            let since_ms = f.audited_since_ms.filter(|since| *since > i64::MIN);
+            since_ms.is_some_and(|since| other.first_ms.is_some_and(|first| first < since.saturating_add(grace_ms)))
+        };
+        let Some(n) = e.downstream.filter(|_| judge(e).verdict != Verdict::Ok) else { return };
+        if n <= e.acked && before(down, of_up) {
+            self.add(CaveatKind::NotAuditedYet, Doubt::Downstream, Hope::None);
+        }
+        if n >= e.attempted.saturating_sub(e.failed) && before(up, of_down) {
+            self.add(CaveatKind::NotAuditedYet, Doubt::Upstream, Hope::None);
+        }
     }
 
     /// `passed_ms`: until when messages of the window were processed, where that is later than the window's own time.
