@@ -26,7 +26,7 @@ const ALL: usize = 10;
 /// Partial windows that are waited for.
 const WINDOWS: usize = 1;
 /// How far the clock of one message is ahead, ms: what comes before its window takes about half as long.
-const AHEAD_MS: i64 = 50_000;
+const AHEAD_MS: i64 = 40_000;
 /// Stamped messages that are lost.
 const LOST: u64 = 3;
 
