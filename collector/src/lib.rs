@@ -23,4 +23,4 @@ pub use caveat::{Caveat, CaveatKind, Doubt};
 pub use pipeline::{AuditSource, Hop, Pipeline, Pipelines, Stage, StageKind, TopicPattern};
 pub use sqlite::{SqliteStore, SqliteView};
 pub use store::{Claim, ClaimRequest, Store, StoreError};
-pub use verdict::{Evidence, Judgement, Passage, Progress, Verdict, judge};
+pub use verdict::{Evidence, Judgement, LeftOut, Passage, Progress, Verdict, judge};

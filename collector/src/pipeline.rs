@@ -28,6 +28,8 @@ pub struct Stage {
     pub complete: bool,
     /// It may read a message twice, which is information and not a fault.
     pub at_least_once: bool,
+    /// The hop from here to the next stage compares stamped messages only. Only of a client stage.
+    pub stamped_only: bool,
 }
 
 /// Stages in order, for the topics that match.

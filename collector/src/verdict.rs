@@ -11,10 +11,14 @@
 //! 4. Nothing in doubt ⇒ `mixed`: counts agree, ids do not.
 //! 5. Else `unproven`: grey, never green.
 //!
+//! A hop that is set to compare stamped messages only has the numbers of those alone, and [`stamped`] says what changes.
+//!
 //! Caveats widen the interval and never void what they cannot touch: doubt about the upstream count cannot excuse
 //! "at least A − N absent"; doubt of v messages downstream lowers it by v. A hop whose upstream stage is not complete is
-//! never `ok` and never `surplus`. Invariant: red (`missing_min` or `surplus_min` > 0, or `mixed`) only in spite of all
+//! never `surplus`, and `ok` only by what is stamped. Invariant: red (`missing_min` or `surplus_min` > 0, or `mixed`) only in spite of all
 //! caveats; `ok` only by ids.
+
+mod stamped;
 
 use std::fmt;
 
@@ -22,6 +26,7 @@ use chaperone_audit::Fingerprint;
 use serde::{Deserialize, Serialize};
 
 use crate::caveat::{Caveat, Doubt};
+pub use stamped::LeftOut;
 
 /// The comparison of a hop in a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -200,6 +205,8 @@ pub struct Evidence {
     pub complete: bool,
     /// The downstream stage may read a message twice.
     pub at_least_once: bool,
+    /// Only stamped messages are compared, and these are not: all numbers above are of what is stamped.
+    pub left_out: Option<LeftOut>,
 }
 
 /// A verdict with its numbers and its reason.
@@ -229,6 +236,11 @@ fn n(count: u64, noun: &str) -> String {
 
 /// Judges one hop in one window.
 pub fn judge(e: &Evidence) -> Judgement {
+    let judged = first_match(e);
+    Judgement { why: stamped::note(e, judged.why), ..judged }
+}
+
+fn first_match(e: &Evidence) -> Judgement {
     if let Some(waiting) = not_judged(e) {
         return waiting;
     }
@@ -238,8 +250,9 @@ pub fn judge(e: &Evidence) -> Judgement {
     if let Some(proof) = proven(e, down, most) {
         return proof;
     }
-    if e.caveats.iter().any(|c| c.kind.voids_comparison()) {
-        let names = names(e.caveats.iter().filter(|c| c.kind.voids_comparison()));
+    let void: Vec<&Caveat> = e.caveats.iter().filter(|c| c.kind.voids_comparison() || stamped::voids(e, c)).collect();
+    if !void.is_empty() {
+        let names = names(void);
         return Judgement::plain(Verdict::Uncertain, format!("the two stages cannot be compared: {names}"));
     }
     if down < e.acked {
@@ -288,6 +301,10 @@ fn proven(e: &Evidence, down: u64, most: u64) -> Option<Judgement> {
     if !acked && !all {
         return None;
     }
+    let which = if acked { "acked" } else { "attempted less failed" };
+    if let Some(left) = e.left_out {
+        return Some(stamped::proven(left, e, down, which));
+    }
     if !e.complete {
         let why = format!(
             "{} audited at the source arrived, proven by ids; the source stage is not declared complete, so that others are not excluded",
@@ -295,7 +312,6 @@ fn proven(e: &Evidence, down: u64, most: u64) -> Option<Judgement> {
         );
         return Some(Judgement::plain(Verdict::Partial, why));
     }
-    let which = if acked { "acked" } else { "attempted less failed" };
     Some(Judgement::plain(
         Verdict::Ok,
         format!("{} {which} upstream, {down} seen downstream, and the ids are the same", n(down, "message")),
@@ -379,6 +395,9 @@ fn too_many(e: &Evidence, down: u64, most: u64) -> Judgement {
 
 /// Rule 4.
 fn masked(e: &Evidence, down: u64) -> Judgement {
+    if let Some(judged) = stamped::others(e, down) {
+        return judged;
+    }
     let touched = |side| Caveat::total(&e.caveats, side) != Some(0);
     if touched(Doubt::Upstream) || touched(Doubt::Downstream) {
         let why = format!("counts agree ({down}) and ids do not, but not every report is in ({})", names(&e.caveats));
@@ -394,6 +413,8 @@ fn names<'a>(caveats: impl IntoIterator<Item = &'a Caveat>) -> String {
     all.join(", ")
 }
 
+#[cfg(test)]
+mod stamped_tests;
 #[cfg(test)]
 #[path = "verdict_tests.rs"]
 mod tests;

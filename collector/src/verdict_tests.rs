@@ -3,11 +3,11 @@
 use super::*;
 use crate::caveat::CaveatKind;
 
-fn fp(v: u64) -> Fingerprint {
+pub(super) fn fp(v: u64) -> Fingerprint {
     Fingerprint { hi: 0, lo: v }
 }
 
-fn settled(t: u64, a: u64, x: u64, down: u64) -> Evidence {
+pub(super) fn settled(t: u64, a: u64, x: u64, down: u64) -> Evidence {
     Evidence {
         attempted: t,
         acked: a,
@@ -24,6 +24,7 @@ fn settled(t: u64, a: u64, x: u64, down: u64) -> Evidence {
         caveats: vec![],
         complete: true,
         at_least_once: false,
+        left_out: None,
     }
 }
 

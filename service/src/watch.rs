@@ -234,8 +234,13 @@ fn blueprint(options: &Options, topics: &[TopicPattern], store: Arc<dyn Store>) 
         heartbeat: HEARTBEAT,
         stall_patience: PATIENCE,
     };
-    let stage =
-        |side: &Side| Stage { name: side.stage(), kind: StageKind::Kafka, complete: true, at_least_once: false };
+    let stage = |side: &Side| Stage {
+        name: side.stage(),
+        kind: StageKind::Kafka,
+        complete: true,
+        at_least_once: false,
+        stamped_only: false,
+    };
     let pipeline = Pipeline {
         name: "watch".to_owned(),
         cluster: options.from.name.clone(),

@@ -14,6 +14,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rdkafka::config::FromClientConfig;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::api::{self, Window};
@@ -228,6 +229,19 @@ impl Scene {
     /// A verb of `chaperone` with the same configuration.
     pub fn verb(&self, arguments: &[&str]) -> anyhow::Result<Program> {
         programs::chaperone(arguments, &self.config)
+    }
+
+    /// Adds lines to the pipeline, and has the collector read its configuration again.
+    pub fn reload_with(&self, lines: &str) -> anyhow::Result<()> {
+        let text = std::fs::read_to_string(&self.config)?;
+        std::fs::write(&self.config, text + lines)?;
+        self.run.process.signal(Signal::HUP)?;
+        eventually(PATIENCE, "the configuration is read again", || {
+            let output = self.run.output();
+            ensure!(!output.contains("refused at"), "{output}");
+            ensure!(output.contains("read again at"), "{output}");
+            Ok(())
+        })
     }
 
     /// Changes the store behind its back.

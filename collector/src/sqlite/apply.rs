@@ -18,7 +18,7 @@ use super::reopen;
 use super::reporters::Reporter;
 use super::slots::{self, Joined};
 use super::taps::{self, Taps};
-use super::totals::{Key, Share, Totals};
+use super::totals::{Arrived, Key, Share, Totals};
 use crate::batch::{Applied, AuditPartition, Batch, Content, Item, Refused};
 use crate::interval::Outcome;
 
@@ -248,7 +248,8 @@ impl Run {
         let last_ms = new.last_ms.map(|ms| reporter.skew.broker_ms(ms, append_ms));
         note_flags(db, reporter, &key, &new, last_ms)?;
         reporter.add(&old, &new);
-        self.totals.moved(key, record.rule, &Share::of_slot(&old), &Share::of_slot(&new), last_ms);
+        let arrived = Arrived { after_ms: reporter.reported_until_ms(append_ms), last_ms };
+        self.totals.moved(key, record.rule, &Share::of_slot(&old), &Share::of_slot(&new), arrived);
         Ok(true)
     }
 

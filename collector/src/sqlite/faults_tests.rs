@@ -214,6 +214,7 @@ async fn the_wildest_numbers_stop_nobody() {
         kind: crate::StageKind::Client,
         complete: true,
         at_least_once: false,
+        stamped_only: false,
     };
     let pipeline = crate::Pipeline {
         name: "p".into(),

@@ -1,20 +1,23 @@
 //! Evidence: what is known of one hop in one window, read from the totals and the facts.
 
+mod caveats;
+
 use std::collections::HashMap;
 use std::rc::Rc;
 
 use rusqlite::params;
 
 use super::db::{Db, Done, count};
-use super::facts::{Doubtful, Facts, StageFacts, TapFacts};
+use super::facts::{Facts, StageFacts, TapFacts};
 use super::life::Life;
 use super::reporters::end_of;
-use super::totals::StageSum;
-use crate::caveat::{Caveat, CaveatKind, Doubt};
+use super::totals::{StageSum, StageSums};
+use crate::caveat::Doubt;
 use crate::passage::{self, Held, by_frontier, by_position, by_watermark};
 use crate::pipeline::{Pipeline, Stage, StageKind};
 use crate::settle::{Mark, Settling, settle, settle_passed, settles_at};
-use crate::verdict::{Evidence, Passage, Progress, Verdict, judge};
+use crate::verdict::{Evidence, LeftOut, Passage, Progress, Verdict, judge};
+use caveats::Caveats;
 
 /// A window of event time at the width that a hop compares at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -51,6 +54,12 @@ impl Side {
             StageKind::Client => Self::Client(id, facts.stage(db, id, &stage.name, millis(pipeline.silent_after))?),
             StageKind::Kafka => Self::Kafka(id, facts.tap(db, id, &stage.name, topic)?),
         })
+    }
+    fn id(&self) -> Option<i64> {
+        match self {
+            Self::Unknown => None,
+            Self::Client(id, _) | Self::Kafka(id, _) => Some(*id),
+        }
     }
     fn ever(&self) -> bool {
         match self {
@@ -114,17 +123,21 @@ pub(super) struct Gathered {
 }
 
 /// Reads everything that the verdict depends on.
-pub(super) fn gather(db: &Db<'_>, facts: &mut Facts, case: &Case<'_>, sums: &HashMap<i64, StageSum>) -> Done<Gathered> {
+pub(super) fn gather(
+    db: &Db<'_>,
+    facts: &mut Facts,
+    case: &Case<'_>,
+    sums: &HashMap<i64, StageSums>,
+) -> Done<Gathered> {
     let up = Side::load(db, facts, case.from, case.pipeline, case.topic)?;
     let down = Side::load(db, facts, case.to, case.pipeline, case.topic)?;
-    let none = StageSum::default();
-    let sum = |side: &Side| match side {
-        Side::Unknown => None,
-        Side::Client(id, _) | Side::Kafka(id, _) => sums.get(id),
-    };
-    let (u, d) = (sum(&up).unwrap_or(&none), sum(&down).unwrap_or(&none));
+    let none = StageSums::default();
+    let sum = |side: &Side| side.id().and_then(|id| sums.get(&id)).unwrap_or(&none);
+    let (u, d) = (sum(&up), sum(&down));
+    // Of all classes, whatever is compared: what is left out is told too.
+    let (u_last_ms, d_last_ms) = (u.all.last_ms, d.all.last_ms);
     let grace_ms = millis(case.pipeline.grace);
-    let settles_at_ms = settles_at(case.span.end_ms(), u.last_ms, grace_ms);
+    let settles_at_ms = settles_at(case.span.end_ms(), u_last_ms, grace_ms);
     let mut evidence = counts(u, d, case);
     evidence.upstream_reports = up.ever();
     evidence.downstream = evidence.downstream.filter(|_| down.ever());
@@ -138,7 +151,7 @@ pub(super) fn gather(db: &Db<'_>, facts: &mut Facts, case: &Case<'_>, sums: &Has
     evidence.progress = settle(&Settling {
         now_ms: facts.now_ms,
         end_ms: case.span.end_ms(),
-        last_arrival_ms: u.last_ms,
+        last_arrival_ms: u_last_ms,
         grace_ms,
         audit: &facts.audit(&case.from.name, &case.to.name),
         upstream: up.marks(),
@@ -146,13 +159,12 @@ pub(super) fn gather(db: &Db<'_>, facts: &mut Facts, case: &Case<'_>, sums: &Has
         in_flight: open_up.in_flight,
     });
     let mut passed_ms = None;
-    // Passage matters only where something is absent.
-    if evidence.progress == Progress::Settled && evidence.downstream.is_some_and(|n| n < evidence.acked) {
-        let times = (u.last_ms, settles_at_ms);
+    if evidence.progress == Progress::Settled && may_lack(&evidence) {
+        let times = (u_last_ms, settles_at_ms);
         let (passage, at_ms) = passage(db, case, (&up, &down), times)?;
         evidence.passage = passage;
         // What it was first seen to have passed stands, unless a message arrived later than that.
-        passed_ms = at_ms.map(|at| case.passed_ms.filter(|p| Some(*p) >= u.last_ms).unwrap_or(at));
+        passed_ms = at_ms.map(|at| case.passed_ms.filter(|p| Some(*p) >= u_last_ms).unwrap_or(at));
         if let Some(at_ms) = passed_ms {
             evidence.progress = settle_passed(at_ms, down.marks());
         }
@@ -161,13 +173,15 @@ pub(super) fn gather(db: &Db<'_>, facts: &mut Facts, case: &Case<'_>, sums: &Has
     // stage has reported through the last arrival downstream. What is absent is so all the more.
     if evidence.progress == Progress::Settled && evidence.downstream.is_some_and(|n| n >= evidence.acked) {
         let proven = judge(&evidence).verdict == Verdict::Ok;
-        if let (false, Some(last_ms)) = (proven, d.last_ms) {
+        if let (false, Some(last_ms)) = (proven, d_last_ms) {
             evidence.progress = settle_passed(last_ms.saturating_add(grace_ms), up.marks());
         }
     }
     let mut caveats = Caveats::default();
     if evidence.progress == Progress::Settled {
-        caveats.rules(u, d);
+        caveats.rules(compared(u, case), compared(d, case));
+        caveats.stamps(db, case, &evidence, down.id())?;
+        caveats.early((&up, &down), (compared(u, case), compared(d, case)), &evidence, grace_ms);
         caveats.side(db, case, (&up, Doubt::Upstream), open_up.abandoned, None)?;
         caveats.side(db, case, (&down, Doubt::Downstream), open_down.abandoned, passed_ms)?;
     }
@@ -179,14 +193,31 @@ pub(super) fn gather(db: &Db<'_>, facts: &mut Facts, case: &Case<'_>, sums: &Has
     Ok(Gathered { evidence, settles_at_ms, hope: caveats.hope, passed_ms })
 }
 
-fn counts(u: &StageSum, d: &StageSum, case: &Case<'_>) -> Evidence {
+/// What the hop compares of a stage.
+fn compared<'a>(sums: &'a StageSums, case: &Case<'_>) -> &'a StageSum {
+    if case.from.stamped_only { &sums.stamped } else { &sums.all }
+}
+
+/// Passage matters only where something is absent: fewer than were acked, or as many where some may be others'.
+fn may_lack(e: &Evidence) -> bool {
+    let others = e.left_out.is_some() && !e.complete;
+    e.downstream.is_some_and(|n| n < e.acked || others && n == e.acked && e.f_down != e.f_acked)
+}
+
+fn counts(of_up: &StageSums, of_down: &StageSums, case: &Case<'_>) -> Evidence {
+    let (u, d) = (compared(of_up, case), compared(of_down, case));
+    // What it failed to pass on is not there.
+    let passed_on = |sum: &StageSum| sum.n.saturating_sub(sum.failed);
+    let left_out = LeftOut {
+        acked: of_up.all.acked.saturating_sub(u.acked),
+        downstream: passed_on(&of_down.all).saturating_sub(passed_on(d)),
+    };
     Evidence {
         attempted: u.n,
         acked: u.acked,
         failed: u.failed,
         in_flight: 0,
-        // What it failed to pass on is not there.
-        downstream: Some(d.n.saturating_sub(d.failed)),
+        downstream: Some(passed_on(d)),
         upstream_reports: true,
         f_in: u.f_in,
         f_acked: u.f_acked,
@@ -197,6 +228,7 @@ fn counts(u: &StageSum, d: &StageSum, case: &Case<'_>) -> Evidence {
         caveats: Vec::new(),
         complete: case.from.complete || case.from.kind == StageKind::Kafka,
         at_least_once: case.to.at_least_once,
+        left_out: case.from.stamped_only.then_some(left_out),
     }
 }
 
@@ -231,97 +263,6 @@ impl OpenSlots {
             open.abandoned = open.abandoned.max(hope);
         }
         Ok(open)
-    }
-}
-
-/// Caveats, each once.
-#[derive(Default)]
-struct Caveats {
-    all: Vec<Caveat>,
-    hope: Hope,
-}
-
-impl Caveats {
-    fn add(&mut self, kind: CaveatKind, side: Doubt, hope: Hope) {
-        let caveat = Caveat::new(kind, side);
-        self.hope = self.hope.max(hope);
-        if !self.all.contains(&caveat) {
-            self.all.push(caveat);
-        }
-    }
-
-    fn rules(&mut self, u: &StageSum, d: &StageSum) {
-        let mut all = u.rules.into_iter().chain(d.rules).flat_map(|(low, high)| [low, high]);
-        if let Some(first) = all.next()
-            && all.any(|rule| rule != first)
-        {
-            self.add(CaveatKind::RulesDiffer, Doubt::Both, Hope::None);
-        }
-    }
-
-    /// `passed_ms`: until when messages of the window were processed, where that is later than the window's own time.
-    fn side(
-        &mut self,
-        db: &Db<'_>,
-        case: &Case<'_>,
-        (side, doubt): (&Side, Doubt),
-        abandoned: Option<Hope>,
-        passed_ms: Option<i64>,
-    ) -> Done<()> {
-        let span = case.span;
-        if side.audited_since_ms().is_some_and(|since| span.start_ms < since) {
-            self.add(CaveatKind::NotAuditedYet, doubt, Hope::None);
-        }
-        match side {
-            Side::Unknown => return Ok(()),
-            Side::Client(_, f) => {
-                let grace_ms = millis(case.pipeline.grace);
-                let touched = |d: &&Doubtful| {
-                    let from_ms = d.from_ms.saturating_sub(grace_ms);
-                    span.touches(from_ms, d.to_ms) || span.start_ms <= d.to_ms && Some(from_ms) <= passed_ms
-                };
-                for d in f.doubtful.iter().filter(touched) {
-                    self.add(d.kind, doubt, if d.may_return { Hope::Return } else { Hope::Late });
-                    if d.heap {
-                        self.add(CaveatKind::NoCrashRecovery, doubt, Hope::None);
-                    }
-                }
-                if let Some(hope) = abandoned {
-                    self.add(CaveatKind::ReporterGone, doubt, hope);
-                }
-            }
-            Side::Kafka(_, f) => {
-                if f.unaudited.iter().any(|(from, to)| span.touches(*from, *to)) {
-                    self.add(CaveatKind::Unaudited, doubt, Hope::Return);
-                }
-            }
-        }
-        self.flags(db, case, side, doubt)
-    }
-
-    fn flags(&mut self, db: &Db<'_>, case: &Case<'_>, side: &Side, doubt: Doubt) -> Done<()> {
-        let (Side::Client(stage, _) | Side::Kafka(stage, _)) = side else { return Ok(()) };
-        let mut statement = db.conn.prepare_cached(include_str!("sql/stage_flags.sql"))?;
-        let place = params![stage, case.topic, case.span.start_ms, case.span.end_ms()];
-        let mut rows = statement.query(place)?;
-        while let Some(r) = rows.next()? {
-            let kind: String = r.get(0)?;
-            let kind = match kind.as_str() {
-                "overflow" => CaveatKind::Overflow,
-                "rewritten" => CaveatKind::TimeRewritten,
-                _ => CaveatKind::Divergent,
-            };
-            self.add(kind, doubt, Hope::None);
-        }
-        Ok(())
-    }
-
-    /// What was appended after a transaction was left open cannot be read.
-    fn held(&mut self, (side, doubt): (&Side, Doubt), now_ms: i64, settles_at_ms: i64, grace_ms: i64) {
-        let Side::Kafka(_, f) = side else { return };
-        if f.held_since_ms.is_some_and(|since| since.saturating_add(grace_ms) < now_ms && settles_at_ms >= since) {
-            self.add(CaveatKind::OpenTransaction, doubt, Hope::Return);
-        }
     }
 }
 

@@ -274,8 +274,13 @@ impl World {
 fn pipelines() -> Pipelines {
     use crate::{Pipeline, Stage, StageKind, TopicPattern};
     let kinds = [StageKind::Client, StageKind::Kafka, StageKind::Client];
-    let stage =
-        |(name, kind): (&str, StageKind)| Stage { name: name.into(), kind, complete: true, at_least_once: false };
+    let stage = |(name, kind): (&str, StageKind)| Stage {
+        name: name.into(),
+        kind,
+        complete: true,
+        at_least_once: false,
+        stamped_only: false,
+    };
     Pipelines::from(vec![Pipeline {
         name: "p".into(),
         cluster: "-".into(),

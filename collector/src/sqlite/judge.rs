@@ -17,7 +17,7 @@ use super::gather::{Case, Gathered, Hope, Span, gather};
 use super::offsets;
 use super::slots;
 use super::standing::{Row, Standing, record};
-use super::totals::{StageSum, stage_sums};
+use super::totals::{StageSums, stage_sums};
 use crate::pipeline::{Hop, Pipeline, Pipelines};
 use crate::verdict::{Verdict, judge as decide};
 
@@ -111,7 +111,7 @@ impl<'a> Court<'a> {
         let mut all_ok = true;
         if let Some(pipeline) = self.pipeline(db, w.topic)? {
             let wider = wider(db, w)?;
-            let mut sums: BTreeMap<i64, HashMap<i64, StageSum>> = BTreeMap::new();
+            let mut sums: BTreeMap<i64, HashMap<i64, StageSums>> = BTreeMap::new();
             for (no, hop) in pipeline.hops().enumerate() {
                 let span = self.span(db, w, hop, &wider)?;
                 let key = (w.topic, no, span);
@@ -152,7 +152,7 @@ impl<'a> Court<'a> {
         db: &mut Db<'_>,
         (pipeline, hop, no): (&Pipeline, Hop<'_>, usize),
         (topic, span): (i64, Span),
-        sums: &HashMap<i64, StageSum>,
+        sums: &HashMap<i64, StageSums>,
         touched: bool,
     ) -> Done<Option<Ruling>> {
         let counted = |id: Option<i64>| id.is_some_and(|id| sums.contains_key(&id));

@@ -243,6 +243,13 @@ impl Reporter {
         s.f_in = s.f_in.plus(new.f_in()).minus(old.f_in());
     }
 
+    /// What is new in a record arrived at it after this, broker time: everything before is here already, or was before it
+    /// began to count. `i64::MIN` where it does not say.
+    pub(super) fn reported_until_ms(&self, append_ms: i64) -> i64 {
+        let since_ms = self.audited_since_ms.map(|since| self.skew.broker_ms(since, append_ms));
+        self.watermark_ms.max(since_ms).unwrap_or(i64::MIN)
+    }
+
     /// Its counts live where the death of its process loses some.
     pub(super) fn note_heap(&mut self) {
         self.heap = true;

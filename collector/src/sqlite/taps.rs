@@ -14,7 +14,7 @@ use super::db::{Db, Done, Fault, int};
 use super::offsets::{self, Span};
 use super::reopen;
 use super::reporters::Skew;
-use super::totals::{Key, Share, Totals};
+use super::totals::{Arrived, Key, Share, Totals};
 use crate::interval::{Chain, Outcome};
 use crate::store::{Claim, ClaimRequest};
 
@@ -170,10 +170,12 @@ impl Taps {
         if i.anchor.is_some() {
             row.anchor.clone_from(&i.anchor);
         }
+        // Until its watermark everything of the partition is counted.
+        let after_ms = row.watermark_ms.unwrap_or(i64::MIN);
         for w in &i.windows {
             let key = Key { topic, window: w.window_ms, width: w.width_ms, stage, class: w.class };
-            let last_ms = skew.broker_ms(w.last_ms, append_ms);
-            totals.moved(key, i.rule, &Share::default(), &Share::of_interval(w), Some(last_ms));
+            let arrived = Arrived { after_ms, last_ms: Some(skew.broker_ms(w.last_ms, append_ms)) };
+            totals.moved(key, i.rule, &Share::default(), &Share::of_interval(w), arrived);
             self.span(key, i, w);
         }
         Ok(outcome)

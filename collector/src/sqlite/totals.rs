@@ -89,6 +89,15 @@ impl Share {
     }
 }
 
+/// Between which broker times what is new arrived.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Arrived {
+    /// Not before this: until then everything had been reported. `i64::MIN` where that is not known.
+    pub(super) after_ms: i64,
+    /// The last of it.
+    pub(super) last_ms: Option<i64>,
+}
+
 /// How far a total moves.
 #[derive(Debug, Clone, Default)]
 struct Delta {
@@ -105,6 +114,7 @@ struct Delta {
     min_ms: Option<i64>,
     max_ms: Option<i64>,
     last_ms: Option<i64>,
+    first_ms: Option<i64>,
 }
 
 /// All totals that a batch moves.
@@ -112,8 +122,8 @@ struct Delta {
 pub(super) struct Totals(HashMap<Key, Delta>);
 
 impl Totals {
-    /// Moves a total from `old` to `new` of one contributor; `last_ms` is its last arrival in broker time.
-    pub(super) fn moved(&mut self, key: Key, rule: RuleId, old: &Share, new: &Share, last_ms: Option<i64>) {
+    /// Moves a total from `old` to `new` of one contributor.
+    pub(super) fn moved(&mut self, key: Key, rule: RuleId, old: &Share, new: &Share, arrived: Arrived) {
         let d = self.0.entry(key).or_default();
         let difference = |new: u64, old: u64| i128::from(new) - i128::from(old);
         d.n += difference(new.n, old.n);
@@ -127,7 +137,10 @@ impl Totals {
         d.minus.add(&old.hist);
         d.min_ms = least(d.min_ms, new.min_ms);
         d.max_ms = d.max_ms.max(new.max_ms);
-        d.last_ms = d.last_ms.max(last_ms);
+        d.last_ms = d.last_ms.max(arrived.last_ms);
+        if new.n > old.n {
+            d.first_ms = least(d.first_ms, Some(arrived.after_ms));
+        }
         let (low, high) = d.rules.unwrap_or((rule.0, rule.0));
         d.rules = Some((low.min(rule.0), high.max(rule.0)));
     }
@@ -165,7 +178,7 @@ struct Stored {
     counts: [i64; 4],
     sums: [Fingerprint; 3],
     hist: Histogram,
-    times: [Option<i64>; 3],
+    times: [Option<i64>; 4],
 }
 
 fn read_one(db: &Db<'_>, key: &Key) -> Done<Option<Stored>> {
@@ -180,7 +193,7 @@ fn read_one(db: &Db<'_>, key: &Key) -> Done<Option<Stored>> {
                     counts: [r.get(2)?, r.get(3)?, r.get(4)?, r.get(5)?],
                     sums: [fingerprint(r.get(6)?), fingerprint(r.get(7)?), fingerprint(r.get(8)?)],
                     hist: Histogram::new(),
-                    times: [r.get(10)?, r.get(11)?, r.get(12)?],
+                    times: [r.get(10)?, r.get(11)?, r.get(12)?, r.get(13)?],
                 },
                 hist,
             ))
@@ -198,7 +211,7 @@ fn write_one(db: &Db<'_>, key: &Key, d: &Delta) -> Done<()> {
         counts: [0; 4],
         sums: [Fingerprint::ZERO; 3],
         hist: Histogram::new(),
-        times: [None; 3],
+        times: [None; 4],
     });
     for (i, (stored, delta)) in s.counts.iter_mut().zip([d.n, d.acked, d.failed, d.bytes]).enumerate() {
         let moved = i128::from(*stored) + delta;
@@ -218,7 +231,7 @@ fn write_one(db: &Db<'_>, key: &Key, d: &Delta) -> Done<()> {
     };
     let [n, acked, failed, bytes] = s.counts;
     let [f_in, f_acked, f_failed] = s.sums.map(Fingerprint::to_bytes);
-    let [min_ms, max_ms, last_ms] = s.times;
+    let [min_ms, max_ms, last_ms, first_ms] = s.times;
     db.conn.prepare_cached(include_str!("sql/total_replace.sql"))?.execute(params![
         key.topic,
         key.window.0,
@@ -238,11 +251,12 @@ fn write_one(db: &Db<'_>, key: &Key, d: &Delta) -> Done<()> {
         least(min_ms, d.min_ms),
         max_ms.max(d.max_ms),
         last_ms.max(d.last_ms),
+        least(first_ms, d.first_ms),
     ])?;
     Ok(())
 }
 
-/// What the judge needs of a stage in a span of windows: classes with a time, summed.
+/// What the judge needs of a stage in a span of windows, summed over classes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct StageSum {
     pub(super) n: u64,
@@ -252,6 +266,8 @@ pub(super) struct StageSum {
     pub(super) f_acked: Fingerprint,
     pub(super) f_failed: Fingerprint,
     pub(super) last_ms: Option<i64>,
+    /// Nothing of it arrived before.
+    pub(super) first_ms: Option<i64>,
     /// Smallest and largest rule id.
     pub(super) rules: Option<(i64, i64)>,
     /// The widest window in it.
@@ -271,17 +287,29 @@ impl StageSum {
         let (a, b) = self.rules.unwrap_or((low, high));
         self.rules = Some((a.min(low), b.max(high)));
         self.width_ms = self.width_ms.max(r.get(10)?);
+        self.first_ms = least(self.first_ms, r.get(12)?);
         Ok(())
     }
 }
 
+/// A stage's sums: over all classes with a time, and over stamped messages alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct StageSums {
+    pub(super) all: StageSum,
+    pub(super) stamped: StageSum,
+}
+
 /// The sums of every stage that counted `topic` in windows that begin in `[from_ms, to_ms)`.
-pub(super) fn stage_sums(db: &Db<'_>, topic: i64, from_ms: i64, to_ms: i64) -> Done<HashMap<i64, StageSum>> {
-    let mut sums: HashMap<i64, StageSum> = HashMap::new();
+pub(super) fn stage_sums(db: &Db<'_>, topic: i64, from_ms: i64, to_ms: i64) -> Done<HashMap<i64, StageSums>> {
+    let mut sums: HashMap<i64, StageSums> = HashMap::new();
     let mut statement = db.conn.prepare_cached(include_str!("sql/stage_sums.sql"))?;
     let mut rows = statement.query(params![topic, from_ms, to_ms])?;
     while let Some(row) = rows.next()? {
-        sums.entry(row.get(0)?).or_default().add(row)?;
+        let of_stage = sums.entry(row.get(0)?).or_default();
+        of_stage.all.add(row)?;
+        if row.get(11)? {
+            of_stage.stamped.add(row)?;
+        }
     }
     Ok(sums)
 }

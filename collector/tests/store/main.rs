@@ -3,6 +3,7 @@
 //! `sim` plays reporters, Kafka logs and taps with a clock of its own; everything here is decided by seeds.
 
 mod claims;
+mod early;
 mod evidence;
 mod five_stages;
 mod lag;
@@ -12,4 +13,5 @@ mod passage;
 mod readers;
 mod sim;
 mod sources;
+mod stamped;
 mod watermark;

@@ -22,6 +22,9 @@ pub(crate) const GRACE_MS: i64 = 2_000;
 pub(crate) const SILENT_MS: i64 = 30_000;
 pub(crate) const RULE: RuleId = RuleId(7);
 
+/// Messages with ids from here on are stamped.
+pub(crate) const STAMPED: u128 = 1 << 100;
+
 /// A message that is audited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Msg {
@@ -39,6 +42,9 @@ impl Msg {
     }
     pub(crate) fn window(&self) -> WindowStart {
         WIDTH.window_of(self.event_ms)
+    }
+    fn class(&self) -> Class {
+        if self.id >= STAMPED { Class::Stamped } else { Class::Bare }
     }
 }
 
@@ -80,7 +86,7 @@ pub(crate) struct SimReporter {
     pub(crate) positions: BTreeMap<(String, i32), i64>,
     pub(crate) since_ms: i64,
     pub(crate) flags: Vec<&'static str>,
-    open: HashMap<(&'static str, WindowStart), u64>,
+    open: HashMap<(&'static str, WindowStart, Class), u64>,
     seq: u64,
 }
 
@@ -106,14 +112,14 @@ impl SimReporter {
 
     fn slot(&mut self, m: &Msg) -> &mut SlotState {
         let next = self.slots.len() as u64;
-        let id = *self.open.entry((m.topic, m.window())).or_insert(next);
+        let id = *self.open.entry((m.topic, m.window(), m.class())).or_insert(next);
         let flags = &self.flags;
         let record = self.slots.entry(id).or_insert_with(|| SlotRecord {
             id,
             topic: m.topic.into(),
             window_ms: m.window(),
             width_ms: WIDTH,
-            class: Class::Bare,
+            class: m.class(),
             rule: RULE,
             state: SlotState { flags: flags.iter().map(|f| (*f).to_owned()).collect(), ..SlotState::default() },
         });
@@ -324,12 +330,12 @@ impl SimTap {
 
 /// Counts by window, as a tap does.
 pub(crate) fn windows(messages: &[(Msg, i64)], from: i64, now_ms: i64) -> Vec<IntervalWindow> {
-    let mut all: BTreeMap<WindowStart, IntervalWindow> = BTreeMap::new();
+    let mut all: BTreeMap<(WindowStart, Class), IntervalWindow> = BTreeMap::new();
     for ((m, append_ms), offset) in messages.iter().zip(from..) {
-        let w = all.entry(m.window()).or_insert_with(|| IntervalWindow {
+        let w = all.entry((m.window(), m.class())).or_insert_with(|| IntervalWindow {
             window_ms: m.window(),
             width_ms: WIDTH,
-            class: Class::Bare,
+            class: m.class(),
             n: 0,
             bytes: 0,
             f: Fingerprint::ZERO,
@@ -378,7 +384,7 @@ impl Audit {
 }
 
 pub(crate) fn stage(name: &str, kind: StageKind) -> Stage {
-    Stage { name: name.into(), kind, complete: true, at_least_once: false }
+    Stage { name: name.into(), kind, complete: true, at_least_once: false, stamped_only: false }
 }
 
 pub(crate) fn pipelines(stages: Vec<Stage>) -> Pipelines {

@@ -1,6 +1,7 @@
 //! From the file's shape to a [`Config`]: fills in defaults, resolves names and references, and lists every mistake.
 
 mod lag;
+mod stamped;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -365,7 +366,9 @@ fn pipeline(name: &str, raw: &file::Pipeline, clusters: &[Cluster], m: &mut Mist
         }
     }
     let known: Vec<&str> = raw.stages.iter().map(String::as_str).collect();
-    for (key, listed) in [("complete", &raw.complete), ("at_least_once", &raw.at_least_once)] {
+    let listed =
+        [("complete", &raw.complete), ("at_least_once", &raw.at_least_once), ("stamped_only", &raw.stamped_only)];
+    for (key, listed) in listed {
         for stage in listed.iter().filter(|s| !raw.stages.contains(s)) {
             m.add(
                 format!("{path}.{key}"),
@@ -402,9 +405,11 @@ fn pipeline(name: &str, raw: &file::Pipeline, clusters: &[Cluster], m: &mut Mist
                 kind,
                 complete: kind == StageKind::Kafka || raw.complete.contains(stage),
                 at_least_once: raw.at_least_once.contains(stage),
+                stamped_only: raw.stamped_only.contains(stage),
             }
         })
         .collect();
+    stamped::check(&path, &stages, m);
     let first_tapped = raw.stages.iter().find_map(|s| tapped(s));
     let cluster = first_tapped.map_or_else(|| "-".to_owned(), |c| c.name.clone());
     (Pipeline { name: name.to_owned(), cluster, topics, stages, grace, silent_after }, width)

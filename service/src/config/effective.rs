@@ -150,6 +150,7 @@ fn pipelines(file: &file::File, config: &Config) -> Table {
             ("stages", texts(&raw.stages)),
             ("complete", texts(&raw.complete)),
             ("at_least_once", texts(&raw.at_least_once)),
+            ("stamped_only", texts(&raw.stamped_only)),
             ("grace", span(pipeline.grace).into()),
             ("silent_after", span(pipeline.silent_after).into()),
             ("width", span(Duration::from_millis(width.ms().unsigned_abs())).into()),

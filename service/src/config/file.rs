@@ -194,6 +194,12 @@ pub struct Pipeline {
     /// Stages that may read a message twice: surplus there is information (`re-read`). Default: none.
     #[serde(default)]
     pub at_least_once: Vec<String>,
+    /// Stages after which only stamped messages are compared, for partial roll-outs: linked stages whose producers stamp,
+    /// or send `CloudEvents`. What is stamped there is then `ok` by ids and what is lost `missing`, without `complete`; with
+    /// `complete`, which then means every *stamped* message, others' stamps are a `surplus`. Messages without a stamp are
+    /// left out, and `why` counts them. Needs a path that keeps headers. Default: none, everything is compared.
+    #[serde(default)]
+    pub stamped_only: Vec<String>,
     /// How long a verdict waits after a window's end and after its last arrival. Default 10s; 0s to 1h.
     pub grace: Option<Span>,
     /// A reporter that sent nothing for this long is no longer waited for. Default 30s; at least 6s.

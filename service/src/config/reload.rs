@@ -62,6 +62,7 @@ pub const EFFECTS: &[(&str, Effect)] = &[
     ("pipeline.NAME.stages", Effect::Reload),
     ("pipeline.NAME.complete", Effect::Reload),
     ("pipeline.NAME.at_least_once", Effect::Reload),
+    ("pipeline.NAME.stamped_only", Effect::Reload),
     ("pipeline.NAME.grace", Effect::Reload),
     ("pipeline.NAME.silent_after", Effect::Reload),
     ("pipeline.NAME.width", Effect::Reload),

@@ -47,6 +47,7 @@ topics = ["orders"]
 stages = ["producer", "proxy", "kafka:regional", "kafka:agg", "consumer"]
 complete = ["producer"]
 at_least_once = ["consumer"]
+stamped_only = ["producer"]
 grace = "2s"
 width = "1m"
 [pipeline.all]
@@ -91,6 +92,7 @@ fn pipelines_keep_the_order_of_the_file_and_know_kafka_stages() {
     assert_eq!((orders.name.as_str(), orders.cluster.as_str()), ("zebra", "regional"));
     let kinds: Vec<(StageKind, bool)> = orders.stages.iter().map(|s| (s.kind, s.complete)).collect();
     assert_eq!(kinds, [(Client, true), (Client, false), (Kafka, true), (Kafka, true), (Client, false)]);
+    assert_eq!(orders.stages.iter().map(|s| s.stamped_only).collect::<Vec<_>>(), [true, false, false, false, false]);
     assert_eq!((c.widths.of("orders").ms(), c.widths.of("other").ms()), (60_000, 10_000));
 }
 
@@ -199,6 +201,27 @@ fn every_kind_of_mistake_names_its_key() {
         ("[web]", "[web", &["line 4"]),
     ];
     each_is_named(table);
+}
+
+#[test]
+fn stages_that_cannot_be_compared_by_stamps_are_named() {
+    each_is_named(&[
+        (
+            "stamped_only = [\"producer\"]",
+            "stamped_only = [\"producr\"]",
+            &["pipeline.zebra.stamped_only: 'producr'", "did you mean producer?"],
+        ),
+        (
+            "stamped_only = [\"producer\"]",
+            "stamped_only = [\"kafka:agg\"]",
+            &["pipeline.zebra.stamped_only: 'kafka:agg' is a Kafka stage", "allowed: producer, proxy"],
+        ),
+        (
+            "stamped_only = [\"producer\"]",
+            "stamped_only = [\"consumer\"]",
+            &["pipeline.zebra.stamped_only: 'consumer' is the last stage", "allowed: producer, proxy"],
+        ),
+    ]);
 }
 
 #[test]

@@ -77,6 +77,7 @@ pub fn answer(line: &str) -> Result<String, String> {
         caveats: hop.caveats,
         complete: hop.complete,
         at_least_once: hop.at_least_once,
+        left_out: None,
     });
     let answer = Answer {
         verdict: judged.verdict,

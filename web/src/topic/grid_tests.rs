@@ -7,7 +7,8 @@ use chaperone_collector::{Stage, Verdict};
 use super::*;
 
 fn pipeline() -> Pipeline {
-    let stage = |name: &str, kind| Stage { name: name.into(), kind, complete: true, at_least_once: false };
+    let stage =
+        |name: &str, kind| Stage { name: name.into(), kind, complete: true, at_least_once: false, stamped_only: false };
     Pipeline {
         name: "p".into(),
         cluster: "c".into(),

@@ -205,6 +205,7 @@ pub(crate) fn pipeline(name: &str, cluster: &str, pattern: &str, stages: &[&str]
         kind: if name.starts_with("kafka:") { StageKind::Kafka } else { StageKind::Client },
         complete: true,
         at_least_once: name.starts_with("consumer:"),
+        stamped_only: false,
     };
     Pipeline {
         name: name.to_owned(),

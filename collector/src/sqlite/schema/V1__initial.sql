@@ -101,7 +101,8 @@ CREATE TABLE open_window (
     PRIMARY KEY (topic, window_ms, stage, reporter, width_ms)
 ) STRICT, WITHOUT ROWID;
 
--- Totals: Σ of joined slots and applied intervals (I1, I4). `last_ms` is in broker time.
+-- Totals: Σ of joined slots and applied intervals (I1, I4). `last_ms` and `first_ms` are in broker time: nothing arrived
+-- after the one (as far as is known) or before the other (for certain; the least number there is where nothing is known).
 CREATE TABLE stage_window (
     topic     INTEGER NOT NULL,
     window_ms INTEGER NOT NULL,
@@ -121,6 +122,7 @@ CREATE TABLE stage_window (
     min_ms    INTEGER,
     max_ms    INTEGER,
     last_ms   INTEGER,
+    first_ms  INTEGER,
     PRIMARY KEY (topic, window_ms, stage, class, width_ms)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX stage_window_by_time ON stage_window (window_ms);
