@@ -135,12 +135,16 @@ pub(super) fn gather(db: &Db<'_>, facts: &mut Facts, case: &Case<'_>, sums: &Has
     let open_up = OpenSlots::load(db, facts, case, &up)?;
     let open_down = OpenSlots::load(db, facts, case, &down)?;
     evidence.in_flight = open_up.in_flight;
+    let mut audit = facts.audit(&case.from.name, &case.to.name);
+    for stage in [case.from, case.to].into_iter().filter(|stage| stage.kind == StageKind::Client) {
+        audit.extend(facts.unheard(&stage.name, millis(case.pipeline.silent_after)));
+    }
     evidence.progress = settle(&Settling {
         now_ms: facts.now_ms,
         end_ms: case.span.end_ms(),
         last_arrival_ms: u.last_ms,
         grace_ms,
-        audit: &facts.audit(&case.from.name, &case.to.name),
+        audit: &audit,
         upstream: up.marks(),
         downstream: down.marks(),
         in_flight: open_up.in_flight,
@@ -170,6 +174,16 @@ pub(super) fn gather(db: &Db<'_>, facts: &mut Facts, case: &Case<'_>, sums: &Has
         caveats.rules(u, d);
         caveats.side(db, case, (&up, Doubt::Upstream), open_up.abandoned, None)?;
         caveats.side(db, case, (&down, Doubt::Downstream), open_down.abandoned, passed_ms)?;
+        let until_ms = passed_ms.max(d.last_ms.map(|last| last.saturating_add(grace_ms))).unwrap_or(settles_at_ms);
+        for (stage, doubt, open) in [(case.from, Doubt::Upstream, &open_up), (case.to, Doubt::Downstream, &open_down)] {
+            let until_ms = until_ms.max(settles_at_ms);
+            caveats.audit_lost(
+                facts,
+                (stage, doubt),
+                open.lost,
+                (case.span.start_ms.saturating_sub(grace_ms), until_ms),
+            );
+        }
     }
     // Said while it is waited for: no watermark passes an open transaction, so that the window cannot settle before.
     for (side, doubt) in [(&up, Doubt::Upstream), (&down, Doubt::Downstream)] {
@@ -207,6 +221,8 @@ struct OpenSlots {
     in_flight: u64,
     /// A reporter that will not finish its slots has some here, unless it may after all.
     abandoned: Option<Hope>,
+    /// A reporter has some here whose last word may be lost.
+    lost: bool,
 }
 
 impl OpenSlots {
@@ -217,6 +233,10 @@ impl OpenSlots {
         let mut rows = statement.query(params![case.topic, case.span.start_ms, case.span.end_ms(), stage])?;
         while let Some(r) = rows.next()? {
             let reporter: i64 = r.get(0)?;
+            if r.get::<_, Option<i64>>(4)?.is_some_and(|lost_ms| case.span.start_ms <= lost_ms) {
+                open.lost = true;
+                continue;
+            }
             if known.live_ids.contains(&reporter) {
                 open.in_flight = open.in_flight.saturating_add(count(r.get(1)?));
                 continue;
@@ -302,18 +322,38 @@ impl Caveats {
     fn flags(&mut self, db: &Db<'_>, case: &Case<'_>, side: &Side, doubt: Doubt) -> Done<()> {
         let (Side::Client(stage, _) | Side::Kafka(stage, _)) = side else { return Ok(()) };
         let mut statement = db.conn.prepare_cached(include_str!("sql/stage_flags.sql"))?;
-        let place = params![stage, case.topic, case.span.start_ms, case.span.end_ms()];
+        let grace_ms = millis(case.pipeline.grace);
+        let place = params![stage, case.topic, case.span.start_ms, case.span.end_ms(), grace_ms];
         let mut rows = statement.query(place)?;
         while let Some(r) = rows.next()? {
             let kind: String = r.get(0)?;
             let kind = match kind.as_str() {
                 "overflow" => CaveatKind::Overflow,
+                "audit_lost" => CaveatKind::AuditLost,
                 "rewritten" => CaveatKind::TimeRewritten,
                 _ => CaveatKind::Divergent,
             };
             self.add(kind, doubt, Hope::None);
         }
         Ok(())
+    }
+
+    /// Records were lost in which a reporter of the stage, known or not, may have told of the window: appended before
+    /// `until_ms`, the time through which its reports count, and after the window began. Taps are told that their
+    /// records were lost, and count again.
+    fn audit_lost(
+        &mut self,
+        facts: &Facts,
+        (stage, doubt): (&Stage, Doubt),
+        open: bool,
+        (begins_ms, until_ms): (i64, i64),
+    ) {
+        if stage.kind == StageKind::Kafka {
+            return;
+        }
+        if open || facts.lost(&stage.name).any(|(from_ms, to_ms)| from_ms < until_ms && begins_ms <= to_ms) {
+            self.add(CaveatKind::AuditLost, doubt, Hope::None);
+        }
     }
 
     /// What was appended after a transaction was left open cannot be read.

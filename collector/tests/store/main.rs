@@ -6,6 +6,7 @@ mod claims;
 mod evidence;
 mod five_stages;
 mod lag;
+mod lost;
 mod model;
 mod offsets;
 mod passage;
