@@ -111,15 +111,17 @@ impl<C: ConsumerContext> Alone<C> {
         self.consumer.poll(wait)
     }
 
-    /// Reads these partitions from these offsets, and no others. Messages of an earlier assignment that wait in the
-    /// queue are not delivered any more.
+    /// Reads these partitions from these offsets (or so many before their ends), and no others. Messages of an earlier
+    /// assignment that wait in the queue are not delivered any more.
     ///
     /// # Errors
     /// When librdkafka refuses a partition; what was started before it is read.
     pub fn assign(&mut self, list: &TopicPartitionList) -> KafkaResult<()> {
         self.stop()?;
         for element in list.elements() {
-            let Offset::Offset(offset) = element.offset() else {
+            let from = element.offset();
+            let known = matches!(from, Offset::Offset(_) | Offset::OffsetTail(_));
+            let Some(offset) = from.to_raw().filter(|_| known) else {
                 return Err(KafkaError::Subscription(format!("{}: no offset to read from", element.topic())));
             };
             self.start(element.topic(), element.partition(), offset)?;
