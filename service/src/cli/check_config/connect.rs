@@ -62,9 +62,9 @@ fn check_cluster(config: &Config, cluster: &Cluster, report: &mut Report<'_>) ->
     if let Some(lag) = &cluster.lag {
         let named: Vec<String> = lag.named().into_iter().collect();
         if no_groups {
-            named
-                .iter()
-                .for_each(|group| report.unknown(format!("kafka.{name}: DESCRIBE on group '{group}': {NO_GROUPS}")));
+            for group in &named {
+                report.unknown(format!("kafka.{name}: DESCRIBE on group '{group}': {NO_GROUPS}"));
+            }
         } else {
             lagging(name, &named, &client, report);
         }

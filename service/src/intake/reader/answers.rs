@@ -1,5 +1,5 @@
-//! What answers about the audit topic and its ends lead to: it is created, opened, found to be another one ([`logs`]
-//! (super::logs)), or found to be read as far as it goes.
+//! What answers about the audit topic and its ends lead to: it is created, opened, found to be another one (see
+//! [`logs`](super::logs)), or found to be read as far as it goes.
 
 use std::time::Instant;
 
