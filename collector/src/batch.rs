@@ -21,6 +21,8 @@ pub struct AuditPartition {
 pub struct Batch {
     /// Where it was read.
     pub source: AuditPartition,
+    /// Which log of that name: see [`AuditStand`](crate::AuditStand). Refused if the store has another.
+    pub log: u32,
     /// Its records, in offset order.
     pub items: Vec<Item>,
     /// One past the last offset read.

@@ -19,6 +19,8 @@ pub enum CaveatKind {
     MachineLost,
     /// Offsets were gone before the tap could read them, or a log was truncated or re-created.
     Unaudited,
+    /// Records of the audit topic were gone before they were applied; what a reporter said in them is unknown.
+    AuditLost,
     /// The stage began to be audited within this window or after it.
     NotAuditedYet,
     /// The two stages find identity or time by different rules.
@@ -37,11 +39,12 @@ pub enum CaveatKind {
 
 impl CaveatKind {
     /// All kinds.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::ReporterGone,
         Self::NoCrashRecovery,
         Self::MachineLost,
         Self::Unaudited,
+        Self::AuditLost,
         Self::NotAuditedYet,
         Self::RulesDiffer,
         Self::TimeRewritten,
@@ -57,6 +60,7 @@ impl CaveatKind {
             Self::NoCrashRecovery => "no crash recovery",
             Self::MachineLost => "machine lost",
             Self::Unaudited => "unaudited range",
+            Self::AuditLost => "audit log lost",
             Self::NotAuditedYet => "not audited yet",
             Self::RulesDiffer => "rules differ",
             Self::TimeRewritten => "time rewritten",
@@ -77,6 +81,7 @@ impl CaveatKind {
             Self::ReporterGone
                 | Self::MachineLost
                 | Self::Unaudited
+                | Self::AuditLost
                 | Self::NotAuditedYet
                 | Self::OpenTransaction
                 | Self::Overflow

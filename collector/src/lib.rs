@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod audit;
 pub mod batch;
 pub mod caveat;
 pub mod interval;
@@ -18,6 +19,7 @@ pub mod sqlite;
 pub mod store;
 pub mod verdict;
 
+pub use audit::{AuditFollow, AuditLoss, AuditStand, LossCause};
 pub use batch::{Applied, AuditPartition, Batch, Content, Item, Refused};
 pub use caveat::{Caveat, CaveatKind, Doubt};
 pub use pipeline::{AuditSource, Hop, Pipeline, Pipelines, Stage, StageKind, TopicPattern};

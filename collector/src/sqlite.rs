@@ -9,6 +9,7 @@
 //! only reads it), but only one may judge.
 
 mod apply;
+mod audit;
 mod codec;
 mod db;
 mod facts;
@@ -20,6 +21,7 @@ mod judge;
 mod lag;
 mod life;
 mod offsets;
+mod owed;
 mod pool;
 mod processes;
 mod reader;
@@ -40,6 +42,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use crate::audit::{AuditFollow, AuditLoss, AuditStand};
 use crate::batch::{Applied, AuditPartition, Batch};
 use crate::lag::{Bracket, LagReport, LagRound};
 use crate::pipeline::Pipelines;
@@ -158,9 +161,17 @@ impl Store for SqliteStore {
         self.writer.run("apply a batch", move |db| apply::apply(db, &batch, &options))
     }
 
-    fn audit_next<'a>(&'a self, cluster: &'a str, topic: &'a str) -> Answer<'a, Vec<(i32, i64)>> {
+    fn audit_stands<'a>(&'a self, cluster: &'a str, topic: &'a str) -> Answer<'a, Vec<AuditStand>> {
         let (cluster, topic) = (cluster.to_owned(), topic.to_owned());
-        self.readers.run("read audit positions", move |conn| reader::audit_next(conn, &cluster, &topic))
+        self.readers.run("read audit positions", move |conn| audit::stands(conn, &cluster, &topic))
+    }
+
+    fn audit_follow(&self, follow: AuditFollow) -> Answer<'_, Vec<AuditStand>> {
+        self.writer.run("follow an audit topic", move |db| audit::follow(db, &follow))
+    }
+
+    fn audit_lost(&self, loss: AuditLoss) -> Answer<'_, AuditStand> {
+        self.writer.run("note what is lost of an audit topic", move |db| audit::lost(db, &loss))
     }
 
     fn audit_through(&self, through: Vec<(AuditPartition, i64)>) -> Answer<'_, ()> {

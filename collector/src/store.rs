@@ -10,6 +10,7 @@ use std::pin::Pin;
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::audit::{AuditFollow, AuditLoss, AuditStand};
 use crate::batch::{Applied, AuditPartition, Batch};
 use crate::lag::{Bracket, LagReport, LagRound};
 use crate::pipeline::Pipelines;
@@ -35,19 +36,23 @@ pub enum StoreError {
         /// The database's own words.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// Another collector moved this audit partition; this one must read `next` again.
+    /// Another collector began another log of this audit partition, or moved it; where it stands must be asked again.
     #[error(
-        "audit partition {topic}/{partition}: read from {found}, the store stands at {expected}; another collector is at work"
+        "audit partition {topic}/{partition}: log {log} is not where the store stands; another collector is at work"
     )]
     Moved {
         /// Audit topic.
         topic: String,
         /// Partition.
         partition: i32,
-        /// Where the store stands.
-        expected: i64,
-        /// Where the batch began.
-        found: i64,
+        /// The log that was read.
+        log: u32,
+    },
+    /// The topic with that id had the name before: whoever says so looked at what brokers knew a while ago.
+    #[error("audit topic {topic}: a broker tells the id of a topic that had the name before; asked again")]
+    Former {
+        /// Audit topic.
+        topic: String,
     },
     /// Something to write was handed to a store that is only read.
     #[error("the store is open for reading only: {action} is another process's work")]
@@ -116,10 +121,17 @@ pub struct Claim {
 
 /// Truth at rest.
 pub trait Store: Send + Sync {
-    /// Applies a batch in one transaction. Offsets below the store's `next` are no-ops.
+    /// Applies a batch in one transaction. Offsets below the store's `next` are no-ops; a batch of another log than the
+    /// store's is [`Moved`](StoreError::Moved).
     fn apply(&self, batch: Batch) -> Answer<'_, Applied>;
-    /// Where to read each partition of an audit topic from; absent partitions from the beginning.
-    fn audit_next<'a>(&'a self, cluster: &'a str, topic: &'a str) -> Answer<'a, Vec<(i32, i64)>>;
+    /// Where each partition of an audit topic stands, by number; absent partitions at the beginning.
+    fn audit_stands<'a>(&'a self, cluster: &'a str, topic: &'a str) -> Answer<'a, Vec<AuditStand>>;
+    /// This topic has the name now: adds its partitions, takes its id where none is known, and closes what it does not
+    /// have. Where partitions stand in another topic's log, the caller says so by [`audit_lost`](Self::audit_lost).
+    fn audit_follow(&self, follow: AuditFollow) -> Answer<'_, Vec<AuditStand>>;
+    /// Moves a partition to where it can be read and records what is lost before it, if it stands where the caller saw it;
+    /// else [`Moved`](StoreError::Moved).
+    fn audit_lost(&self, loss: AuditLoss) -> Answer<'_, AuditStand>;
     /// Everything appended to these partitions before the given broker time (ms) has been applied.
     fn audit_through(&self, through: Vec<(AuditPartition, i64)>) -> Answer<'_, ()>;
     /// Claims a partition: epoch += 1, in one transaction.

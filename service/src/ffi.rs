@@ -127,8 +127,8 @@ impl<C: ConsumerContext> Alone<C> {
         self.consumer.poll(wait)
     }
 
-    /// Reads these partitions from these offsets, and no others. Messages of an earlier assignment that wait in the
-    /// queue are not delivered any more.
+    /// Reads these partitions from these offsets (or so many before their ends), and no others. Messages of an earlier
+    /// assignment that wait in the queue are not delivered any more.
     ///
     /// # Errors
     /// When librdkafka refuses a partition; what was started before it is read.
@@ -143,7 +143,9 @@ impl<C: ConsumerContext> Alone<C> {
     pub fn assign_to(&mut self, list: &TopicPartitionList, lane: impl Fn(&str, i32) -> Lane) -> KafkaResult<()> {
         self.stop()?;
         for element in list.elements() {
-            let Offset::Offset(offset) = element.offset() else {
+            let from = element.offset();
+            let known = matches!(from, Offset::Offset(_) | Offset::OffsetTail(_));
+            let Some(offset) = from.to_raw().filter(|_| known) else {
                 return Err(KafkaError::Subscription(format!("{}: no offset to read from", element.topic())));
             };
             let lane = lane(element.topic(), element.partition());

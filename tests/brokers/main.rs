@@ -1,8 +1,9 @@
 //! Taps in the weather of brokers: three of them are restarted, killed, out of reach; a transaction stays open, a
-//! partition is added, batches are corrupt on disk.
+//! partition is added, batches are corrupt on disk, the audit topic is deleted and made anew.
 //!
 //! One cluster for all tests, which run one after the other. The witness is a plain consumer's recount.
 
+mod anew;
 mod born;
 mod corrupt;
 mod held;
@@ -40,6 +41,7 @@ fn what_cannot_be_known_is_waited_for_or_said() -> anyhow::Result<()> {
     let cluster = cluster()?;
     let tests = [
         ("held", held::run as fn(_) -> _),
+        ("anew", anew::run),
         ("born", born::run),
         ("linked", linked::run),
         ("rack", rack::run),

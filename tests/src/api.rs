@@ -131,6 +131,28 @@ pub fn unaudited(data_dir: &Path, topic: &str, stage: &str) -> anyhow::Result<Ve
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// What is lost of an audit topic, in the store's public view: partition, log in which it is read on, first offset, cause.
+pub fn audit_lost(data_dir: &Path, audit: &str) -> anyhow::Result<Vec<(i32, u32, i64, String)>> {
+    let db = Connection::open_with_flags(data_dir.join("chaperone.sqlite"), OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    db.busy_timeout(Duration::from_secs(10))?;
+    let mut query = db.prepare(
+        "SELECT l.partition, l.log, l.from_offset, l.cause FROM v_audit_lost l WHERE l.topic = ?1
+         AND EXISTS (SELECT 1 FROM event e WHERE e.kind = 'audit_lost' AND e.text LIKE '%' || ?1 || '/' || l.partition || ' %')
+         ORDER BY l.id",
+    )?;
+    let rows = query.query_map([audit], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Where the collector stands in an audit topic, by partition.
+pub fn audit_next(data_dir: &Path, audit: &str) -> anyhow::Result<BTreeMap<i32, i64>> {
+    let db = Connection::open_with_flags(data_dir.join("chaperone.sqlite"), OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    db.busy_timeout(Duration::from_secs(10))?;
+    let mut query = db.prepare("SELECT partition, next FROM audit_partition WHERE topic = ?1")?;
+    let rows = query.query_map([audit], |r| Ok((r.get(0)?, r.get(1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 /// Waits until the collector has read an audit topic up to these ends of its partitions.
 pub fn has_read(data_dir: &Path, audit: &str, offsets: &[(i64, i64)]) -> anyhow::Result<()> {
     let file = data_dir.join("chaperone.sqlite");

@@ -51,6 +51,7 @@ fn verdict(program: &mut Program, topic: &str, window_ms: i64) -> anyhow::Result
 fn what_is_lost_between_two_clusters_is_found_and_nothing_is_left_on_them() -> anyhow::Result<()> {
     let scene = Scene::start()?;
     let before = [state(&scene.from)?, state(&scene.to)?];
+    checked(&scene)?;
     let mut traffic = Traffic::start(&scene)?;
     let begun = Instant::now();
     let mut watch = scene.watch(&["--topics", "orders-.*", "--port", "0", "--json"])?;
@@ -99,6 +100,20 @@ fn what_is_lost_between_two_clusters_is_found_and_nothing_is_left_on_them() -> a
     figures::record("watch", "created", created)?;
     ensure!(!scene::a_group_reads(&scene.from)?.is_subset(&after[0]), "a consumer with a group leaves nothing behind");
     refusals(&scene)
+}
+
+/// `check-config --connect`, which reads from every topic that would be counted, leaves nothing behind either.
+fn checked(scene: &Scene) -> anyhow::Result<()> {
+    let before = state(&scene.from)?;
+    let config = scene.config()?;
+    let mut check = programs::chaperone(&["check-config", "--connect"], &config)?;
+    let status = check.process.wait(Duration::from_secs(60))?;
+    ensure!(status.code() == Some(0), "{status}: {}", check.output());
+    for words in ["READ on topic 'orders-eu'", "READ on group", "no consumer has ever committed"] {
+        check.line(words, Duration::from_secs(5), |line| line.contains(words))?;
+    }
+    let created = state(&scene.from)?.difference(&before).count();
+    figures::record("watch", "check_config_created", created)
 }
 
 /// On the same clusters: they take a while to start.

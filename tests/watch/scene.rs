@@ -1,7 +1,7 @@
 //! Two clusters of this suite's own, because no consumer may ever have been there; `b` wants a login.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
@@ -57,6 +57,19 @@ impl Scene {
         let mut all = vec!["--from", &from, "--to", &to, "--to-config", &config];
         all.extend(arguments);
         programs::chaperone_verb("watch", &all)
+    }
+
+    /// A configuration that taps and audits `a`.
+    pub(crate) fn config(&self) -> anyhow::Result<PathBuf> {
+        let path = self.dir.path().join("chaperone.toml");
+        let text = format!(
+            "data_dir = {:?}\n[kafka.a]\nbootstrap_servers = {:?}\n[kafka.a.tap]\ntopics = [\"^orders-.*\"]\nstart = \"end\"\n\
+             [kafka.a.audit]\ntopic = \"others\"\n",
+            self.dir.path().join("data").to_string_lossy(),
+            self.from.bootstrap_plain()
+        );
+        std::fs::write(&path, text)?;
+        Ok(path)
     }
 
     /// Writes a file of librdkafka properties; returns its path.

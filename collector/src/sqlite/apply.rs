@@ -12,6 +12,7 @@ use rusqlite::{OptionalExtension, params};
 use uuid::Uuid;
 
 use super::Options;
+use super::audit;
 use super::db::{Db, Done, count, int};
 use super::flags;
 use super::reopen;
@@ -59,6 +60,8 @@ impl News {
 /// An audit partition's row.
 #[derive(Debug, Default)]
 struct Source {
+    log: u32,
+    closed: bool,
     next: i64,
     through_ms: Option<i64>,
     /// Applied, noop, fenced, hole, quarantined.
@@ -75,7 +78,14 @@ impl Source {
                 for (i, c) in counts.iter_mut().enumerate() {
                     *c = count(r.get(i + 2)?);
                 }
-                Ok(Self { next: r.get(0)?, through_ms: r.get(1)?, counts, now: Applied::default() })
+                Ok(Self {
+                    log: r.get(7)?,
+                    closed: r.get(8)?,
+                    next: r.get(0)?,
+                    through_ms: r.get(1)?,
+                    counts,
+                    now: Applied::default(),
+                })
             })
             .optional()?;
         Ok(found.unwrap_or_default())
@@ -120,6 +130,9 @@ impl Source {
 /// Applies a batch.
 pub(super) fn apply(db: &mut Db<'_>, batch: &Batch, options: &Options) -> Done<Applied> {
     let mut source = Source::load(db, &batch.source)?;
+    if source.closed || batch.log != source.log {
+        return Err(audit::moved(&batch.source, batch.log));
+    }
     if batch.next <= source.next {
         return Ok(Applied { revision: db.revision()?, ..Applied::default() });
     }
@@ -127,8 +140,11 @@ pub(super) fn apply(db: &mut Db<'_>, batch: &Batch, options: &Options) -> Done<A
     if let Some(now_ms) = now_ms {
         slots::seal(db, now_ms.saturating_sub(options.seal_after_ms), SEALED_PER_BATCH)?;
     }
-    let mut run = Run::default();
+    let mut run = Run { lost_ms: audit::lost_until(db, &batch.source)?, ..Run::default() };
     let first = source.next;
+    if let (Some(_), Some(item)) = (run.lost_ms, batch.items.iter().find(|i| i.offset >= first)) {
+        audit::bound(db, &batch.source, source.log, (item.offset, item.append_ms))?;
+    }
     for item in batch.items.iter().filter(|i| (first..batch.next).contains(&i.offset)) {
         if item.offset < source.next {
             continue;
@@ -164,6 +180,8 @@ fn quarantine(db: &mut Db<'_>, p: &AuditPartition, item: &Item, refused: &Refuse
 /// What a batch works on.
 #[derive(Debug, Default)]
 struct Run {
+    /// Until when records of the audit topic may be lost.
+    lost_ms: Option<i64>,
     reporters: HashMap<(Uuid, i64), Reporter>,
     taps: Taps,
     totals: Totals,
@@ -203,7 +221,15 @@ impl Run {
         for topic in &m.topics {
             news.changed |= taps::topic(db, (stage, &reporter.skew), topic, append_ms)?;
         }
-        let (positions, promised) = reporter.promise(m, append_ms);
+        let (positions, promised) = reporter.promise(m, append_ms, self.lost_ms);
+        if let Some((from_ms, to_ms)) = reporter.written_off() {
+            flags::lost(db, stage, (from_ms, to_ms))?;
+            let text = format!(
+                "reports of {} on {}: some were lost with the audit topic; windows from {from_ms} to {to_ms} are uncertain, what was counted later counts",
+                m.stage, m.reporter.host
+            );
+            db.event(append_ms, "written_off", Some(m.incarnation.as_bytes()), &text)?;
+        }
         news.changed |= promised;
         for (position, at_ms) in &positions {
             news.changed |= consumer_position(db, stage, position, *at_ms)?;

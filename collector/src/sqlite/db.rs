@@ -24,6 +24,22 @@ pub(super) enum Fault {
     /// The file could not be made.
     #[error("file: {0}")]
     File(#[from] std::io::Error),
+    /// Another collector moved an audit partition, or began another log of it.
+    #[error("audit partition {topic}/{partition} is not at log {log}")]
+    Moved {
+        /// Audit topic.
+        topic: String,
+        /// Partition.
+        partition: i32,
+        /// The log that was worked on.
+        log: u32,
+    },
+    /// A topic that had the name before.
+    #[error("audit topic {topic} of before")]
+    Former {
+        /// Audit topic.
+        topic: String,
+    },
     /// There is a file, but nobody has made the schema in it yet.
     #[error("there is no store yet")]
     NotMade,

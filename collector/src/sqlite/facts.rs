@@ -57,6 +57,9 @@ pub(super) struct TapFacts {
     pub(super) unaudited: Vec<(i64, i64)>,
 }
 
+/// What was lost so long before the earliest window touches none: grace, and more.
+const LOST_BEFORE_MS: i64 = 86_400_000;
+
 /// How far an audit partition has been applied.
 #[derive(Debug)]
 struct AuditMark {
@@ -65,11 +68,22 @@ struct AuditMark {
     mark: Mark,
 }
 
+/// Records of an audit partition that were lost, and between which broker times they were appended.
+#[derive(Debug)]
+struct AuditLost {
+    cluster: String,
+    topic: String,
+    partition: i32,
+    from_ms: i64,
+    to_ms: i64,
+}
+
 /// All of it.
 #[derive(Debug)]
 pub(super) struct Facts {
     pub(super) now_ms: i64,
     audit: Vec<AuditMark>,
+    lost: Vec<AuditLost>,
     /// Audit topics that are waited for; empty: all.
     sources: Vec<AuditSource>,
     /// The earliest window that will be judged.
@@ -87,15 +101,51 @@ impl Facts {
             let mark = Mark { name: format!("audit partition {topic}/{partition}"), through_ms: r.get(3)? };
             Ok(AuditMark { cluster: r.get(0)?, topic, mark })
         })?;
+        let mut statement = db.conn.prepare_cached(
+            "SELECT cluster, topic, partition, coalesce(from_ms, ?2), to_ms FROM audit_lost WHERE to_ms >= ?1",
+        )?;
+        let lost = statement.query_map([horizon_ms.saturating_sub(LOST_BEFORE_MS), i64::MIN], |r| {
+            let (cluster, topic, partition) = (r.get(0)?, r.get(1)?, r.get(2)?);
+            Ok(AuditLost { cluster, topic, partition, from_ms: r.get(3)?, to_ms: r.get(4)? })
+        })?;
         Ok(Self {
             now_ms,
             audit: audit.collect::<Result<_, _>>()?,
+            lost: lost.collect::<Result<_, _>>()?,
             sources: sources.to_vec(),
             horizon_ms,
             stages: HashMap::new(),
             taps: HashMap::new(),
             ids: HashMap::new(),
         })
+    }
+
+    /// Records that were lost of audit topics on which the stage may report: between which broker times they were
+    /// appended.
+    pub(super) fn lost(&self, stage: &str) -> impl Iterator<Item = (i64, i64)> {
+        self.lost_of(stage).map(|lost| (lost.from_ms, lost.to_ms))
+    }
+
+    fn lost_of(&self, stage: &str) -> impl Iterator<Item = &AuditLost> {
+        let read = |lost: &&AuditLost| {
+            let mut sources = self.sources.iter().filter(|s| s.carries(stage));
+            self.sources.is_empty() || sources.any(|s| (&s.cluster, &s.topic) == (&lost.cluster, &lost.topic))
+        };
+        self.lost.iter().filter(read)
+    }
+
+    /// Where records were lost, a reporter may live of which nothing is known yet: until it would count as silent, the
+    /// audit topic is as far as it was before.
+    pub(super) fn unheard(&self, stage: &str, silent_after_ms: i64) -> Vec<Mark> {
+        let recent = self.lost_of(stage).filter(|lost| self.now_ms < lost.to_ms.saturating_add(silent_after_ms));
+        let mark = |lost: &AuditLost| Mark {
+            name: format!(
+                "whoever reports on audit partition {}/{}, of which reports were lost",
+                lost.topic, lost.partition
+            ),
+            through_ms: Some(lost.from_ms),
+        };
+        recent.map(mark).collect()
     }
 
     /// How far the audit topics have been applied on which either stage may report: condition (i) of *settled*. One that

@@ -124,7 +124,12 @@ fn is_contention(fault: &Fault) -> bool {
             let text = format!("{e:?}");
             text.contains("locked") || text.contains("already exists") || text.contains("UNIQUE")
         }
-        Fault::File(_) | Fault::Stored { .. } | Fault::NotMade | Fault::OtherSchema { .. } => false,
+        Fault::File(_)
+        | Fault::Stored { .. }
+        | Fault::Moved { .. }
+        | Fault::Former { .. }
+        | Fault::NotMade
+        | Fault::OtherSchema { .. } => false,
     }
 }
 

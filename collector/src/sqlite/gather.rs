@@ -148,12 +148,16 @@ pub(super) fn gather(
     let open_up = OpenSlots::load(db, facts, case, &up)?;
     let open_down = OpenSlots::load(db, facts, case, &down)?;
     evidence.in_flight = open_up.in_flight;
+    let mut audit = facts.audit(&case.from.name, &case.to.name);
+    for stage in [case.from, case.to].into_iter().filter(|stage| stage.kind == StageKind::Client) {
+        audit.extend(facts.unheard(&stage.name, millis(case.pipeline.silent_after)));
+    }
     evidence.progress = settle(&Settling {
         now_ms: facts.now_ms,
         end_ms: case.span.end_ms(),
         last_arrival_ms: u_last_ms,
         grace_ms,
-        audit: &facts.audit(&case.from.name, &case.to.name),
+        audit: &audit,
         upstream: up.marks(),
         downstream: down.marks(),
         in_flight: open_up.in_flight,
@@ -184,6 +188,16 @@ pub(super) fn gather(
         caveats.early((&up, &down), (compared(u, case), compared(d, case)), &evidence, grace_ms);
         caveats.side(db, case, (&up, Doubt::Upstream), open_up.abandoned, None)?;
         caveats.side(db, case, (&down, Doubt::Downstream), open_down.abandoned, passed_ms)?;
+        let until_ms = passed_ms.max(d_last_ms.map(|last| last.saturating_add(grace_ms))).unwrap_or(settles_at_ms);
+        for (stage, doubt, open) in [(case.from, Doubt::Upstream, &open_up), (case.to, Doubt::Downstream, &open_down)] {
+            let until_ms = until_ms.max(settles_at_ms);
+            caveats.audit_lost(
+                facts,
+                (stage, doubt),
+                open.lost,
+                (case.span.start_ms.saturating_sub(grace_ms), until_ms),
+            );
+        }
     }
     // Said while it is waited for: no watermark passes an open transaction, so that the window cannot settle before.
     for (side, doubt) in [(&up, Doubt::Upstream), (&down, Doubt::Downstream)] {
@@ -239,6 +253,8 @@ struct OpenSlots {
     in_flight: u64,
     /// A reporter that will not finish its slots has some here, unless it may after all.
     abandoned: Option<Hope>,
+    /// A reporter has some here whose last word may be lost.
+    lost: bool,
 }
 
 impl OpenSlots {
@@ -249,6 +265,10 @@ impl OpenSlots {
         let mut rows = statement.query(params![case.topic, case.span.start_ms, case.span.end_ms(), stage])?;
         while let Some(r) = rows.next()? {
             let reporter: i64 = r.get(0)?;
+            if r.get::<_, Option<i64>>(4)?.is_some_and(|lost_ms| case.span.start_ms <= lost_ms) {
+                open.lost = true;
+                continue;
+            }
             if known.live_ids.contains(&reporter) {
                 open.in_flight = open.in_flight.saturating_add(count(r.get(1)?));
                 continue;

@@ -138,7 +138,7 @@ impl World {
             items.push(Item { offset: self.audit_next, append_ms: now_ms, received_ms: now_ms, content });
             self.audit_next += 1;
         }
-        let batch = Batch { source: source.clone(), items, next: self.audit_next };
+        let batch = Batch { source: source.clone(), log: 0, items, next: self.audit_next };
         self.store.apply(batch).await.expect("apply");
         self.store.audit_through(vec![(source, now_ms)]).await.expect("through");
         self.store.judge(now_ms, &self.pipelines).await.expect("judge");

@@ -225,15 +225,6 @@ pub(super) fn partitions(conn: &Connection, stage: &str) -> Done<Vec<PartitionSt
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Where to read each partition of an audit topic from.
-pub(super) fn audit_next(conn: &Connection, cluster: &str, topic: &str) -> Done<Vec<(i32, i64)>> {
-    let mut statement = conn.prepare_cached(
-        "SELECT partition, next FROM audit_partition WHERE cluster = ?1 AND topic = ?2 ORDER BY partition",
-    )?;
-    let rows = statement.query_map([cluster, topic], |r| Ok((r.get(0)?, r.get(1)?)))?;
-    Ok(rows.collect::<Result<_, _>>()?)
-}
-
 /// Refused records, newest first.
 pub(super) fn quarantined(conn: &Connection, limit: u32) -> Done<Vec<Quarantined>> {
     let mut statement = conn.prepare_cached(include_str!("sql/quarantined.sql"))?;

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::db::{Db, Done, Fault, fingerprint};
 use super::ids::IdSet;
+use super::owed::Owed;
 use super::slots::Book;
 
 const HOUR_MS: i64 = 3_600_000;
@@ -85,6 +86,10 @@ pub(super) struct Reporter {
     sums: Sum,
     awaited: Option<Awaited>,
     farewell: Option<Farewell>,
+    owed: Option<Owed>,
+    /// Until when what it counted may be lost.
+    lost_ms: Option<i64>,
+    written_off: Option<(i64, i64)>,
     ended: Option<End>,
     heap: bool,
     dropped: Option<String>,
@@ -165,6 +170,9 @@ impl Reporter {
             sums: Sum::default(),
             awaited: None,
             farewell: None,
+            owed: None,
+            lost_ms: None,
+            written_off: None,
             ended: None,
             heap: false,
             dropped: None,
@@ -180,6 +188,7 @@ impl Reporter {
         let (known, sealed) = (ids("known")?, ids("sealed")?);
         let awaited = text("awaited")?.map(|t| serde_json::from_str(&t)).transpose();
         let farewell = text("farewell")?.map(|t| serde_json::from_str(&t)).transpose();
+        let owed = text("owed")?.map(|t| serde_json::from_str(&t)).transpose();
         let reporter = Self {
             id: r.get("id")?,
             stage,
@@ -201,6 +210,9 @@ impl Reporter {
             },
             awaited: awaited.map_err(Fault::stored("awaited watermark"))?,
             farewell: farewell.map_err(Fault::stored("farewell"))?,
+            owed: owed.map_err(Fault::stored("owed sums"))?,
+            lost_ms: r.get("lost_ms")?,
+            written_off: None,
             ended: text("ended")?.as_deref().and_then(end_of),
             heap: r.get("heap")?,
             dropped: r.get("dropped")?,
@@ -256,8 +268,14 @@ impl Reporter {
     }
 
     /// Takes a message's watermark, positions and end, as far as its sums allow; returns the positions that now hold,
-    /// with the broker time by which they were reached, and whether anything is new.
-    pub(super) fn promise(&mut self, m: &AuditMessage, append_ms: i64) -> (Vec<(Position, i64)>, bool) {
+    /// with the broker time by which they were reached, and whether anything is new. `lost_ms`: until when records of the
+    /// audit topic may be lost.
+    pub(super) fn promise(
+        &mut self,
+        m: &AuditMessage,
+        append_ms: i64,
+        lost_ms: Option<i64>,
+    ) -> (Vec<(Position, i64)>, bool) {
         let before = self.promises();
         let mut positions = Vec::new();
         let mut reached = |at_ms| positions.extend(m.positions.iter().map(|p| (p.clone(), at_ms)));
@@ -275,6 +293,9 @@ impl Reporter {
         }
         self.end(m);
         positions.extend(self.settle());
+        if self.owe(m, append_ms, lost_ms) {
+            positions.extend(self.settle());
+        }
         (positions, self.promises() != before)
     }
 
@@ -314,24 +335,52 @@ impl Reporter {
 
     /// Accepts what waits, if the sums allow it now; returns the positions that now hold.
     fn settle(&mut self) -> Vec<(Position, i64)> {
-        let sums = self.sums();
+        let (sums, ours, owed) = (self.sums(), self.ours(), self.owed);
+        let believed = |told: Sum| Some(told) == sums || owed.is_some_and(|owed| owed.explains(told, ours));
         let mut positions = Vec::new();
-        if let Some(awaited) = self.awaited.take_if(|a| Some(a.sum) == sums) {
+        if let Some(awaited) = self.awaited.take_if(|a| believed(a.sum)) {
+            self.owed = self.owed.filter(|_| Some(awaited.sum) != sums);
             self.promised_ms = self.promised_ms.max(Some(awaited.watermark_ms));
             let now = self.skew.broker_ms(awaited.watermark_ms, awaited.append_ms);
             self.watermark_ms = self.watermark_ms.max(Some(now));
             positions = awaited.positions.into_iter().map(|p| (p, now)).collect();
         }
-        if let Some(farewell) = self.farewell.take_if(|f| Some(f.sum) == sums) {
+        if let Some(farewell) = self.farewell.take_if(|f| believed(f.sum)) {
             self.ended = Some(graver(self.ended, farewell.end));
         }
         positions
     }
 
+    /// Takes note of what a heartbeat's sums have more than ours; `true` if that was written off now.
+    fn owe(&mut self, m: &AuditMessage, append_ms: i64, lost_ms: Option<i64>) -> bool {
+        let Some(awaited) = self.awaited.as_ref().filter(|a| m.watermark_ms == Some(a.watermark_ms)) else {
+            return false;
+        };
+        // Who began later had nothing to lose.
+        let is_known = lost_ms.is_some_and(|lost| self.audited_since_ms.is_none_or(|since| since <= lost));
+        let (owed, since) = Owed::note(self.owed, (awaited.sum, self.ours()), append_ms, is_known);
+        self.owed = owed;
+        let Some(until_ms) = since else { return false };
+        self.lost_ms = self.lost_ms.max(Some(until_ms));
+        let from_ms = self.watermark_ms.or(self.audited_since_ms).unwrap_or(0);
+        self.written_off = Some((from_ms, until_ms));
+        true
+    }
+
+    /// The span of time whose counts were written off by the last message.
+    pub(super) fn written_off(&mut self) -> Option<(i64, i64)> {
+        self.written_off.take()
+    }
+
     /// The sums over all slots, if there is no gap in their ids.
     fn sums(&self) -> Option<Sum> {
         let known = &self.book.known;
-        (known.len() == known.end()).then_some(Sum { slots: known.end(), ..self.sums })
+        (known.len() == known.end()).then_some(self.ours())
+    }
+
+    /// The sums over all slots that are here.
+    fn ours(&self) -> Sum {
+        Sum { slots: self.book.known.len(), ..self.sums }
     }
 
     /// Writes what changed.
@@ -339,6 +388,7 @@ impl Reporter {
         self.book.save(db, self.id, self.stage, now_ms)?;
         let awaited = self.awaited.as_ref().map(json).transpose()?;
         let farewell = self.farewell.as_ref().map(json).transpose()?;
+        let owed = self.owed.as_ref().map(json).transpose()?;
         db.conn.prepare_cached(include_str!("sql/reporter_update.sql"))?.execute(params![
             self.id,
             self.audited_since_ms,
@@ -361,6 +411,8 @@ impl Reporter {
             self.heap,
             self.dropped,
             self.library,
+            owed,
+            self.lost_ms,
         ])?;
         Ok(())
     }

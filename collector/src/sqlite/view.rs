@@ -18,7 +18,8 @@ use uuid::Uuid;
 use super::db::{Done, Fault, count};
 use super::file::{Place, SCHEMA};
 use super::pool::Pool;
-use super::{Silence, lag, offsets, processes, reader};
+use super::{Silence, audit, lag, offsets, processes, reader};
+use crate::audit::{AuditFollow, AuditLoss, AuditStand};
 use crate::batch::{Applied, AuditPartition, Batch};
 use crate::lag::{Bracket, LagReport, LagRound};
 use crate::pipeline::Pipelines;
@@ -134,9 +135,15 @@ impl Store for SqliteView {
     fn apply(&self, _: Batch) -> Answer<'_, Applied> {
         refuse("applying a batch")
     }
-    fn audit_next<'a>(&'a self, cluster: &'a str, topic: &'a str) -> Answer<'a, Vec<(i32, i64)>> {
+    fn audit_stands<'a>(&'a self, cluster: &'a str, topic: &'a str) -> Answer<'a, Vec<AuditStand>> {
         let (cluster, topic) = (cluster.to_owned(), topic.to_owned());
-        self.readers.run("read audit positions", move |conn| reader::audit_next(conn, &cluster, &topic))
+        self.readers.run("read audit positions", move |conn| audit::stands(conn, &cluster, &topic))
+    }
+    fn audit_follow(&self, _: AuditFollow) -> Answer<'_, Vec<AuditStand>> {
+        refuse("following an audit topic")
+    }
+    fn audit_lost(&self, _: AuditLoss) -> Answer<'_, AuditStand> {
+        refuse("noting what is lost of an audit topic")
     }
     fn audit_through(&self, _: Vec<(AuditPartition, i64)>) -> Answer<'_, ()> {
         refuse("noting audit progress")

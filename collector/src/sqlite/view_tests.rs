@@ -24,7 +24,7 @@ fn batch(next: i64) -> Batch {
     let source = AuditPartition { cluster: "c".into(), topic: "t".into(), partition: 0 };
     let refused = crate::Refused { length: 1, sha256: String::new(), reason: "r".into() };
     let content = crate::Content::Refused(refused);
-    Batch { source, items: vec![crate::Item { offset: next - 1, append_ms: 1, received_ms: 1, content }], next }
+    Batch { source, log: 0, items: vec![crate::Item { offset: next - 1, append_ms: 1, received_ms: 1, content }], next }
 }
 
 #[tokio::test]

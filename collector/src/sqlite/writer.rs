@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::db::{Db, Done, Names};
+use super::db::{Db, Done, Fault, Names};
 use super::file::Place;
 use crate::store::{Answer, StoreError};
 
@@ -45,7 +45,11 @@ impl Session {
             }
             Err(fault) => {
                 self.names.forget();
-                Err(StoreError::Database { path: self.path.to_string(), action, source: Box::new(fault) })
+                Err(match fault {
+                    Fault::Moved { topic, partition, log } => StoreError::Moved { topic, partition, log },
+                    Fault::Former { topic } => StoreError::Former { topic },
+                    fault => StoreError::Database { path: self.path.to_string(), action, source: Box::new(fault) },
+                })
             }
         }
     }

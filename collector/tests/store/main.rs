@@ -7,6 +7,7 @@ mod early;
 mod evidence;
 mod five_stages;
 mod lag;
+mod lost;
 mod model;
 mod offsets;
 mod passage;

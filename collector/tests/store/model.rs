@@ -177,7 +177,7 @@ impl History {
                 let Some(last) = items.last() else { continue };
                 let next = last.offset + 1;
                 let before = store.status().await.expect("status");
-                let batch = Batch { source: source(partition), items: items.clone(), next };
+                let batch = Batch { source: source(partition), log: 0, items: items.clone(), next };
                 let applied = store.apply(batch.clone()).await.expect("apply");
                 let again = store.apply(batch).await.expect("apply");
                 assert_eq!((again.applied, again.noop, again.fenced, again.hole, again.quarantined), (0, 0, 0, 0, 0));
@@ -235,7 +235,7 @@ impl History {
 }
 
 async fn next(store: &dyn Store) -> BTreeMap<i32, i64> {
-    store.audit_next("c", "chaperone-audit").await.expect("next").into_iter().collect()
+    crate::sim::stands(store).await.into_iter().collect()
 }
 
 async fn stored(store: &dyn Store) -> Totals {

@@ -128,7 +128,7 @@ async fn quarantine_keeps_the_newest_ten_thousand_and_counts_all() {
     };
     for run in 0..11i64 {
         let items = (run * 1_000..(run + 1) * 1_000).map(refused).collect();
-        let batch = Batch { source: source(0), items, next: (run + 1) * 1_000 };
+        let batch = Batch { source: source(0), log: 0, items, next: (run + 1) * 1_000 };
         assert_eq!(store.apply(batch).await.expect("apply").quarantined, 1_000);
     }
     let newest = store.quarantined(3).await.expect("quarantine");
@@ -193,8 +193,12 @@ async fn many_readers_do_not_wait_for_the_writer() {
     let mut audit = Audit::default();
     for i in 0..20 {
         let m = SimReporter::new(50 + i, "producer", "h", START).beat(START);
-        let batch =
-            Batch { source: source(5), items: vec![item(i.cast_signed(), m, START)], next: i.cast_signed() + 1 };
+        let batch = Batch {
+            source: source(5),
+            log: 0,
+            items: vec![item(i.cast_signed(), m, START)],
+            next: i.cast_signed() + 1,
+        };
         store.apply(batch).await.expect("apply");
     }
     audit.send(&*store, vec![], START).await;

@@ -10,8 +10,8 @@ use chaperone_audit::wire::{
 };
 use chaperone_audit::{Class, Fingerprint, Histogram, MessageId, RuleId, SlotState, Width, WindowStart};
 use chaperone_collector::{
-    Applied, AuditPartition, Batch, Claim, ClaimRequest, Content, Item, Pipeline, Pipelines, Stage, StageKind, Store,
-    TopicPattern,
+    Applied, AuditLoss, AuditPartition, Batch, Claim, ClaimRequest, Content, Item, LossCause, Pipeline, Pipelines,
+    Stage, StageKind, Store, TopicPattern,
 };
 use uuid::Uuid;
 
@@ -361,6 +361,12 @@ pub(crate) fn source(partition: i32) -> AuditPartition {
     AuditPartition { cluster: "c".into(), topic: "chaperone-audit".into(), partition }
 }
 
+/// Where the audit partitions stand.
+pub(crate) async fn stands(store: &dyn Store) -> Vec<(i32, i64)> {
+    let stands = store.audit_stands("c", "chaperone-audit").await.expect("stands");
+    stands.into_iter().map(|s| (s.partition, s.next)).collect()
+}
+
 pub(crate) fn item(offset: i64, m: AuditMessage, append_ms: i64) -> Item {
     Item { offset, append_ms, received_ms: append_ms, content: Content::Message(Box::new(m)) }
 }
@@ -368,18 +374,34 @@ pub(crate) fn item(offset: i64, m: AuditMessage, append_ms: i64) -> Item {
 /// One audit partition that is written and read in order, for scenarios.
 #[derive(Debug, Default)]
 pub(crate) struct Audit {
+    log: u32,
     next: i64,
 }
 
 impl Audit {
+    /// Of a topic that was made anew so many times.
+    pub(crate) fn of_log(log: u32) -> Self {
+        Self { log, next: 0 }
+    }
+
     /// Sends messages at `now_ms` and applies them at once.
     pub(crate) async fn send(&mut self, store: &dyn Store, messages: Vec<AuditMessage>, now_ms: i64) -> Applied {
         let items: Vec<Item> = messages.into_iter().zip(self.next..).map(|(m, o)| item(o, m, now_ms)).collect();
         self.next += i64::try_from(items.len()).expect("small");
-        let batch = Batch { source: source(0), items, next: self.next };
+        let batch = Batch { source: source(0), log: self.log, items, next: self.next };
         let applied = store.apply(batch).await.expect("apply");
         store.audit_through(vec![(source(0), now_ms)]).await.expect("through");
         applied
+    }
+
+    /// The topic is made anew at `now_ms`; what was appended and not applied is gone.
+    pub(crate) async fn made_anew(&mut self, store: &dyn Store, now_ms: i64) {
+        let (source, cause) = (source(0), LossCause::Recreated);
+        let topic_id = Some(uuid(u64::from(self.log) + 1_000));
+        let loss = AuditLoss { source, log: self.log, next: self.next, resumes: 0, cause, topic_id, now_ms };
+        let stand = store.audit_lost(loss).await.expect("lost");
+        assert_eq!((stand.log, stand.next), (self.log + 1, 0));
+        (self.log, self.next) = (stand.log, 0);
     }
 }
 

@@ -20,6 +20,7 @@ pub const AGE_MAX: Duration = Duration::from_millis(200);
 /// See the module's head.
 pub struct Open {
     source: AuditPartition,
+    log: u32,
     items: Vec<Item>,
     bytes: usize,
     since: Option<Instant>,
@@ -35,10 +36,11 @@ pub struct Open {
 }
 
 impl Open {
-    /// Reads from `next`.
-    pub fn new(source: AuditPartition, next: i64, skew: Skew) -> Self {
+    /// Reads from `next` of that log.
+    pub fn new(source: AuditPartition, (log, next): (u32, i64), skew: Skew) -> Self {
         Self {
             source,
+            log,
             items: Vec::new(),
             bytes: 0,
             since: None,
@@ -103,7 +105,8 @@ impl Open {
         }
         self.bytes = 0;
         self.since = None;
-        Some(Batch { source: self.source.clone(), items: std::mem::take(&mut self.items), next: self.read_to })
+        let (source, items) = (self.source.clone(), std::mem::take(&mut self.items));
+        Some(Batch { source, log: self.log, items, next: self.read_to })
     }
 
     /// The batch up to `next` was applied.
@@ -148,7 +151,7 @@ mod tests {
 
     fn open() -> Open {
         let source = AuditPartition { cluster: "k".into(), topic: "a".into(), partition: 0 };
-        Open::new(source, 5, Skew::default())
+        Open::new(source, (0, 5), Skew::default())
     }
     fn item(offset: i64) -> Item {
         let refused = Refused { length: 0, sha256: String::new(), reason: String::new() };

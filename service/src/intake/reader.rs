@@ -1,10 +1,15 @@
 //! The thread of an intake: find or create the topic, read all its partitions, apply.
 //!
 //! The store decides where to read. After any fault of the store everything read and not applied is dropped, reading
-//! pauses, and begins again from where the store stands: one way back for a full disk, a locked database and another
-//! collector at work.
+//! pauses, and begins again from where the store stands: one way back for a full disk, a locked database, another
+//! collector at work, a topic that was made anew and a batch that cannot be read.
+//!
+//! It reads without a group: nobody commits, so a group would show nothing; and librdkafka 2.12 ends the whole process by
+//! an assertion when a topic is deleted while partitions of it are assigned to a member of a group.
 
 mod answers;
+mod corrupt;
+mod logs;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,25 +17,28 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use chaperone_collector::{Item, StoreError, TopicPattern};
-use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::BorrowedMessage;
 use rdkafka::{Message, Offset, Timestamp};
+use uuid::Uuid;
 
 use super::decode::decode;
 use super::open::Open;
 use super::skew::Skew;
 use super::{ASK_EVERY, Settings};
-use crate::exit::Failure;
+use crate::config::Isolation;
+use crate::exit::{Code, Failure};
+use crate::ffi::{Alone, Lane};
+use crate::ffi::batch::{Arrived, Fetched};
 use crate::kafka::asker::Asker;
 use crate::kafka::context::Plain;
 use crate::kafka::refusal;
 use crate::kafka::stall::Broken;
 use crate::kafka::topic::Creator;
 use crate::kafka::wanted::Wanted;
-use crate::kafka::{assigned_consumer, close, create};
+use crate::kafka::{close, create, lone_consumer};
 use crate::metrics::meters::IntakeMeter;
 use crate::tap::Shared;
+use crate::tap::corrupt::is_corrupt;
 
 /// How long a poll waits for a record.
 const POLL: Duration = Duration::from_millis(50);
@@ -52,7 +60,7 @@ pub enum Ended {
 pub struct Reader {
     settings: Settings,
     shared: Shared,
-    consumer: BaseConsumer<Plain>,
+    consumer: Alone<Plain>,
     asker: Asker,
     creator: Option<Creator>,
     open: BTreeMap<i32, Open>,
@@ -62,9 +70,15 @@ pub struct Reader {
     resume_at: Option<Instant>,
     back_off: Duration,
     create_time_noted: bool,
+    /// The topic that is read, where brokers have ids.
+    topic_id: Option<Uuid>,
+    /// How often in a row a partition ended before what had been read of it.
     short: BTreeMap<i32, u32>,
-    /// Partitions that were made anew, and up to where the store ignores them.
-    ignored_below: BTreeMap<i32, i64>,
+    /// What was said of partitions of which something is lost, and until when.
+    said: BTreeMap<i32, Instant>,
+    /// When to look for what cannot be read, and when that was done last.
+    look_at: Option<Instant>,
+    looked_at: Option<Instant>,
     meter: IntakeMeter,
 }
 
@@ -77,8 +91,11 @@ impl Reader {
         let (cluster, topic) = (&settings.cluster, &settings.audit.topic);
         let plain = Plain::new(&cluster.name, "intake", &shared.problems);
         let wanted = Wanted { topics: vec![TopicPattern::Name(topic.clone())], ..Wanted::default() };
+        // Uncommitted: reports are idempotent, and nobody's open transaction may hold them up.
+        let consumer = create(cluster, &lone_consumer(cluster, "intake", Isolation::ReadUncommitted), plain)?;
+        let failed = |e| Failure::new(Code::Software, format!("kafka.{}: cannot read: {e}", cluster.name));
         let reader = Self {
-            consumer: create(cluster, &assigned_consumer(cluster, "intake"), plain)?,
+            consumer: Alone::apart(consumer).map_err(failed)?,
             asker: Asker::start(cluster, wanted, Arc::clone(&shared.clock), &shared.problems, ASK_EVERY)?,
             creator: None,
             open: BTreeMap::new(),
@@ -86,8 +103,11 @@ impl Reader {
             resume_at: None,
             back_off: BACK_OFF,
             create_time_noted: false,
+            topic_id: None,
             short: BTreeMap::new(),
-            ignored_below: BTreeMap::new(),
+            said: BTreeMap::new(),
+            look_at: None,
+            looked_at: None,
             meter: shared.meters.intake(&cluster.name, topic),
             settings: settings.clone(),
             shared: shared.clone(),
@@ -119,8 +139,7 @@ impl Reader {
     /// Its client stops fetching, and nobody is told.
     #[cfg(test)]
     pub(crate) fn stand_still(&self) {
-        let all = self.consumer.assignment().expect("an assignment");
-        self.consumer.pause(&all).expect("paused");
+        self.consumer.pause().expect("paused");
     }
 
     pub(crate) fn turn(&mut self) -> Result<(), Broken> {
@@ -136,54 +155,71 @@ impl Reader {
     // Reading.
 
     fn read(&mut self) -> Result<(), String> {
+        if self.look_for_corrupt()? {
+            return Ok(());
+        }
         let settling = self.open.values().any(|o| !o.is_fresh());
         if settling {
             self.note_positions();
         }
-        let first_wait = if settling { Duration::from_millis(1) } else { POLL };
-        for turn in 0..BURST {
-            let polled = self.consumer.poll(if turn == 0 { first_wait } else { Duration::ZERO });
-            match polled {
-                None => break,
-                Some(Err(e)) => {
-                    self.consumer_error(&e)?;
-                    break;
-                }
-                Some(Ok(record)) => {
-                    let received_ms = self.shared.clock.now_ms();
-                    let Some(open) = self.open.get_mut(&record.partition()) else { continue };
-                    if matches!(record.timestamp(), Timestamp::CreateTime(_)) && !self.create_time_noted {
-                        self.create_time_noted = true;
-                        tracing::warn!(
-                            cluster = self.settings.cluster.name,
-                            "audit topic '{}' has CreateTime: broker clocks cannot be compared; set message.timestamp.type=LogAppendTime",
-                            self.settings.audit.topic
-                        );
-                    }
-                    let item = item(&record, received_ms, &self.settings);
-                    open.push(item, record.payload_len(), Instant::now());
-                }
+        if let Some(Err(e)) = self.consumer.poll(Duration::ZERO) {
+            if matches!(e, KafkaError::MessageConsumptionFatal(_)) {
+                return Err(format!("fatal: {}", refusal::code_of(&e)));
             }
+            self.refused(refusal::code_of(&e), false);
+        }
+        for (code, at_offset) in self.take(if settling { Duration::from_millis(1) } else { POLL }) {
+            self.refused(code, at_offset);
         }
         Ok(())
     }
 
-    fn consumer_error(&mut self, e: &KafkaError) -> Result<(), String> {
-        let code = refusal::code_of(e);
+    /// Takes what is there; returns the errors in it, and whether each is about an offset.
+    fn take(&mut self, wait: Duration) -> Vec<(RDKafkaErrorCode, bool)> {
+        let Self { consumer, open, settings, shared, create_time_noted, .. } = self;
+        let mut refused = Vec::new();
+        let Some(mut batch) = consumer.batch(&[(Lane::First, wait)], BURST) else { return refused };
+        while let Some(arrived) = batch.next() {
+            let record = match arrived {
+                Arrived::Message(record) => record,
+                Arrived::Refused { code, at_offset, .. } => {
+                    refused.push((code, at_offset));
+                    if is_corrupt(code) {
+                        // What follows may come from anywhere.
+                        break;
+                    }
+                    continue;
+                }
+            };
+            let received_ms = shared.clock.now_ms();
+            let Some(open) = open.get_mut(&record.partition()) else { continue };
+            if matches!(record.timestamp(), Timestamp::CreateTime(_)) && !*create_time_noted {
+                *create_time_noted = true;
+                tracing::warn!(
+                    cluster = settings.cluster.name,
+                    "audit topic '{}' has CreateTime: broker clocks cannot be compared; set message.timestamp.type=LogAppendTime",
+                    settings.audit.topic
+                );
+            }
+            open.push(item(record, received_ms, settings), record.payload().map_or(0, <[u8]>::len), Instant::now());
+        }
+        refused
+    }
+
+    fn refused(&mut self, code: RDKafkaErrorCode, at_offset: bool) {
         match code {
-            _ if matches!(e, KafkaError::MessageConsumptionFatal(_)) => return Err(format!("fatal: {code}")),
             RDKafkaErrorCode::TopicAuthorizationFailed => self.asker.interest.probe.store(true, Ordering::SeqCst),
-            // The next answer finds the log's start and says what is gone.
+            // The next answer finds where the log begins and ends, and says what is gone.
             RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange => self.shut(None),
-            // Nobody joins the group; whether we might does not matter.
-            RDKafkaErrorCode::GroupAuthorizationFailed => {}
+            _ if is_corrupt(code) => self.suspect(),
+            // Positions cannot be believed after it; see `kafka::position`.
+            _ if at_offset => self.shut(None),
             _ => tracing::debug!(cluster = self.settings.cluster.name, "intake: {code}"),
         }
-        Ok(())
     }
 
     fn note_positions(&mut self) {
-        let Ok(positions) = self.consumer.position() else { return };
+        let Ok(positions) = self.consumer.positions() else { return };
         for element in positions.elements() {
             let Some(open) = self.open.get_mut(&element.partition()) else { continue };
             open.position(match element.offset() {
@@ -215,10 +251,6 @@ impl Reader {
             Ok(applied) => {
                 self.meter.applied(applied, bytes, began.elapsed());
                 open.applied(next);
-                if self.ignored_below.get(&partition).is_some_and(|below| next > *below) {
-                    self.ignored_below.remove(&partition);
-                    self.shared.problems.clear(&self.key(&format!("other log {partition}")));
-                }
                 self.back_off = BACK_OFF;
                 self.shared.problems.clear(&self.key("store"));
                 true
@@ -236,12 +268,12 @@ impl Reader {
             self.skews.insert(partition, open.skew().clone());
         }
         self.asker.interest.partitions.lock().clear();
-        if let Err(e) = self.consumer.unassign() {
-            tracing::debug!("unassign: {e}");
+        if let Err(e) = self.consumer.stop() {
+            tracing::debug!("stop: {e}");
         }
         match fault {
             None => {}
-            Some(StoreError::Moved { .. }) => tracing::warn!("{}", fault.map(ToString::to_string).unwrap_or_default()),
+            Some(e @ (StoreError::Moved { .. } | StoreError::Former { .. })) => tracing::warn!("{e}"),
             Some(e) => {
                 self.meter.refused();
                 let advice = e.advice().map(|advice| format!(": {advice}")).unwrap_or_default();
@@ -254,7 +286,7 @@ impl Reader {
     }
 }
 
-fn item(record: &BorrowedMessage<'_>, received_ms: i64, settings: &Settings) -> Item {
+fn item(record: &Fetched, received_ms: i64, settings: &Settings) -> Item {
     let append_ms = match record.timestamp() {
         Timestamp::LogAppendTime(ms) if ms >= 0 => ms,
         _ => received_ms,

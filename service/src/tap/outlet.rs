@@ -118,8 +118,8 @@ impl Direct {
         let first = if let Some(next) = self.next {
             next
         } else {
-            let stands = store.audit_next(&self.source.cluster, &self.source.topic).await?;
-            stands.iter().find(|(partition, _)| *partition == 0).map_or(0, |(_, next)| *next)
+            let stands = store.audit_stands(&self.source.cluster, &self.source.topic).await?;
+            stands.iter().find(|stand| stand.partition == 0).map_or(0, |stand| stand.next)
         };
         let item = |(offset, message)| Item {
             offset,
@@ -129,7 +129,7 @@ impl Direct {
         };
         let items: Vec<Item> = (first..).zip(messages).map(item).collect();
         let next = items.last().map_or(first, |last| last.offset + 1);
-        store.apply(Batch { source: self.source.clone(), items, next }).await?;
+        store.apply(Batch { source: self.source.clone(), log: 0, items, next }).await?;
         self.next = Some(next);
         store.audit_through(vec![(self.source.clone(), now_ms)]).await?;
         Ok(first)

@@ -84,6 +84,8 @@ pub struct Worker {
     unclear: BTreeSet<String>,
     /// Topics that we are subscribed to, and when each was last seen.
     subscribed: BTreeMap<String, Instant>,
+    /// Which log of each audit partition the store stood in when it was last asked.
+    audit_logs: HashMap<i32, u32>,
     /// Reports under way: which partition's interval each is; heartbeats are not kept.
     sent: HashMap<u64, Tp>,
     next_id: u64,
@@ -137,6 +139,7 @@ impl Worker {
             absent: Vec::new(),
             unclear: BTreeSet::new(),
             subscribed: BTreeMap::new(),
+            audit_logs: HashMap::new(),
             sent: HashMap::new(),
             next_id: 0,
             beat_at: Instant::now(),

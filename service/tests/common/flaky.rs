@@ -10,7 +10,8 @@ use chaperone_collector::query::{
 };
 use chaperone_collector::store::Answer;
 use chaperone_collector::{
-    Applied, AuditPartition, Batch, Claim, ClaimRequest, Pipelines, SqliteStore, Store, StoreError,
+    Applied, AuditFollow, AuditLoss, AuditPartition, AuditStand, Batch, Claim, ClaimRequest, Pipelines, SqliteStore,
+    Store, StoreError,
 };
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -42,8 +43,14 @@ impl Store for Flaky {
         }
         self.store.apply(batch)
     }
-    fn audit_next<'a>(&'a self, cluster: &'a str, topic: &'a str) -> Answer<'a, Vec<(i32, i64)>> {
-        self.store.audit_next(cluster, topic)
+    fn audit_stands<'a>(&'a self, cluster: &'a str, topic: &'a str) -> Answer<'a, Vec<AuditStand>> {
+        self.store.audit_stands(cluster, topic)
+    }
+    fn audit_follow(&self, follow: AuditFollow) -> Answer<'_, Vec<AuditStand>> {
+        self.write("follow an audit topic", self.store.audit_follow(follow))
+    }
+    fn audit_lost(&self, loss: AuditLoss) -> Answer<'_, AuditStand> {
+        self.write("note what is lost of an audit topic", self.store.audit_lost(loss))
     }
     fn audit_through(&self, through: Vec<(AuditPartition, i64)>) -> Answer<'_, ()> {
         self.write("note audit progress", self.store.audit_through(through))

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chaperone_audit::clock::ManualClock;
+use chaperone_collector::audit::{AuditFollow, AuditLoss, AuditStand};
 use chaperone_collector::batch::{Applied, AuditPartition, Batch};
 use chaperone_collector::lag::{Bracket, LagReport, LagRound};
 use chaperone_collector::query::{
@@ -93,7 +94,13 @@ impl Store for FakeStore {
     fn apply(&self, _: Batch) -> Answer<'_, Applied> {
         refuse()
     }
-    fn audit_next<'a>(&'a self, _: &'a str, _: &'a str) -> Answer<'a, Vec<(i32, i64)>> {
+    fn audit_stands<'a>(&'a self, _: &'a str, _: &'a str) -> Answer<'a, Vec<AuditStand>> {
+        refuse()
+    }
+    fn audit_follow(&self, _: AuditFollow) -> Answer<'_, Vec<AuditStand>> {
+        refuse()
+    }
+    fn audit_lost(&self, _: AuditLoss) -> Answer<'_, AuditStand> {
         refuse()
     }
     fn audit_through(&self, _: Vec<(AuditPartition, i64)>) -> Answer<'_, ()> {

@@ -7,7 +7,8 @@ use rusqlite::params;
 use super::{Case, Hope, Side, millis};
 use crate::caveat::{Caveat, CaveatKind, Doubt};
 use crate::sqlite::db::{Db, Done};
-use crate::sqlite::facts::Doubtful;
+use crate::sqlite::facts::{Doubtful, Facts};
+use crate::pipeline::{Stage, StageKind};
 use crate::sqlite::totals::StageSum;
 use crate::verdict::{Evidence, Verdict, judge};
 
@@ -119,7 +120,8 @@ impl Caveats {
     fn flags(&mut self, db: &Db<'_>, case: &Case<'_>, side: &Side, doubt: Doubt) -> Done<()> {
         let (Side::Client(stage, _) | Side::Kafka(stage, _)) = side else { return Ok(()) };
         let mut statement = db.conn.prepare_cached(include_str!("../sql/stage_flags.sql"))?;
-        let place = params![stage, case.topic, case.span.start_ms, case.span.end_ms()];
+        let grace_ms = millis(case.pipeline.grace);
+        let place = params![stage, case.topic, case.span.start_ms, case.span.end_ms(), grace_ms];
         let mut rows = statement.query(place)?;
         while let Some(r) = rows.next()? {
             let kind: String = r.get(0)?;
@@ -129,12 +131,31 @@ impl Caveats {
             }
             let kind = match kind.as_str() {
                 "overflow" => CaveatKind::Overflow,
+                "audit_lost" => CaveatKind::AuditLost,
                 "rewritten" => CaveatKind::TimeRewritten,
                 _ => CaveatKind::Divergent,
             };
             self.add(kind, doubt, Hope::None);
         }
         Ok(())
+    }
+
+    /// Records were lost in which a reporter of the stage, known or not, may have told of the window: appended before
+    /// `until_ms`, the time through which its reports count, and after the window began. Taps are told that their
+    /// records were lost, and count again.
+    pub(super) fn audit_lost(
+        &mut self,
+        facts: &Facts,
+        (stage, doubt): (&Stage, Doubt),
+        open: bool,
+        (begins_ms, until_ms): (i64, i64),
+    ) {
+        if stage.kind == StageKind::Kafka {
+            return;
+        }
+        if open || facts.lost(&stage.name).any(|(from_ms, to_ms)| from_ms < until_ms && begins_ms <= to_ms) {
+            self.add(CaveatKind::AuditLost, doubt, Hope::None);
+        }
     }
 
     /// What was appended after a transaction was left open cannot be read.

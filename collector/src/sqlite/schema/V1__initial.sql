@@ -15,11 +15,15 @@ CREATE TABLE name (
     text TEXT NOT NULL UNIQUE
 ) STRICT;
 
--- Where each audit partition stands; read = applied + noop + fenced + hole + quarantined (I5).
+-- Where each audit partition stands; read = applied + noop + fenced + hole + quarantined (I5). `log` counts the topics that
+-- had the name, `closed`: the one that has it now has no such partition.
 CREATE TABLE audit_partition (
     cluster            TEXT    NOT NULL,
     topic              TEXT    NOT NULL,
     partition          INTEGER NOT NULL,
+    log                INTEGER NOT NULL DEFAULT 0,
+    topic_id           BLOB,
+    closed             INTEGER NOT NULL DEFAULT 0,
     next               INTEGER NOT NULL,
     applied_through_ms INTEGER,
     read               INTEGER NOT NULL,
@@ -32,8 +36,37 @@ CREATE TABLE audit_partition (
     CHECK (read = applied + noop + fenced + hole + quarantined)
 ) STRICT, WITHOUT ROWID;
 
+-- Ids of audit topics that had the name before: who still speaks of one is late.
+CREATE TABLE audit_former (
+    cluster  TEXT NOT NULL,
+    topic    TEXT NOT NULL,
+    topic_id BLOB NOT NULL,
+    PRIMARY KEY (cluster, topic, topic_id)
+) STRICT, WITHOUT ROWID;
+
+-- Offsets of audit partitions that were gone, or could not be read, before they were applied; an absent end is not known.
+-- What was there was appended after `from_ms` (absent: any time) and before `to_ms`, which the first record behind it
+-- brings down. `log`, `resumes`: where reading went on. The newest 10,000 are kept.
+CREATE TABLE audit_lost (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    cluster     TEXT    NOT NULL,
+    topic       TEXT    NOT NULL,
+    partition   INTEGER NOT NULL,
+    log         INTEGER NOT NULL,
+    from_offset INTEGER NOT NULL,
+    to_offset   INTEGER,
+    resumes     INTEGER NOT NULL,
+    from_ms     INTEGER,
+    to_ms       INTEGER NOT NULL,
+    bounded     INTEGER NOT NULL,
+    at_ms       INTEGER NOT NULL,
+    cause       TEXT    NOT NULL
+) STRICT;
+CREATE INDEX audit_lost_by_topic ON audit_lost (cluster, topic, partition, log);
+
 -- One life of one process at one stage. `known` and `sealed` are ranges of slot ids; `awaited` is the newest watermark
--- whose sums the applied ones do not equal yet, `farewell` an end that waits likewise.
+-- whose sums the applied ones do not equal yet, `farewell` an end that waits likewise; `owed` is what they lack, and
+-- `lost_ms` the time until when records of it may be lost whose counts are waited for no longer.
 CREATE TABLE reporter (
     id               INTEGER PRIMARY KEY,
     incarnation      BLOB    NOT NULL,
@@ -62,6 +95,8 @@ CREATE TABLE reporter (
     sealed           TEXT    NOT NULL,
     awaited          TEXT,
     farewell         TEXT,
+    owed             TEXT,
+    lost_ms          INTEGER,
     ended            TEXT CHECK (ended IN ('clean', 'crash', 'power')),
     heap             INTEGER NOT NULL,
     dropped          TEXT,
@@ -127,8 +162,8 @@ CREATE TABLE stage_window (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX stage_window_by_time ON stage_window (window_ms);
 
--- What casts doubt on a stage in a span of event time: kind `overflow` (any topic), `divergent`, or `rewritten`
--- (the broker puts its own time in place of the producer's).
+-- What casts doubt on a stage in a span of event time: kind `overflow` and `audit_lost` (any topic), `divergent`, or
+-- `rewritten` (the broker puts its own time in place of the producer's).
 CREATE TABLE stage_flag (
     stage   INTEGER NOT NULL,
     kind    TEXT    NOT NULL,
@@ -422,6 +457,10 @@ SELECT u.id, s.text AS stage, t.text AS topic, u.partition, u.log, u.from_offset
 FROM unaudited u
 JOIN name s ON s.id = u.stage
 JOIN name t ON t.id = u.topic;
+
+CREATE VIEW v_audit_lost AS
+SELECT id, cluster, topic, partition, log, from_offset, to_offset, at_ms, from_ms, to_ms, cause
+FROM audit_lost;
 
 CREATE VIEW v_lag AS
 SELECT cluster, consumer_group, topic, partition, at_ms, state, committed, end_offset, log_start, messages, lag_ms,

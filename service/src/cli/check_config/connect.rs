@@ -1,7 +1,9 @@
 //! The Kafka part of `check-config --connect`: what `run` will need from each cluster, tried without changing anything.
 //!
 //! Nothing is committed, produced or created, and no group is joined. So one ACL cannot be told: WRITE on the audit
-//! topic; and of READ on the group only that it may be described. Limit: [`TOPICS_MAX`] topics a cluster are read.
+//! topic; and of READ on the group only that it may be described. A broker that is asked for a group makes
+//! `__consumer_offsets` if there is none: where that is seen, groups are not asked for. Limits: [`TOPICS_MAX`] topics a
+//! cluster are read; where we may not see whether there is such a topic, groups are asked for.
 
 mod topics;
 
@@ -25,6 +27,10 @@ use topics::Topics;
 /// Most topics of a cluster that are read from.
 const TOPICS_MAX: usize = 50;
 
+/// Why a group is not asked for.
+const NO_GROUPS: &str =
+    "no consumer has ever committed there, and the question would make Kafka's internal topic for it; not tried";
+
 /// Checks every cluster.
 pub(super) fn check(config: &Config, report: &mut Report<'_>) {
     for cluster in &config.clusters {
@@ -45,15 +51,23 @@ fn check_cluster(config: &Config, cluster: &Cluster, report: &mut Report<'_>) ->
     if let Some(user) = login(cluster) {
         report.ok(format!("kafka.{name}: {user} is accepted"));
     }
+    let no_groups = matches!(existence(&client, "__consumer_offsets"), Existence::Absent);
     if let Some(tap) = &cluster.tap {
         let own: BTreeSet<String> =
             config.clusters.iter().filter_map(|c| Some(c.audit.as_ref()?.topic.clone())).collect();
         let topics = Topics::find(cluster, tap, own, &client, &metadata, report);
         topics.check(report);
-        group(cluster, tap, topics.first(), report);
+        group(cluster, tap, topics.first(), no_groups, report);
     }
     if let Some(lag) = &cluster.lag {
-        lagging(name, &lag.named().into_iter().collect::<Vec<_>>(), &client, report);
+        let named: Vec<String> = lag.named().into_iter().collect();
+        if no_groups {
+            for group in &named {
+                report.unknown(format!("kafka.{name}: DESCRIBE on group '{group}': {NO_GROUPS}"));
+            }
+        } else {
+            lagging(name, &named, &client, report);
+        }
     }
     if let Some(audit) = &cluster.audit {
         audit_topic(cluster, audit, &client, report);
@@ -74,8 +88,12 @@ fn login(cluster: &Cluster) -> Option<String> {
 }
 
 /// Asks for the group's offsets, which those may that may join it; joins nothing.
-fn group(cluster: &Cluster, tap: &Tap, topic: Option<&str>, report: &mut Report<'_>) {
+fn group(cluster: &Cluster, tap: &Tap, topic: Option<&str>, no_groups: bool, report: &mut Report<'_>) {
     let name = &cluster.name;
+    if no_groups {
+        report.unknown(format!("kafka.{name}: READ on group '{}': {NO_GROUPS}", tap.group));
+        return;
+    }
     let need = Need::ReadGroup(tap.group.clone());
     let Some(topic) = topic else {
         report.unknown(format!("kafka.{name}: READ on group '{}': there is no topic to ask with", tap.group));

@@ -1,16 +1,11 @@
-//! What answers about the audit topic and its ends lead to: it is created, opened, found to be another one, or found to
-//! be read as far as it goes.
+//! What answers about the audit topic and its ends lead to: it is created, opened, found to be another one (see
+//! [`logs`](super::logs)), or found to be read as far as it goes.
 
-use std::collections::BTreeMap;
 use std::time::Instant;
-
-use chaperone_collector::AuditPartition;
-use rdkafka::consumer::Consumer;
-use rdkafka::{Offset, TopicPartitionList};
 
 use super::Reader;
 use crate::intake::open::Open;
-use crate::kafka::asker::{Answer, Tp};
+use crate::kafka::asker::Answer;
 use crate::kafka::context::Plain;
 use crate::kafka::stall::Broken;
 use crate::kafka::topic::Creator;
@@ -24,6 +19,13 @@ impl Reader {
         }
         let Some(partitions) = answer.topics.get(&topic).copied() else { return Ok(()) };
         self.shared.problems.clear(&self.key("create"));
+        self.stop_saying(Instant::now());
+        if self.look_at.is_some() {
+            return Ok(());
+        }
+        if !self.open.is_empty() && !self.is_ours(answer, partitions) {
+            return Ok(());
+        }
         let new = (0..partitions).any(|p| !self.open.contains_key(&p));
         if new {
             self.apply(true);
@@ -31,12 +33,14 @@ impl Reader {
             return if waits { Ok(()) } else { self.open_all(partitions) };
         }
         self.note_positions();
-        for ((_, partition), end) in &answer.ends {
-            if let Some(open) = self.open.get_mut(partition) {
+        for (tp, end) in &answer.ends {
+            // An end before what had been read is of another log.
+            let short = answer.floors.get(tp).is_some_and(|floor| end < floor);
+            if let Some(open) = self.open.get_mut(&tp.1).filter(|_| !short) {
                 open.answer(answer.asked_ms, *end);
             }
         }
-        self.notice_other_log(answer);
+        self.watch();
         // Everything that was read lies below the ends that were reached: apply it before saying so.
         self.apply(true);
         self.tell_through();
@@ -87,91 +91,6 @@ impl Reader {
             }
             Err(sentence) => self.shared.problems.set(key, sentence),
         }
-    }
-
-    /// Reads all partitions from where the store stands.
-    fn open_all(&mut self, partitions: i32) -> Result<(), String> {
-        let (cluster, topic) = (self.settings.cluster.name.clone(), self.settings.audit.topic.clone());
-        let tps: Vec<Tp> = (0..partitions).map(|p| (topic.clone(), p)).collect();
-        let stands = match self.shared.runtime.block_on(self.shared.store.audit_next(&cluster, &topic)) {
-            Ok(stands) => stands.into_iter().collect::<BTreeMap<i32, i64>>(),
-            Err(e) => {
-                self.shut(Some(&e));
-                return Ok(());
-            }
-        };
-        let client = &self.asker.client;
-        let Ok((starts, ends)) = client.starts(&tps).and_then(|s| Ok((s, client.ends(&tps)?))) else { return Ok(()) };
-        let mut list = TopicPartitionList::new();
-        let mut open = BTreeMap::new();
-        for tp in tps {
-            let (Some(start), Some(end)) = (starts.get(&tp), ends.get(&tp)) else { continue };
-            let from = self.read_from(tp.1, stands.get(&tp.1).copied(), *start, *end);
-            list.add_partition_offset(&topic, tp.1, Offset::Offset(from)).map_err(|e| format!("assign: {e}"))?;
-            let source = AuditPartition { cluster: cluster.clone(), topic: topic.clone(), partition: tp.1 };
-            let skew = self.open.get(&tp.1).map(|o| o.skew().clone()).or_else(|| self.skews.remove(&tp.1));
-            open.insert(tp.1, Open::new(source, from, skew.unwrap_or_default()));
-        }
-        if open.is_empty() {
-            return Ok(());
-        }
-        self.open = open;
-        self.resume_at = None;
-        self.consumer.assign(&list).map_err(|e| format!("assign: {e}"))?;
-        self.watch();
-        tracing::info!(cluster, topic, partitions = self.open.len(), "reading the audit topic");
-        self.shared.problems.clear(&self.key("read"));
-        Ok(())
-    }
-
-    fn read_from(&mut self, partition: i32, stands: Option<i64>, start: i64, end: i64) -> i64 {
-        let next = stands.unwrap_or(0);
-        if end < next {
-            self.ignored_below.insert(partition, next);
-            self.say_other_log(partition, next, end);
-            return start;
-        }
-        if start > next && stands.is_some_and(|s| s > 0) {
-            tracing::error!(
-                cluster = self.settings.cluster.name,
-                topic = self.settings.audit.topic,
-                partition,
-                "reports {next} to {start} were deleted before they were read; slots that change again and taps repair what they can"
-            );
-        }
-        start.max(next)
-    }
-
-    fn watch(&self) {
-        let topic = &self.settings.audit.topic;
-        let watched = self.open.iter().map(|(p, o)| ((topic.clone(), *p), o.read_to())).collect();
-        *self.asker.interest.partitions.lock() = watched;
-    }
-
-    /// An end below what had been read before the question, twice in a row: the topic was deleted and made anew.
-    fn notice_other_log(&mut self, answer: &Answer) {
-        let mut other = false;
-        for (tp, end) in &answer.ends {
-            let floor = answer.floors.get(tp).copied().unwrap_or(0);
-            let short = self.short.entry(tp.1).or_default();
-            *short = if *end < floor { *short + 1 } else { 0 };
-            other |= *short >= 2;
-        }
-        self.watch();
-        if other {
-            self.short.clear();
-            self.shut(None);
-        }
-    }
-
-    fn say_other_log(&self, partition: i32, next: i64, end: i64) {
-        let (cluster, topic) = (&self.settings.cluster.name, &self.settings.audit.topic);
-        self.shared.problems.set(
-            self.key(&format!("other log {partition}")),
-            format!(
-                "kafka.{cluster}: audit topic '{topic}' partition {partition} ends at {end} and was read up to {next}: it was deleted and made anew; its reports do not count until it passes {next}; give the new one another name"
-            ),
-        );
     }
 
     /// Tells the store up to which broker time everything has been applied.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use chaperone_collector::AuditStand;
 use chaperone_collector::query::PartitionState;
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -14,7 +15,7 @@ use crate::kafka::asker::{Answer, Tp};
 use crate::kafka::context::Rebalance;
 use crate::metrics::meters::Lost;
 use crate::tap::claims::{Candidate, STORE_KEY};
-use crate::tap::partition::{Identity, Partition};
+use crate::tap::partition::{Acked, Identity, Partition};
 
 impl Worker {
     pub(super) fn partitions(&self) -> impl Iterator<Item = &Partition> {
@@ -222,9 +223,15 @@ impl Worker {
     }
 
     /// Fenced partitions are dropped; an interval that intake has passed without applying it is a hole, and what was not
-    /// applied is read again.
+    /// applied is read again. So is what was reported to an audit partition that has become another log.
     pub(super) fn compare_with_store(&mut self) -> Result<(), String> {
-        let Some((passed, states)) = self.ask_store() else { return Ok(()) };
+        let Some((stands, states)) = self.ask_store() else { return Ok(()) };
+        let known = std::mem::replace(&mut self.audit_logs, stands.iter().map(|(p, s)| (*p, s.log)).collect());
+        let passed = |a: &Acked| {
+            stands.get(&a.audit_partition).is_some_and(|stand| {
+                stand.next > a.audit_offset || known.get(&a.audit_partition).is_some_and(|log| *log != stand.log)
+            })
+        };
         let states: BTreeMap<(&str, i32), &PartitionState> =
             states.iter().map(|s| ((s.topic.as_str(), s.partition), s)).collect();
         self.claims.heartbeat(&self.settings.tap.names, &states);
@@ -232,9 +239,7 @@ impl Worker {
         for (topic, partitions) in &self.owned {
             for (number, partition) in partitions {
                 let Some(state) = states.get(&(partition.topic(), *number)) else { continue };
-                let lost = partition.acked().is_some_and(|a| {
-                    a.to > state.next && passed.get(&a.audit_partition).is_some_and(|next| *next > a.audit_offset)
-                });
+                let lost = partition.acked().is_some_and(|a| a.to > state.next && passed(&a));
                 if state.epoch > partition.epoch() {
                     self.meter.lost(Lost::Fenced);
                     dropped.push(((topic.clone(), *number), Candidate::fenced((*state).clone())));
@@ -256,17 +261,17 @@ impl Worker {
 
     /// How far intake has read the audit topic, and then where partitions stand: in this order, so that what intake has
     /// passed shows in the answer.
-    pub(super) fn ask_store(&self) -> Option<(HashMap<i32, i64>, Vec<PartitionState>)> {
+    pub(super) fn ask_store(&self) -> Option<(HashMap<i32, AuditStand>, Vec<PartitionState>)> {
         let store = &self.shared.store;
         let (cluster, topic) = self.settings.reports.source(&self.settings.tap.stage);
         let answered = self.shared.runtime.block_on(async {
-            let passed = store.audit_next(&cluster, &topic).await?;
-            Ok::<_, chaperone_collector::StoreError>((passed, store.partitions(&self.settings.tap.stage).await?))
+            let stands = store.audit_stands(&cluster, &topic).await?;
+            Ok::<_, chaperone_collector::StoreError>((stands, store.partitions(&self.settings.tap.stage).await?))
         });
         match answered {
-            Ok((passed, states)) => {
+            Ok((stands, states)) => {
                 self.shared.problems.clear(STORE_KEY);
-                Some((passed.into_iter().collect(), states))
+                Some((stands.into_iter().map(|stand| (stand.partition, stand)).collect(), states))
             }
             Err(e) => {
                 self.shared.problems.set(STORE_KEY, format!("{e}; taps wait and try again"));

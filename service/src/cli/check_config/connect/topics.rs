@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use chaperone_collector::TopicPattern;
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::{Metadata, MetadataTopic};
 use rdkafka::{Message, Offset, Timestamp, TopicPartitionList};
@@ -13,10 +13,11 @@ use rdkafka::{Message, Offset, Timestamp, TopicPartitionList};
 use super::{Report, TOPICS_MAX};
 use crate::config::{Cluster, Isolation, Tap};
 use crate::exit::{Code, Failure};
+use crate::ffi::{Alone, Lane};
+use crate::ffi::batch::Arrived;
 use crate::kafka::ear::{Ear, Existence, existence, may_not_read};
-use crate::kafka::refusal;
 use crate::kafka::wanted::Wanted;
-use crate::kafka::{ASK_TIMEOUT, asking, assigned_consumer, create};
+use crate::kafka::{ASK_TIMEOUT, asking, create, lone_consumer};
 
 /// How long one topic may take to be read from.
 const READ_WITHIN: Duration = Duration::from_secs(10);
@@ -143,15 +144,15 @@ pub(super) fn read(
     topics: &[(String, i32)],
     report: &mut Report<'_>,
 ) -> Vec<(String, Option<bool>)> {
-    let mut config = assigned_consumer(cluster, "check");
+    let mut config = lone_consumer(cluster, "check", isolation);
     // The end is an answer as well, and it comes at once.
-    config
-        .set("isolation.level", isolation.as_str())
-        .set("enable.partition.eof", "true")
-        .set("fetch.wait.max.ms", "10");
+    config.set("enable.partition.eof", "true").set("fetch.wait.max.ms", "10");
     let ear = Ear::default();
-    let consumer: BaseConsumer<Ear> = match create(cluster, &config, ear.clone()) {
-        Ok(consumer) => consumer,
+    let made = create(cluster, &config, ear.clone()).and_then(|consumer: BaseConsumer<Ear>| {
+        Alone::apart(consumer).map_err(|e| Failure::new(Code::Software, format!("kafka.{}: {e}", cluster.name)))
+    });
+    let mut reader = match made {
+        Ok(reader) => reader,
         Err(failure) => {
             report.fail(failure.code, failure.message);
             return Vec::new();
@@ -159,7 +160,7 @@ pub(super) fn read(
     };
     let mut seen = Vec::new();
     for (topic, partitions) in topics {
-        match read_topic(cluster, &consumer, &ear, topic, *partitions) {
+        match read_topic(cluster, &mut reader, &ear, topic, *partitions) {
             Ok(append) => {
                 report.ok(format!("kafka.{}: READ on topic '{topic}'", cluster.name));
                 seen.push((topic.clone(), append));
@@ -179,7 +180,7 @@ pub(super) fn read(
 
 fn read_topic(
     cluster: &Cluster,
-    consumer: &BaseConsumer<Ear>,
+    reader: &mut Alone<Ear>,
     ear: &Ear,
     topic: &str,
     partitions: i32,
@@ -190,24 +191,25 @@ fn read_topic(
     for partition in 0..partitions {
         list.add_partition_offset(topic, partition, Offset::OffsetTail(1)).map_err(software)?;
     }
-    consumer.assign(&list).map_err(software)?;
+    reader.assign(&list).map_err(software)?;
     let until = Instant::now() + READ_WITHIN;
     let mut ended = BTreeSet::new();
     while Instant::now() < until {
-        match consumer.poll(Duration::from_millis(100)) {
-            // What was fetched for the topic before may still arrive.
-            Some(Ok(message)) if message.topic() == topic => {
+        // What concerns the whole client, which the ear hears.
+        drop(reader.poll(Duration::ZERO));
+        let Some(mut batch) = reader.batch(&[(Lane::First, Duration::from_millis(100))], 1) else { break };
+        match batch.next() {
+            Some(Arrived::Message(message)) => {
                 return Ok(Some(matches!(message.timestamp(), Timestamp::LogAppendTime(_))));
             }
-            Some(Err(KafkaError::PartitionEOF(partition))) => {
+            Some(Arrived::Refused { partition, code: RDKafkaErrorCode::PartitionEOF, .. }) => {
                 ended.insert(partition);
                 if ended.len() >= usize::try_from(partitions).unwrap_or(usize::MAX) {
                     return Ok(None);
                 }
             }
-            // Other refusals are not about the topic: the group of this consumer is joined by nobody, and not ours.
-            Some(Err(e)) if refusal::code_of(&e) == RDKafkaErrorCode::TopicAuthorizationFailed => {
-                return Err(may_not_read(&cluster.name, topic, RDKafkaErrorCode::TopicAuthorizationFailed));
+            Some(Arrived::Refused { code: code @ RDKafkaErrorCode::TopicAuthorizationFailed, .. }) => {
+                return Err(may_not_read(&cluster.name, topic, code));
             }
             _ => {}
         }
