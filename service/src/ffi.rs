@@ -32,8 +32,17 @@ pub struct Alone<C: ConsumerContext> {
     started: TopicPartitionList,
     taken: Taken,
     /// Where messages go, if not to the client's main queue.
-    queue: Option<Queue>,
+    lanes: Option<[Queue; 2]>,
     consumer: BaseConsumer<C>,
+}
+
+/// Which of its queues a partition's messages go to. What waits in one keeps librdkafka from fetching for that one alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// Where all begin.
+    First,
+    /// The other.
+    Second,
 }
 
 /// What a partition gave: a message's offset, or why there is none at that offset.
@@ -56,7 +65,7 @@ impl<C: ConsumerContext> Alone<C> {
             topics: BTreeMap::new(),
             started: TopicPartitionList::new(),
             taken: Taken::default(),
-            queue: None,
+            lanes: None,
             consumer,
         }
     }
@@ -67,22 +76,23 @@ impl<C: ConsumerContext> Alone<C> {
     /// # Errors
     /// When librdkafka makes no queue.
     pub fn apart(consumer: BaseConsumer<C>) -> KafkaResult<Self> {
-        // SAFETY: the client is alive; the queue is given back once, by `Queue`, which is dropped before the client.
-        let queue = unsafe { c::rd_kafka_queue_new(consumer.client().native_ptr()) };
-        let queue = Some(Queue(NonNull::new(queue).ok_or_else(last_error)?));
+        let client = consumer.client().native_ptr();
+        // SAFETY: the client is alive; a queue is given back once, by `Queue`, which is dropped before the client.
+        let lane = || NonNull::new(unsafe { c::rd_kafka_queue_new(client) }).map(Queue).ok_or_else(last_error);
+        let lanes = Some([lane()?, lane()?]);
         Ok(Self {
             topics: BTreeMap::new(),
             started: TopicPartitionList::new(),
             taken: Taken::default(),
-            queue,
+            lanes,
             consumer,
         })
     }
 
     /// What the next message or error is; rdkafka's errors do not say which partition they are about. Only of
-    /// [`apart`](Self::apart).
+    /// [`apart`](Self::apart), and of the first lane.
     pub fn look(&self, wait: Duration) -> Option<Sight> {
-        let queue = self.queue.as_ref()?;
+        let [queue, _] = self.lanes.as_ref()?;
         let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
         // SAFETY: the queue is alive. The message is ours until it is given back below, once.
         let message = NonNull::new(unsafe { c::rd_kafka_consume_queue(queue.0.as_ptr(), wait_ms) })?;
@@ -99,11 +109,17 @@ impl<C: ConsumerContext> Alone<C> {
         sight
     }
 
-    /// The next messages and errors of any partition, at most `most`: as soon as there are as many, else after `wait`. Only
-    /// of [`apart`](Self::apart).
-    pub fn batch(&mut self, wait: Duration, most: usize) -> Option<Batch<'_>> {
-        let queue = self.queue.as_ref()?;
-        Some(self.taken.fill(queue.0, wait, most))
+    /// The next messages and errors of any partition, at most `most`: of the first of these lanes that has any, as soon as
+    /// it has as many, else after its wait. Only of [`apart`](Self::apart).
+    pub fn batch(&mut self, from: &[(Lane, Duration)], most: usize) -> Option<Batch<'_>> {
+        let [first, second] = self.lanes.as_ref()?;
+        for (lane, wait) in from {
+            let queue = if *lane == Lane::First { first } else { second };
+            if self.taken.fill(queue.0, *wait, most) {
+                break;
+            }
+        }
+        Some(self.taken.batch())
     }
 
     /// The next message of any partition, or what concerns the client.
@@ -117,15 +133,37 @@ impl<C: ConsumerContext> Alone<C> {
     /// # Errors
     /// When librdkafka refuses a partition; what was started before it is read.
     pub fn assign(&mut self, list: &TopicPartitionList) -> KafkaResult<()> {
+        self.assign_to(list, |_, _| Lane::First)
+    }
+
+    /// The same by lanes. Only of [`apart`](Self::apart).
+    ///
+    /// # Errors
+    /// As [`assign`](Self::assign).
+    pub fn assign_to(&mut self, list: &TopicPartitionList, lane: impl Fn(&str, i32) -> Lane) -> KafkaResult<()> {
         self.stop()?;
         for element in list.elements() {
             let Offset::Offset(offset) = element.offset() else {
                 return Err(KafkaError::Subscription(format!("{}: no offset to read from", element.topic())));
             };
-            self.start(element.topic(), element.partition(), offset)?;
+            let lane = lane(element.topic(), element.partition());
+            self.start(element.topic(), element.partition(), offset, lane)?;
             self.started.add_partition_offset(element.topic(), element.partition(), element.offset())?;
         }
         Ok(())
+    }
+
+    /// Reads a partition, one of those assigned, from this offset on by this lane. What waits of it is not delivered any
+    /// more.
+    ///
+    /// # Errors
+    /// When librdkafka refuses; the partition is not read then.
+    pub fn restart(&mut self, name: &str, partition: i32, offset: i64, lane: Lane) -> KafkaResult<()> {
+        if let Some(topic) = self.topics.get(name) {
+            // SAFETY: as of `stop`.
+            succeeded(unsafe { c::rd_kafka_consume_stop(topic.0.as_ptr(), partition) })?;
+        }
+        self.start(name, partition, offset, lane)
     }
 
     /// Reads nothing any more.
@@ -178,7 +216,7 @@ impl<C: ConsumerContext> Alone<C> {
         self.consumer.resume(&self.started)
     }
 
-    fn start(&mut self, topic: &str, partition: i32, offset: i64) -> KafkaResult<()> {
+    fn start(&mut self, topic: &str, partition: i32, offset: i64, lane: Lane) -> KafkaResult<()> {
         let client = self.consumer.client().native_ptr();
         if !self.topics.contains_key(topic) {
             let name = CString::new(topic).map_err(KafkaError::Nul)?;
@@ -189,8 +227,8 @@ impl<C: ConsumerContext> Alone<C> {
         }
         let Some(topic) = self.topics.get(topic) else { return Err(last_error()) };
         let main;
-        let queue = if let Some(queue) = &self.queue {
-            queue
+        let queue = if let Some([first, second]) = &self.lanes {
+            if lane == Lane::First { first } else { second }
         } else {
             // SAFETY: the client is alive. The call gives a reference to its main queue, which `Queue` gives back when
             // this function ends; librdkafka keeps references of its own for what it forwards there.

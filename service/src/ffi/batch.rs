@@ -23,8 +23,9 @@ pub(super) struct Taken {
 unsafe impl Send for Taken {}
 
 impl Taken {
-    /// Takes at most `most` messages of a queue that is alive; returns as soon as it has as many, else after `wait`.
-    pub(super) fn fill(&mut self, queue: NonNull<c::rd_kafka_queue_t>, wait: Duration, most: usize) -> Batch<'_> {
+    /// Takes at most `most` messages of a queue that is alive; returns as soon as it has as many, else after `wait`. Whether
+    /// there were any.
+    pub(super) fn fill(&mut self, queue: NonNull<c::rd_kafka_queue_t>, wait: Duration, most: usize) -> bool {
         debug_assert!(self.messages.is_empty(), "a batch gives everything back");
         self.messages.reserve(most);
         let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
@@ -37,6 +38,11 @@ impl Taken {
         unsafe { self.messages.set_len(usize::try_from(taken).unwrap_or(0)) };
         // The oldest is taken first.
         self.messages.reverse();
+        !self.messages.is_empty()
+    }
+
+    /// What was taken.
+    pub(super) fn batch(&mut self) -> Batch<'_> {
         Batch { taken: self, current: None }
     }
 }

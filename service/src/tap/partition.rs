@@ -85,8 +85,9 @@ pub struct Partition {
     /// It has moved since the last cut; when, is not asked for each message.
     moved: bool,
     traffic: bool,
-    /// Cut since the last heartbeat.
+    /// Cut since the last heartbeat, and in all.
     counted: (u64, u64),
+    in_all: (u64, u64),
 }
 
 impl Partition {
@@ -114,6 +115,7 @@ impl Partition {
             moved: false,
             traffic: false,
             counted: (0, 0),
+            in_all: (0, 0),
         };
         partition.gone_below(log_start);
         partition
@@ -281,6 +283,8 @@ impl Partition {
         for window in run.iter().flat_map(|i| &i.windows) {
             self.counted.0 += window.n;
             self.counted.1 = self.counted.1.saturating_add(window.bytes);
+            self.in_all.0 += window.n;
+            self.in_all.1 = self.in_all.1.saturating_add(window.bytes);
         }
         self.outbox.extend(run);
     }
@@ -338,8 +342,17 @@ impl Partition {
     /// How it stands, and what was counted since the last call.
     pub fn take_beat(&mut self) -> TopicBeat {
         let (messages, bytes) = std::mem::take(&mut self.counted);
+        TopicBeat { messages, bytes, partitions: 1, behind: self.behind() }
+    }
+    /// Offsets between the reader and the last end that it has not reached.
+    fn behind(&self) -> u64 {
         let behind = self.asked.newest_end().map_or(0, |end| end.saturating_sub(self.count.next()));
-        TopicBeat { messages, bytes, partitions: 1, behind: u64::try_from(behind).unwrap_or(0) }
+        u64::try_from(behind).unwrap_or(0)
+    }
+    /// How much the reader has before it, at most: offsets, and bytes if messages are as large as they were.
+    pub fn backlog(&self) -> (u64, u64) {
+        let (offsets, (messages, bytes)) = (self.behind(), self.in_all);
+        (offsets, offsets.saturating_mul(bytes.checked_div(messages).unwrap_or(0)))
     }
 
     /// What can be said of this partition now. Call after [`cut`](Self::cut).

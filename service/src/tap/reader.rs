@@ -3,7 +3,11 @@
 //!
 //! Apart, because librdkafka 2.12 ends the whole process by an assertion when a topic is deleted while partitions of it are
 //! assigned to a member of a group. So the member answers each rebalance with an empty assignment.
+//!
+//! Partitions that are far behind can be read by a lane of their own, [`apart`](Reader::apart): librdkafka fetches nothing for
+//! any partition whose lane is full, and what one has waiting fills it for all.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -13,8 +17,9 @@ use rdkafka::{ClientConfig, TopicPartitionList};
 use super::{Membership, Settings};
 use crate::config::Cluster;
 use crate::exit::{Code, Failure};
-use crate::ffi::Alone;
 use crate::ffi::batch::Batch;
+use crate::ffi::{Alone, Lane};
+use crate::kafka::asker::Tp;
 use crate::kafka::context::{Member, Plain, Rebalance};
 use crate::kafka::{RACK, by_leaders, capped, close, create, lone_consumer, member};
 use crate::problems::Problems;
@@ -25,7 +30,15 @@ pub struct Reader {
     alone: Alone<Plain>,
     config: ClientConfig,
     plain: Plain,
+    /// What is read by the second lane.
+    behind: BTreeSet<Tp>,
+    turn: u8,
 }
+
+/// One of so many batches may be of partitions that are far behind, while others have some.
+const BEHIND_EVERY: u8 = 4;
+/// How long those are waited for before the others are looked at again.
+const BEHIND_WAIT: Duration = Duration::from_millis(5);
 
 /// The key of "a rack's copies are not believed".
 pub fn rack_key(cluster: &str) -> String {
@@ -58,7 +71,7 @@ impl Reader {
             Membership::Group(group) => Some(create(cluster, &member(cluster, group), Member::new(plain.clone()))?),
             Membership::Alone => None,
         };
-        Ok(Self { member, alone, config, plain })
+        Ok(Self { member, alone, config, plain, behind: BTreeSet::new(), turn: 0 })
     }
 
     /// The rack whose copies are read; `None`: only leaders are read from.
@@ -88,7 +101,35 @@ impl Reader {
     /// The next messages, at most `most`: as soon as there are as many, else after `wait`. Who drops a part of them must
     /// [`assign`](Self::assign) anew.
     pub fn batch(&mut self, wait: Duration, most: usize) -> Option<Batch<'_>> {
-        self.alone.batch(wait, most)
+        let (first, second) = (Lane::First, Lane::Second);
+        if self.behind.is_empty() {
+            return self.alone.batch(&[(first, wait)], most);
+        }
+        self.turn = (self.turn + 1) % BEHIND_EVERY;
+        let last = (second, wait.min(BEHIND_WAIT));
+        let now = |lane| (lane, Duration::ZERO);
+        let from = if self.turn == 0 { [now(second), now(first), last] } else { [now(first), now(second), last] };
+        self.alone.batch(&from, most)
+    }
+
+    /// Whether this partition is read apart from those that keep up.
+    pub fn is_apart(&self, tp: &Tp) -> bool {
+        self.behind.contains(tp)
+    }
+
+    /// Reads this partition, one of those assigned, from this offset on: apart from those that keep up, or among them.
+    ///
+    /// # Errors
+    /// librdkafka's.
+    pub fn apart(&mut self, tp: &Tp, offset: i64, apart: bool) -> KafkaResult<()> {
+        let lane = if apart { Lane::Second } else { Lane::First };
+        self.alone.restart(&tp.0, tp.1, offset, lane)?;
+        if apart {
+            self.behind.insert(tp.clone());
+        } else {
+            self.behind.remove(tp);
+        }
+        Ok(())
     }
 
     /// What the group said since the last call; without a group nothing ever.
@@ -121,7 +162,11 @@ impl Reader {
     /// # Errors
     /// librdkafka's.
     pub fn assign(&mut self, list: &TopicPartitionList) -> KafkaResult<()> {
-        self.alone.assign(list)?;
+        let behind = &mut self.behind;
+        behind.retain(|(topic, partition)| list.find_partition(topic, *partition).is_some());
+        let is_behind = |topic: &str, partition| behind.contains(&(topic.to_owned(), partition));
+        let lane = |topic: &str, partition| if is_behind(topic, partition) { Lane::Second } else { Lane::First };
+        self.alone.assign_to(list, lane)?;
         self.member.as_ref().map_or(Ok(()), |member| member.assign(&TopicPartitionList::new()))
     }
 

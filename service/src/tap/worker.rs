@@ -5,6 +5,7 @@
 
 mod copies;
 mod corrupt;
+mod lanes;
 mod ownership;
 mod reports;
 

@@ -161,6 +161,7 @@ impl Worker {
             self.assign()?;
         }
         self.read_on(&answer.starts, &answer.ends)?;
+        self.part_lanes()?;
         // What waited for the topics' ids.
         self.send_intervals(Instant::now());
         if self.paused {
