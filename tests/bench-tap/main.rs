@@ -7,13 +7,12 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use chaperone_audit::{Clock, SystemClock};
-use chaperone_tests::programs::{self, Program};
-use chaperone_tests::{Bed, Cluster, api, eventually, figures, paths};
+use chaperone_tests::tapped::count_once;
+use chaperone_tests::{Bed, Cluster, eventually, figures};
 use rdkafka::config::FromClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use rdkafka::{Offset, TopicPartitionList};
-use tempfile::TempDir;
 
 const PARTITIONS: i32 = 4;
 const MESSAGES: u64 = 1_000_000;
@@ -83,32 +82,9 @@ fn bare(cluster: &Cluster, topic: &str) -> anyhow::Result<f64> {
     Ok(seconds(task)? - before)
 }
 
-/// `chaperone tap`, from its start until everything is counted; the store is another process.
+/// `chaperone tap`, from its start until everything is counted.
 fn tap(cluster: &Cluster, topic: &str, turn: usize) -> anyhow::Result<f64> {
-    let dir = TempDir::with_prefix_in("bench-tap-", paths::target())?;
-    let (data_dir, config) = (dir.path().join("chaperone"), dir.path().join("chaperone.toml"));
-    let text = format!(
-        "data_dir = {data:?}\n[web]\nlisten = \"127.0.0.1:0\"\n[kafka.main]\nbootstrap_servers = {servers:?}\n\
-         [kafka.main.tap]\ntopics = [{topic:?}]\nstart = \"earliest\"\ngroup = {group:?}\n\
-         [kafka.main.audit]\ntopic = {audit:?}\n",
-        data = data_dir.to_string_lossy(),
-        servers = cluster.bootstrap_plain(),
-        group = format!("{topic}-{turn}"),
-        audit = format!("{topic}-audit-{turn}"),
-    );
-    std::fs::write(&config, text)?;
-    let mut run = programs::chaperone(&["run", "--no-taps"], &config)?;
-    programs::listening(&mut run)?;
-    let mut tap: Program = programs::chaperone(&["tap"], &config)?;
-    eventually(PATIENCE, "everything is counted", || {
-        let counted: u64 = api::stage_counts(&data_dir, topic, "kafka:main")?.values().sum();
-        ensure!(counted == MESSAGES, "{counted} of {MESSAGES}: {}", tap.output());
-        Ok(())
-    })?;
-    let spent = seconds(&thread(tap.process.id(), "tap-main")?)?;
-    tap.process.terminate(PATIENCE)?;
-    run.process.terminate(PATIENCE)?;
-    Ok(spent)
+    count_once(cluster, topic, (MESSAGES, turn), |pid| seconds(&thread(pid, "tap-main")?))
 }
 
 fn median(mut values: Vec<f64>) -> anyhow::Result<f64> {

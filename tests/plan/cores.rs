@@ -2,19 +2,14 @@
 //!
 //! Two sizes give the two constants of `chaperone plan`: small messages cost by their number, large ones by their bytes.
 
-use std::time::Duration;
-
-use anyhow::{Context, ensure};
-use chaperone_tests::programs::{self, Program};
-use chaperone_tests::{Bed, Cluster, api, eventually, figures, paths};
-use tempfile::TempDir;
+use anyhow::Context;
+use chaperone_tests::tapped::count_once;
+use chaperone_tests::{Bed, Cluster, figures};
 
 use crate::scene::{flush, producer, send};
 
 const SMALL: (u64, usize) = (1_000_000, 100);
 const LARGE: (u64, usize) = (40_000, 10_000);
-/// For reading everything, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(180);
 /// What Linux counts processor time in.
 const TICKS_PER_SECOND: f64 = 100.0;
 
@@ -33,31 +28,7 @@ fn seconds_per_message(cluster: &Cluster, (messages, bytes): (u64, usize)) -> an
     let producer = producer(cluster)?;
     send(&producer, (&topic, 4), messages, bytes)?;
     flush(&producer)?;
-    let dir = TempDir::with_prefix_in("plan-", paths::target())?;
-    let data_dir = dir.path().join("chaperone");
-    let config = dir.path().join("chaperone.toml");
-    let text = format!(
-        "data_dir = {data:?}\n[web]\nlisten = \"127.0.0.1:0\"\n[kafka.main]\nbootstrap_servers = {servers:?}\n\
-         [kafka.main.tap]\ntopics = [{topic:?}]\nstart = \"earliest\"\ngroup = {group:?}\n\
-         [kafka.main.audit]\ntopic = {audit:?}\n",
-        data = data_dir.to_string_lossy(),
-        servers = cluster.bootstrap_plain(),
-        group = format!("{topic}-tap"),
-        audit = format!("{topic}-audit"),
-    );
-    std::fs::write(&config, text)?;
-    // The store, intake and dashboard are another process: only the tap is measured.
-    let mut run = programs::chaperone(&["run", "--no-taps"], &config)?;
-    programs::listening(&mut run)?;
-    let mut tap: Program = programs::chaperone(&["tap"], &config)?;
-    eventually(PATIENCE, "everything is counted", || {
-        let counted: u64 = api::stage_counts(&data_dir, &topic, "kafka:main")?.values().sum();
-        ensure!(counted == messages, "{counted} of {messages}: {}", tap.output());
-        Ok(())
-    })?;
-    let seconds = processor_seconds(tap.process.id())?;
-    tap.process.terminate(Duration::from_secs(30))?;
-    run.process.terminate(Duration::from_secs(30))?;
+    let seconds = count_once(cluster, &topic, (messages, 0), processor_seconds)?;
     cluster.delete_topic(&topic)?;
     println!("{messages} messages of {bytes} bytes: {seconds:.2} processor seconds");
     Ok(seconds / f64::from(u32::try_from(messages)?))

@@ -25,6 +25,9 @@ pub const STAGE: &str = "kafka:main";
 /// Window, grace, reports, on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
+/// A million messages, on a busy machine.
+const LONG_PATIENCE: Duration = Duration::from_secs(180);
+
 /// What a [`Scene`] is made of.
 #[derive(Clone)]
 pub struct Setup<'a> {
@@ -120,6 +123,40 @@ impl<'a> Setup<'a> {
             format!("[kafka.main]\nbootstrap_servers = {servers:?}\n[kafka.main.properties]\n{}\n", others.join("\n"));
         Ok((format!("{main}[kafka.reports]\nbootstrap_servers = {plain:?}\n"), "reports"))
     }
+}
+
+/// A tap of its own reads `messages` messages of a topic from the beginning, in a process that does nothing else (store and
+/// intake are another); once all are counted, `measure` is told its process. `turn` tells one from another.
+pub fn count_once<T>(
+    cluster: &Cluster,
+    topic: &str,
+    (messages, turn): (u64, usize),
+    measure: impl FnOnce(u32) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let dir = TempDir::with_prefix_in("once-", paths::scratch("taps")?)?;
+    let (data_dir, config) = (dir.path().join("chaperone"), dir.path().join("chaperone.toml"));
+    let text = format!(
+        "data_dir = {data:?}\n[web]\nlisten = \"127.0.0.1:0\"\n[kafka.main]\nbootstrap_servers = {servers:?}\n\
+         [kafka.main.tap]\ntopics = [{topic:?}]\nstart = \"earliest\"\ngroup = {group:?}\n\
+         [kafka.main.audit]\ntopic = {audit:?}\n",
+        data = data_dir.to_string_lossy(),
+        servers = cluster.bootstrap_plain(),
+        group = format!("{topic}-{turn}"),
+        audit = format!("{topic}-audit-{turn}"),
+    );
+    std::fs::write(&config, text)?;
+    let mut run = programs::chaperone(&["run", "--no-taps"], &config)?;
+    programs::listening(&mut run)?;
+    let mut tap = programs::chaperone(&["tap"], &config)?;
+    eventually(LONG_PATIENCE, "everything is counted", || {
+        let counted: u64 = api::stage_counts(&data_dir, topic, STAGE)?.values().sum();
+        ensure!(counted == messages, "{counted} of {messages}: {}", tap.output());
+        Ok(())
+    })?;
+    let measured = measure(tap.process.id())?;
+    tap.process.terminate(PATIENCE)?;
+    run.process.terminate(PATIENCE)?;
+    Ok(measured)
 }
 
 /// The taps' group.
