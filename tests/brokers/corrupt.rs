@@ -96,7 +96,7 @@ pub(crate) fn run(_: &'static Cluster) -> anyhow::Result<()> {
     ensure!(anchor.last < 100 && batch.first >= 100, "{flipped:?}");
     let lost = u64::try_from(batch.last + 1 - batch.first)?;
     let mut tap = scene.tap()?;
-    scene.counted(upstream.sent() - lost)?;
+    scene.counted(upstream.sent() - lost).with_context(|| format!("the tap says:\n{}", tap.output()))?;
     let range = format!("offsets {} to {} cannot be read", batch.first, batch.last + 1);
     tap.line("it says which offsets", WAIT, |line| line.contains(&range))?;
     upstream.send(TOGETHER)?;
