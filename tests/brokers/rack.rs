@@ -12,7 +12,7 @@ use chaperone_tests::tapped::{PATIENCE, Scene, Setup, Upstream};
 use chaperone_tests::{Cluster, eventually, figures, recount};
 
 use crate::PROXIES;
-use crate::corrupt::{FIRST_SEGMENT, flip};
+use crate::corrupt::{FIRST_SEGMENT, flip, holding};
 
 const WAIT: Duration = Duration::from_secs(30);
 const BROKERS: usize = 3;
@@ -78,7 +78,7 @@ fn rot_a_copy(scene: &Scene, Read { tap, upstream, .. }: &mut Read<'_>) -> anyho
     upstream.send_large(partition, 10, BYTES)?;
     let (_, end) = *scene.cluster.offsets(&scene.topic)?.get(copied).context("its end")?;
     let segment = scene.cluster.log_dir(NEAR, &scene.topic, partition)?.join(FIRST_SEGMENT);
-    let rotten = flip(&segment, &[end - 1])?;
+    let rotten = flip(&segment, holding(&[end - 1]))?;
     ensure!(rotten.len() == 1, "{rotten:?}");
     *tap = scene.tap()?;
     tap.line("it says that copies are not believed", PATIENCE, |line| line.contains("lack what their leaders have"))?;

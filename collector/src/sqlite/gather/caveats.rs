@@ -6,9 +6,9 @@ use rusqlite::params;
 
 use super::{Case, Hope, Side, millis};
 use crate::caveat::{Caveat, CaveatKind, Doubt};
+use crate::pipeline::{Stage, StageKind};
 use crate::sqlite::db::{Db, Done};
 use crate::sqlite::facts::{Doubtful, Facts};
-use crate::pipeline::{Stage, StageKind};
 use crate::sqlite::totals::StageSum;
 use crate::verdict::{Evidence, Verdict, judge};
 
