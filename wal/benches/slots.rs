@@ -54,7 +54,7 @@ fn threads<T: Send>(
     make: impl Fn(u64) -> T + Sync,
     work: impl Fn(&mut T, u64) + Sync,
 ) -> Duration {
-    let (start, total) = (Barrier::new(threads as usize), Mutex::new(Duration::ZERO));
+    let (start, total) = (Barrier::new(usize::try_from(threads).unwrap_or(1)), Mutex::new(Duration::ZERO));
     std::thread::scope(|scope| {
         for thread in 0..threads {
             let (start, total, make, work) = (&start, &total, &make, &work);
@@ -63,7 +63,7 @@ fn threads<T: Send>(
                 start.wait();
                 let began = spent();
                 (0..each).for_each(|i| work(&mut mine, i));
-                *total.lock().expect("not poisoned") += spent() - began;
+                *total.lock().expect("not poisoned") += spent().saturating_sub(began);
             });
         }
     });

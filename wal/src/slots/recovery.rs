@@ -4,8 +4,8 @@
 //! are held against the file's, places against what is in use, counts against what is possible; what does not fit is
 //! told ([`Trouble`](super::Trouble)), not hidden, and not trusted. Nothing here writes; only [`SlotFile::remove`] removes.
 //!
-//! A dead file's lock is held as long as its [`SlotFile`] lives, so two that recover do not meet. Where a forked child
-//! keeps the lock of a dead owner they may, and both report the same state, which changes nothing.
+//! Two that recover at the same time find the same state and report it twice, which changes nothing: a dead file stays as
+//! it is until one of them removes it.
 //!
 //! Limits: a living process's slot that changes at every look is left out and counted in [`Contents::busy`]. After the
 //! machine died (a file on a disk, another boot) pages may be of different times: [`SlotFile::machine_died`].
@@ -39,7 +39,8 @@ pub enum Life {
     Alive,
     /// It will not change any more.
     Dead,
-    /// The file is locked, but its maker is gone: a child that it forked keeps the lock and cannot write.
+    /// It will not change any more, yet somebody has it locked: a child that its maker forked (it cannot write), or another
+    /// that recovers.
     DeadWithHeirs,
 }
 
@@ -103,7 +104,7 @@ pub fn remove_unfinished(path: &Path) -> Result<bool, Error> {
 }
 
 impl SlotFile {
-    /// Opens a file and reads its header. A dead one is locked.
+    /// Opens a file and reads its header.
     ///
     /// # Errors
     /// [`Error::Unfinished`], [`Error::UnknownVersion`], [`Error::Unreadable`]: it is left as it is. [`Error::Io`].
@@ -230,7 +231,10 @@ impl SlotFile {
                 problem: "belongs to a living process and is not removed",
             });
         }
-        fs::remove_file(&self.path).map_err(Error::io(&self.path, "removing"))
+        match fs::remove_file(&self.path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io(&self.path, "removing")(e)),
+            _ => Ok(()),
+        }
     }
 }
 

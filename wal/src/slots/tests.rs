@@ -3,6 +3,7 @@
 
 mod bytes;
 mod cuts;
+mod forks;
 mod uses;
 
 use super::layout::NAMES_USED;
