@@ -1,7 +1,7 @@
 //! Counts on four threads until it is killed, and tells each count to a pipe: the witness of the tests of slots.
 //!
-//! `slots_victim DIR mapped|heap [ABORT_AFTER]`: for each message a thread counts it, writes one byte to standard output,
-//! then reports its outcome. `heap` is the control: a table in memory, saved to `DIR/saved` and synced every 5 ms.
+//! `slots_victim DIR mapped|dense|heap [ABORT_AFTER]`: for each message a thread counts it, writes one byte to standard output,
+//! then reports its outcome. `dense` writes one byte for many, so that it dies amid counting more often. `heap` is the control: a table in memory, saved to `DIR/saved` and synced every 5 ms.
 //! With `ABORT_AFTER` it ends itself by `abort` after so many messages of the first thread.
 
 use std::fs::{self, File};
@@ -23,7 +23,7 @@ const SAVE_EVERY: Duration = Duration::from_millis(5);
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [dir, mode, rest @ ..] = &arguments[..] else {
-        eprintln!("usage: slots_victim DIR mapped|heap [ABORT_AFTER]");
+        eprintln!("usage: slots_victim DIR mapped|dense|heap [ABORT_AFTER]");
         return ExitCode::from(64);
     };
     let abort_after = rest.first().and_then(|n| n.parse().ok()).unwrap_or(u64::MAX);
@@ -49,7 +49,8 @@ fn act(dir: &Path, mode: &str, abort_after: u64) -> Result<(), Box<dyn std::erro
         for owner in 0..story::THREADS {
             let (table, witness, over) = (&table, &witness, over.clone());
             scope.spawn(move || {
-                let ended = thread(table, witness, owner, if owner == 0 { abort_after } else { u64::MAX });
+                let abort_after = if owner == 0 { abort_after } else { u64::MAX };
+                let ended = thread(table, witness, owner, story::per_byte(mode), abort_after);
                 drop((ended, over));
             });
         }
@@ -62,13 +63,15 @@ fn act(dir: &Path, mode: &str, abort_after: u64) -> Result<(), Box<dyn std::erro
 }
 
 /// Counts until nobody reads the witness any more.
-fn thread(table: &Table, mut witness: &File, owner: u64, abort_after: u64) -> Option<()> {
+fn thread(table: &Table, mut witness: &File, owner: u64, per_byte: u64, abort_after: u64) -> Option<()> {
     let mut line = table.open(owner, "orders", &[0; 8]).ok()?;
     for k in 1.. {
         line.count(|words| story::count(words, owner, k)).ok()?;
-        witness.write_all(&[1]).ok()?;
+        if k.is_multiple_of(per_byte) {
+            witness.write_all(&[1]).ok()?;
+        }
         table.add(line.at(), &story::outcome(owner, k)).ok()?;
-        if k % 64 == 0 {
+        if k.is_multiple_of(64) {
             // As if the thread had ended and another had come.
             let at = line.at();
             drop(line);

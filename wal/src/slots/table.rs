@@ -105,7 +105,7 @@ impl Core {
         self.part::<LINE>(index, IN)
     }
 
-    fn lane_out(&self, index: u32) -> Option<&Lane> {
+    pub(crate) fn lane_out(&self, index: u32) -> Option<&Lane> {
         self.part::<LINE>(index, OUT)
     }
 

@@ -10,6 +10,11 @@ pub(crate) const CELLS: u16 = 16;
 
 type Words = [u64; WORDS];
 
+/// Messages for one byte to the witness.
+pub(crate) fn per_byte(mode: &str) -> u64 {
+    if mode == "dense" { 16 } else { 1 }
+}
+
 const fn id(owner: u64, k: u64) -> u64 {
     (k << 8 | owner).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }

@@ -100,6 +100,38 @@ fn an_owner_that_panics_counts_nothing_and_blocks_nobody() {
     assert!(table.close_if(at, |_| true).unwrap().is_some());
 }
 
+/// A thread that took a line and is gone: others hear of it, and what was counted is there for everybody.
+#[test]
+fn a_line_that_nobody_gives_back_holds_nobody_for_ever() {
+    let table = heap(SMALL);
+    let mut line = table.open(1, "orders", &TAGS_OF).unwrap();
+    let at = line.at();
+    count(&mut line).unwrap();
+    count(&mut line).unwrap();
+    table.add(at, &ONE).unwrap();
+    chain::take(table.core.lane_out(at.index).unwrap(), at.generation.into()).unwrap();
+    assert_eq!(table.add(at, &ONE), Err(Refused::Busy));
+    assert_eq!(table.close_if(at, |_| true), Err(Refused::Busy));
+    count(&mut line).unwrap();
+    let slot = table.read(at).unwrap();
+    assert_eq!((slot.n, slot.m, slot.words_out), (3, 1, ONE));
+    assert_eq!(recovered(&table), [slot]);
+}
+
+/// Who holds a line's door and never lets it go holds up its owner for a moment only, and learns that it was not alone.
+#[test]
+fn an_owner_takes_a_door_back_that_is_held_for_long() {
+    let table = heap(SMALL);
+    let mut line = table.open(1, "orders", &TAGS_OF).unwrap();
+    let gate = table.core.gate(line.at()).unwrap();
+    assert!(gate.hold(table.core.barrier, 99));
+    assert!(!gate.hold(table.core.barrier, 100), "one at a time");
+    count(&mut line).unwrap();
+    assert!(!gate.end(99, true), "nothing was shut behind the owner's back");
+    count(&mut line).unwrap();
+    assert_eq!(table.read(line.at()).unwrap().n, 2);
+}
+
 /// Both sides of a slot under fire from four threads while it is read: no reading is torn, none shows more out than in,
 /// and in the end nothing is missing.
 #[test]
