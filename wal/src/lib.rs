@@ -1,6 +1,7 @@
-//! Durable append-only log of opaque entries, each pending or done.
+//! What survives: a durable append-only log of opaque entries, each pending or done ([`Log`]), and counts that outlive
+//! their process ([`slots`]).
 //!
-//! It knows nothing of Kafka or auditing: an entry has an id (UUID) and bytes. It is *pending* from the moment
+//! Nothing here knows of Kafka or auditing. To the log an entry is an id (UUID) and bytes. It is *pending* from the moment
 //! [`Log::append`] returns until [`Log::done`]; what is pending is recovered after a crash, under the same id. A
 //! *checkpoint* supersedes the checkpoint before it.
 //!
@@ -22,12 +23,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-#![forbid(unsafe_code)]
-
 mod error;
 mod frame;
 mod log;
 mod recovery;
+pub mod slots;
 mod state;
 mod storage;
 

@@ -1,0 +1,70 @@
+//! The owner's side of a slot: a count is a few stores to memory that no other thread writes.
+
+use std::sync::Arc;
+
+use super::chain::{self, COUNT_MAX, Words};
+use super::gate::Gate;
+use super::reading::At;
+use super::table::{Core, Refused};
+
+/// One slot's *in* line, owned: whoever has this counts, and nobody else. Dropped (a thread ends, say), it is handed
+/// over: the slot goes on living without an owner until it is adopted or closed.
+#[derive(Debug)]
+pub struct Line {
+    core: Arc<Core>,
+    gate: Arc<Gate>,
+    at: At,
+    n: u64,
+}
+
+impl Line {
+    pub(crate) fn new(core: Arc<Core>, gate: Arc<Gate>, at: At, n: u64) -> Self {
+        Self { core, gate, at, n }
+    }
+
+    /// Which slot, in which use: what a delivery report needs for [`Table::add`](super::Table::add).
+    pub fn at(&self) -> At {
+        self.at
+    }
+
+    /// What was counted so far.
+    pub fn n(&self) -> u64 {
+        self.n
+    }
+
+    /// Counts one: `next` changes the words to those of n + 1 and answers the histogram's cell (one beyond the last
+    /// counts in the last). Nobody sees the words of n + 1 with the n before, or the other way round, whenever the
+    /// process dies. No allocation, no lock, no system call; it waits, some microseconds at most, only while the line is
+    /// being closed or read under a steady fire of counts.
+    ///
+    /// `next` runs between two marks, so that [`Table::quiesce`](super::Table::quiesce) knows of it: what it reads
+    /// there (a clock's floor) is not older than the last quiesce. It should be short; if it panics nothing is counted.
+    ///
+    /// # Errors
+    /// [`Refused::Closed`] or [`Refused::Spent`]: not counted here, open another slot. [`Refused::Forked`].
+    #[inline]
+    pub fn count(&mut self, next: impl FnOnce(&mut Words) -> u8) -> Result<(), Refused> {
+        let core = &*self.core;
+        if core.is_child() {
+            return Err(Refused::Forked);
+        }
+        if self.n >= COUNT_MAX {
+            return Err(Refused::Spent);
+        }
+        let Some(_inside) = self.gate.enter(core.barrier) else { return Err(Refused::Closed) };
+        let Some(lane) = core.lane_in(self.at.index) else { return Err(Refused::Closed) };
+        let cells = core.cells(self.at.index);
+        let mut words = chain::copy(lane, self.n);
+        let cell = next(&mut words);
+        let last = u8::try_from(core.geometry.cells.saturating_sub(1)).unwrap_or(u8::MAX);
+        self.n += 1;
+        chain::publish(lane, cells, self.n, cell.min(last), &words);
+        Ok(())
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.gate.hand_over();
+    }
+}

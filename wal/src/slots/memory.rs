@@ -1,0 +1,96 @@
+//! Memory that outlives the process, memory that does not, and a page that a forked child finds empty.
+//!
+//! The only room of the crate with `unsafe`. Invariants: a mapping is made of whole pages, aligned, at least as long as
+//! the words that it is read as, and stays until [`Memory`] is dropped; nothing but [`Word`]s is made of it, so every
+//! access is atomic, whoever else writes.
+//!
+//! Limit: somebody who truncates the file pulls the pages away, and the next access is a SIGBUS. Nobody but the user
+//! itself can (directory 0700, file 0600), and no code of this crate does.
+#![allow(unsafe_code, reason = "maps files and reads the pages as atomic words; each block says why it is sound")]
+
+use std::io;
+use std::os::fd::AsFd;
+use std::ptr::NonNull;
+
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
+
+use super::word::{Ordering, Word};
+
+/// Some words of pages of our own.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    base: NonNull<Word>,
+    words: usize,
+}
+
+// SAFETY: the pages belong to no thread, and `Word` is `Sync`: what is handed out is `&[Word]` only.
+unsafe impl Send for Memory {}
+// SAFETY: as above.
+unsafe impl Sync for Memory {}
+
+const _: () = assert!(size_of::<Word>() == 8 && align_of::<Word>() == 8);
+
+impl Memory {
+    /// The first `words` words of a file, shared with it. The file is at least that long and allocated in full.
+    pub(crate) fn of_file(file: impl AsFd, words: usize) -> io::Result<Self> {
+        let length = words.checked_mul(8).ok_or(io::ErrorKind::InvalidInput)?;
+        let flags = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a new mapping at an address of the kernel's choice touches no memory that exists.
+        let base = unsafe { mmap(std::ptr::null_mut(), length, flags, MapFlags::SHARED, file, 0)? };
+        Self::new(base.cast(), words)
+    }
+
+    /// Zeros that die with the process.
+    pub(crate) fn anonymous(words: usize) -> io::Result<Self> {
+        let length = words.checked_mul(8).ok_or(io::ErrorKind::InvalidInput)?;
+        let flags = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a new mapping at an address of the kernel's choice touches no memory that exists.
+        let base = unsafe { mmap_anonymous(std::ptr::null_mut(), length, flags, MapFlags::PRIVATE)? };
+        Self::new(base.cast(), words)
+    }
+
+    fn new(base: *mut Word, words: usize) -> io::Result<Self> {
+        Ok(Self { base: NonNull::new(base).ok_or(io::ErrorKind::OutOfMemory)?, words })
+    }
+}
+
+impl std::ops::Deref for Memory {
+    type Target = [Word];
+    #[inline]
+    fn deref(&self) -> &[Word] {
+        // SAFETY: `base` is page-aligned and begins a mapping of at least `words` × 8 bytes that lives as long as `self`
+        // (`new`); every bit pattern is a `Word` (`repr(transparent)` over `AtomicU64`), and all access is atomic.
+        unsafe { std::slice::from_raw_parts(self.base.as_ptr(), self.words) }
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // SAFETY: made by `mmap` with this length, unmapped here only; no reference outlives `self`. A failure would
+        // leave the pages mapped, which harms nobody.
+        unsafe { munmap(self.base.as_ptr().cast(), self.words * 8) }.ok();
+    }
+}
+
+/// Knows, for the price of a load, whether this process is the one that made it or a child that was forked later.
+#[derive(Debug)]
+pub(crate) struct ForkGuard(Memory);
+
+impl ForkGuard {
+    /// # Errors
+    /// A kernel before 4.14 cannot wipe a page on fork.
+    pub(crate) fn new() -> io::Result<Self> {
+        let page = Memory::anonymous(rustix::param::page_size() / 8)?;
+        // SAFETY: the whole of a private anonymous mapping of ours; the advice changes only what a child will find.
+        unsafe { madvise(page.base.as_ptr().cast(), page.words * 8, Advice::LinuxWipeOnFork)? };
+        if let Some(word) = page.first() {
+            word.store(1, Ordering::Relaxed);
+        }
+        Ok(Self(page))
+    }
+
+    #[inline]
+    pub(crate) fn is_child(&self) -> bool {
+        self.0.first().is_none_or(|word| word.load(Ordering::Relaxed) == 0)
+    }
+}

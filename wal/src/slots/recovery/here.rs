@@ -1,0 +1,66 @@
+//! This machine and its processes, as `/proc` tells; what it does not tell is zero or nothing.
+
+use std::fs;
+
+/// Where a process runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Here {
+    /// The machine's boot.
+    pub(crate) boot: [u8; 16],
+    /// In which pids count.
+    pub(crate) pid_namespace: u64,
+}
+
+impl Here {
+    pub(crate) fn now() -> Self {
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
+        let boot = boot.and_then(|text| uuid::Uuid::try_parse(text.trim()).ok());
+        let namespace = fs::read_link("/proc/self/ns/pid").ok();
+        let namespace = namespace.and_then(|link| number_in(&link.to_string_lossy()));
+        Self { boot: boot.map_or([0; 16], uuid::Uuid::into_bytes), pid_namespace: namespace.unwrap_or(0) }
+    }
+}
+
+/// `pid:[4026531836]`
+fn number_in(link: &str) -> Option<u64> {
+    link.strip_prefix("pid:[")?.strip_suffix(']')?.parse().ok()
+}
+
+/// When a process started, in the kernel's ticks since boot; `None` if there is none, or only its remains (a zombie).
+pub(crate) fn start_of(pid: u32) -> Option<u64> {
+    start_in(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// The 22nd field; the second is in brackets and may hold anything, brackets too.
+fn start_in(stat: &str) -> Option<u64> {
+    let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace();
+    let state = fields.next()?;
+    if matches!(state, "Z" | "X" | "x") {
+        return None;
+    }
+    fields.nth(18)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_known_by_its_start_whatever_its_name() {
+        assert!(start_of(std::process::id()).is_some());
+        assert_eq!(start_of(u32::MAX), None);
+        let stat = |state: &str| format!("7 (a) b) (c) {state} 1 7 7 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 4711 0 0");
+        assert_eq!(start_in(&stat("S")), Some(4711));
+        assert_eq!(start_in(&stat("Z")), None, "the remains of a process");
+        assert_eq!(start_in("7 (a"), None);
+    }
+
+    #[test]
+    fn this_machine_has_a_boot_and_a_namespace() {
+        let here = Here::now();
+        assert_ne!(here.boot, [0; 16]);
+        assert_ne!(here.pid_namespace, 0);
+        assert_eq!(number_in("pid:[4026531836]"), Some(4_026_531_836));
+        assert_eq!(number_in("net:[1]"), None);
+    }
+}
