@@ -24,10 +24,14 @@
 
 #![forbid(unsafe_code)]
 
+mod commit;
 mod error;
 mod frame;
+mod gate;
 mod log;
 mod recovery;
+mod scan;
+mod segments;
 mod state;
 mod storage;
 

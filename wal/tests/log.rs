@@ -9,7 +9,7 @@ use chaperone_wal::{Config, Error, Kind, Log, Recovered, Seq};
 use proptest::prelude::*;
 use uuid::Uuid;
 
-const SMALL: Config = Config { segment_bytes: 4096, max_bytes: 64 * 4096 };
+const SMALL: Config = Config { segment_bytes: 4096, max_bytes: 64 * 4096, background: false };
 const FIRST: &str = "0000000000000001.wal";
 
 fn open(disk: &SimDisk) -> (Log, Recovered) {
@@ -177,8 +177,8 @@ fn every_torn_tail_keeps_all_before_it() {
     log.append(id(1), b"kept").unwrap();
     log.append(id(2), b"torn away").unwrap();
     drop(log);
-    // 32 header + 48 first frame; the second is 40 + 9 bytes.
-    for cut in 81..80 + 49 {
+    // 48 header + 48 first frame; the second is 44 + 9 bytes.
+    for cut in 97..96 + 53 {
         let torn = SimDisk::new(1);
         let (log, _) = open(&torn);
         log.append(id(1), b"kept").unwrap();
@@ -188,13 +188,13 @@ fn every_torn_tail_keeps_all_before_it() {
         let (_, recovered) = open(&torn);
         assert_eq!(recovered.entries.len(), 1, "cut {cut}");
         assert!(recovered.corrupt.is_empty());
-        assert_eq!(recovered.torn_tail.map(|s| s.from), Some(80), "cut {cut}");
+        assert_eq!(recovered.torn_tail.map(|s| s.from), Some(96), "cut {cut}");
     }
 }
 
 #[test]
 fn damage_in_the_middle_is_reported_and_its_neighbours_are_kept() {
-    for bit in (80 * 8..128 * 8).step_by(3) {
+    for bit in (104 * 8..156 * 8).step_by(3) {
         let disk = SimDisk::new(1);
         let (log, _) = open(&disk);
         for n in 1..=3 {
@@ -206,7 +206,7 @@ fn damage_in_the_middle_is_reported_and_its_neighbours_are_kept() {
         let ids: Vec<Uuid> = recovered.entries.iter().map(|e| e.id).collect();
         assert_eq!(ids, [id(1), id(3)], "bit {bit}");
         assert_eq!(recovered.corrupt.len(), 1);
-        assert_eq!((recovered.corrupt[0].from, recovered.corrupt[0].to), (80, 128));
+        assert_eq!((recovered.corrupt[0].from, recovered.corrupt[0].to), (104, 160));
         assert!(recovered.torn_tail.is_none());
     }
 }
@@ -214,7 +214,7 @@ fn damage_in_the_middle_is_reported_and_its_neighbours_are_kept() {
 #[test]
 fn a_full_log_refuses_and_goes_on_when_entries_are_done() {
     let disk = SimDisk::new(3);
-    let (log, _) = Log::open_with(Arc::new(disk), Config { segment_bytes: 4096, max_bytes: 4 * 4096 }).unwrap();
+    let (log, _) = Log::open_with(Arc::new(disk), Config { max_bytes: 4 * 4096, ..SMALL }).unwrap();
     let mut seqs = Vec::new();
     let full = loop {
         match log.append(id(1), &[7; 1000]) {
@@ -235,7 +235,7 @@ fn a_full_log_refuses_and_goes_on_when_entries_are_done() {
 #[test]
 fn one_old_pending_entry_does_not_pin_the_log() {
     let disk = SimDisk::new(4);
-    let (log, _) = Log::open_with(Arc::new(disk.clone()), Config { segment_bytes: 4096, max_bytes: 4 * 4096 }).unwrap();
+    let (log, _) = Log::open_with(Arc::new(disk.clone()), Config { max_bytes: 4 * 4096, ..SMALL }).unwrap();
     log.append(id(1), b"the old one").unwrap();
     for n in 0..500 {
         log.append_checkpoint(id(1000 + n), &[1; 900]).unwrap();
@@ -285,8 +285,8 @@ fn an_unknown_format_is_left_alone() {
     let mut header = [0u8; 64];
     header[..8].copy_from_slice(b"CHAPWAL\n");
     header[8] = 9;
-    let crc = crc32c::crc32c(&header[..24]);
-    header[24..28].copy_from_slice(&crc.to_le_bytes());
+    let crc = crc32c::crc32c(&header[..12]);
+    header[12..16].copy_from_slice(&crc.to_le_bytes());
     std::fs::write(dir.path().join(FIRST), header).unwrap();
     let refused = Log::open(dir.path(), Config::default()).map(|_| ());
     assert!(matches!(refused, Err(Error::UnknownFormat { found: 9, .. })), "{refused:?}");
