@@ -4,8 +4,9 @@
 //! raw take turns, so that a disk that is busy with others is busy for both; the ratio is the median over the turns.
 //! Device flushes are counted where the log asks for them, by a storage that passes everything on to the real disk.
 //!
-//! `cargo bench --profile ci -p chaperone-wal --bench durable [-- DIR [TURNS]]`; DIR defaults to `target`, which must be
-//! on a disk (a `tmpfs` flushes nothing).
+//! `cargo bench --profile ci -p chaperone-wal --bench durable [-- DIR [TURNS [FLUSH_US]]]`; DIR defaults to `target`, which
+//! must be on a disk (a `tmpfs` flushes nothing). With `FLUSH_US` every flush, of the log and of raw, sleeps for so long
+//! besides: on a `tmpfs` a disk that no other process keeps busy.
 
 use std::fs::{File as StdFile, OpenOptions};
 use std::io::{self, Write};
@@ -26,22 +27,29 @@ const RAW_BYTES: u64 = 64 << 20;
 struct Counting {
     disk: Disk,
     flushes: Arc<AtomicU64>,
+    pause: Duration,
 }
 
-struct CountingFile(Box<dyn File>, Arc<AtomicU64>);
+struct CountingFile(Box<dyn File>, Arc<AtomicU64>, Duration);
+
+fn pause(time: Duration) {
+    if !time.is_zero() {
+        std::thread::sleep(time);
+    }
+}
 
 impl Storage for Counting {
     fn list(&self) -> io::Result<Vec<String>> {
         self.disk.list()
     }
     fn create(&self, name: &str, len: u64) -> io::Result<Box<dyn File>> {
-        Ok(Box::new(CountingFile(self.disk.create(name, len)?, Arc::clone(&self.flushes))))
+        Ok(Box::new(CountingFile(self.disk.create(name, len)?, Arc::clone(&self.flushes), self.pause)))
     }
     fn read(&self, name: &str) -> io::Result<Vec<u8>> {
         self.disk.read(name)
     }
     fn rename(&self, from: &str, to: &str) -> io::Result<Box<dyn File>> {
-        Ok(Box::new(CountingFile(self.disk.rename(from, to)?, Arc::clone(&self.flushes))))
+        Ok(Box::new(CountingFile(self.disk.rename(from, to)?, Arc::clone(&self.flushes), self.pause)))
     }
     fn remove(&self, name: &str) -> io::Result<()> {
         self.disk.remove(name)
@@ -57,6 +65,7 @@ impl File for CountingFile {
     }
     fn sync(&self) -> io::Result<()> {
         self.1.fetch_add(1, Ordering::Relaxed);
+        pause(self.2);
         self.0.sync()
     }
 }
@@ -78,12 +87,13 @@ fn raw_file(path: &Path, written: bool) -> io::Result<StdFile> {
     Ok(file)
 }
 
-/// Writes a second.
-fn raw(file: &StdFile, offset: &mut u64) -> io::Result<f64> {
+/// Writes for a turn, one after the other.
+fn raw(file: &StdFile, offset: &mut u64, flush: Duration) -> io::Result<f64> {
     let began = Instant::now();
     let mut writes = 0u32;
     while began.elapsed() < TURN {
         file.write_all_at(&PAYLOAD, *offset)?;
+        pause(flush);
         file.sync_data()?;
         writes += 1;
         *offset = (*offset + PAYLOAD.len() as u64) % RAW_BYTES;
@@ -96,13 +106,23 @@ struct Turn {
     appends: u64,
     flushes: u64,
     worst: Duration,
+    /// Processor time of all threads, for one append.
+    cpu: Duration,
 }
 
-fn log(dir: &Path, appenders: usize) -> Outcome<Turn> {
+fn cpu_time() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::try_from(now).unwrap_or_default()
+}
+
+fn log(dir: &Path, appenders: usize, flush: Duration) -> Outcome<Turn> {
     let flushes = Arc::new(AtomicU64::new(0));
-    let storage = Arc::new(Counting { disk: Disk::open(dir)?, flushes: Arc::clone(&flushes) });
+    let storage = Arc::new(Counting { disk: Disk::open(dir)?, flushes: Arc::clone(&flushes), pause: flush });
     let (log, _) = Log::open_with(storage, Config::default())?;
-    let began = Instant::now();
+    // The first segments are made before: it is their reuse that goes on for ever.
+    log.append(Uuid::nil(), &PAYLOAD).and_then(|seq| log.done(seq)).and_then(|()| log.tend())?;
+    flushes.store(0, Ordering::Relaxed);
+    let (began, cpu) = (Instant::now(), cpu_time());
     let one = || -> Result<(u64, Duration), chaperone_wal::Error> {
         let (mut appends, mut worst) = (0, Duration::ZERO);
         while began.elapsed() < TURN {
@@ -123,7 +143,9 @@ fn log(dir: &Path, appenders: usize) -> Outcome<Turn> {
     let appends: u64 = counts.as_ref().map_or(0, |c| c.iter().map(|c| c.0).sum());
     let worst = counts?.iter().map(|c| c.1).max().unwrap_or_default();
     #[expect(clippy::cast_precision_loss, reason = "a rate")]
-    Ok(Turn { rate: appends as f64 / elapsed, appends, flushes: flushes.load(Ordering::Relaxed), worst })
+    let many = appends as f64;
+    let cpu = cpu_time().saturating_sub(cpu).div_f64(many.max(1.0));
+    Ok(Turn { rate: many / elapsed, appends, flushes: flushes.load(Ordering::Relaxed), worst, cpu })
 }
 
 fn median(mut of: Vec<f64>) -> f64 {
@@ -133,21 +155,26 @@ fn median(mut of: Vec<f64>) -> f64 {
 
 fn main() -> Outcome<()> {
     let mut arguments = std::env::args().skip(1).filter(|a| a != "--bench");
-    let base = arguments.next().map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target"), PathBuf::from);
+    let base =
+        arguments.next().map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target"), PathBuf::from);
     let turns: usize = arguments.next().map_or(Ok(9), |t| t.parse())?;
+    let flush = Duration::from_micros(arguments.next().map_or(Ok(0), |t| t.parse())?);
     std::fs::create_dir_all(&base)?;
     let dir = tempfile::tempdir_in(&base)?;
     let zeros = raw_file(&dir.path().join("zeros"), true)?;
     let mut offset = 0;
-    println!("{:>9} {:>12} {:>12} {:>7} {:>9} {:>9} {:>9}", "appenders", "appends/s", "raw/s", "ratio", "per flush", "flushes", "worst ms");
+    println!(
+        "{:>9} {:>12} {:>12} {:>7} {:>9} {:>9} {:>9} {:>7}",
+        "appenders", "appends/s", "raw/s", "ratio", "per flush", "flushes", "worst ms", "cpu us"
+    );
     for appenders in [1, 8, 64] {
         let (mut ratios, mut raws, mut all) = (Vec::new(), Vec::new(), Vec::new());
         for turn in 0..turns {
-            let before = raw(&zeros, &mut offset)?;
+            let before = raw(&zeros, &mut offset, flush)?;
             let own = dir.path().join(format!("{appenders}-{turn}"));
-            let one = log(&own, appenders)?;
+            let one = log(&own, appenders, flush)?;
             std::fs::remove_dir_all(&own)?;
-            let limit = f64::midpoint(before, raw(&zeros, &mut offset)?);
+            let limit = f64::midpoint(before, raw(&zeros, &mut offset, flush)?);
             ratios.push(one.rate / limit);
             raws.push(limit);
             all.push(one);
@@ -155,18 +182,19 @@ fn main() -> Outcome<()> {
         let (appends, flushes) = all.iter().fold((0, 0), |sum, t| (sum.0 + t.appends, sum.1 + t.flushes));
         let rate = median(all.iter().map(|t| t.rate).collect());
         let worst = median(all.iter().map(|t| t.worst.as_secs_f64() * 1e3).collect());
+        let cpu = median(all.iter().map(|t| t.cpu.as_secs_f64() * 1e6).collect());
         #[expect(clippy::cast_precision_loss, reason = "a rate")]
         let per_flush = appends as f64 / flushes as f64;
         println!(
-            "{appenders:>9} {rate:>12.0} {:>12.0} {:>7.2} {per_flush:>9.1} {flushes:>9} {worst:>9.1}",
+            "{appenders:>9} {rate:>12.0} {:>12.0} {:>7.2} {per_flush:>9.1} {flushes:>9} {worst:>9.1} {cpu:>7.1}",
             median(raws),
             median(ratios)
         );
     }
     let allocated = raw_file(&dir.path().join("allocated"), false)?;
     let (mut first, mut offset) = (0, 0);
-    let fresh = raw(&allocated, &mut offset)?;
-    let written = raw(&zeros, &mut first)?;
+    let fresh = raw(&allocated, &mut offset, flush)?;
+    let written = raw(&zeros, &mut first, flush)?;
     println!("raw on blocks that are only allocated: {:.2} of raw on zeros", fresh / written);
     Ok(())
 }

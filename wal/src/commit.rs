@@ -19,8 +19,8 @@ use uuid::Uuid;
 use crate::error::Error;
 use crate::frame::{END, Frame, FrameKind, Kind, Place, replacement, size};
 use crate::log::{Inner, usable};
-use crate::scan::segment_header;
-use crate::state::{Book, Held, Segment, Seq};
+use crate::scan::{SEGMENT_HEADER, segment_header};
+use crate::state::{Book, Held, Seq};
 use crate::storage::File;
 
 /// Nobody waits longer for company, however slow the disk is.
@@ -39,6 +39,12 @@ pub(crate) struct Shared {
     pub(crate) dones: Vec<u64>,
     /// A round failed: the next commit must say where certainty ends, even if it has nothing else to say.
     fence: bool,
+    /// What was in doubt at opening is not written again yet: until it is, nothing that it took the place of may go, and
+    /// it is not refused for want of room.
+    pub(crate) doubt: bool,
+    /// Segments of an earlier life that do not count any more once a round of this one is durable; and those that do not.
+    pub(crate) to_void: Vec<u64>,
+    pub(crate) void: Vec<u64>,
     /// Segments made ahead of need, oldest first.
     pub(crate) prepared: VecDeque<(u64, Box<dyn File>)>,
     /// The last round that was begun; the queue is of the one after it.
@@ -94,14 +100,19 @@ struct Batch {
     next_seq: u64,
 }
 
+/// Bytes of the frames.
+pub(crate) fn sizes<'a>(queue: &'a [Queued], dones: &'a [u64]) -> impl Iterator<Item = u64> + 'a {
+    let marks = dones.chunks(MARKS).map(|c| size(c.len() * 8) as u64);
+    marks.chain(queue.iter().map(Queued::bytes))
+}
+
 impl Batch {
     /// Nothing in it takes space for good.
     fn may_use_all(&self) -> bool {
         self.queue.iter().all(|q| q.copy || !q.held.replaces.is_empty())
     }
     fn sizes(&self) -> impl Iterator<Item = u64> {
-        let marks = self.dones.chunks(MARKS).map(|c| size(c.len() * 8) as u64);
-        self.queue.iter().map(Queued::bytes).chain(marks)
+        sizes(&self.queue, &self.dones)
     }
 }
 
@@ -153,20 +164,24 @@ impl Inner {
         shared.company = callers + self.callers.load(Ordering::Relaxed);
         match written {
             Ok(homes) => {
-                shared.fence = false;
+                (shared.fence, shared.doubt) = (false, false);
+                let voided = std::mem::take(&mut shared.to_void);
+                shared.void.extend(voided);
                 shared.enter(batch.queue, &homes);
             }
             Err(e) => {
                 shared.fence = true;
-                // Marks, and entries whose first copy is in doubt, go with the next round.
-                shared.queue.extend(batch.queue.into_iter().filter(|q| q.copy));
-                shared.dones.extend(batch.dones);
+                // Marks, and entries whose first copy is in doubt, go with the next round, before all else.
+                let copies = batch.queue.into_iter().filter(|q| q.copy);
+                shared.queue.splice(0..0, copies);
+                shared.dones.splice(0..0, batch.dones);
                 // A follower may wake up after the next round.
                 shared.failed.retain(|f| f.0 + 1024 > round);
                 shared.failed.push((round, Arc::new(e)));
                 self.failures.fetch_add(1, Ordering::Release);
             }
         }
+        shared.book.close_all_but(writer.file.as_ref().map(|_| writer.number));
         self.ask_for_tending(shared, &writer);
         shared.writer = Some(writer);
         self.finished.store(round, Ordering::Release);
@@ -194,7 +209,7 @@ impl Inner {
 
     fn ask_for_tending(&self, shared: &mut Shared, writer: &Writer) {
         let now = (writer.number, writer.offset > self.config.segment_bytes / 2);
-        let due = shared.book.is_spent() || (now.1 && shared.prepared.is_empty());
+        let due = shared.book.is_spent() || !shared.void.is_empty() || (now.1 && shared.prepared.is_empty());
         if due && shared.tended != now {
             shared.tended = now;
             self.wants_tending.store(true, Ordering::Relaxed);
@@ -217,9 +232,7 @@ impl Inner {
             // What this round wrote is void: the next header will say so.
             writer.durable = durable;
             if let Some(number) = writer.leave() {
-                if let Some(segment) = self.shared.lock().book.segment(number) {
-                    segment.sound = false;
-                }
+                self.distrust(number, durable.0 == number);
             }
             if again {
                 result = self.try_put(writer, batch);
@@ -230,19 +243,29 @@ impl Inner {
 
     fn try_put(&self, writer: &mut Writer, batch: &Batch) -> Result<Vec<u64>, Error> {
         let mut homes = Vec::with_capacity(batch.queue.len());
-        for q in &batch.queue {
-            self.reach(writer, q.bytes(), batch.next_seq)?;
-            writer.entry(q);
-            homes.push(writer.number);
+        if self.moves_on(writer, batch) {
+            writer.leave();
         }
+        // Marks and copies first: after an opening they must be in one write with the header that voids their former places.
         for marks in batch.dones.chunks(MARKS) {
             let payload: Vec<u8> = marks.iter().flat_map(|seq| seq.to_le_bytes()).collect();
             self.reach(writer, size(payload.len()) as u64, batch.next_seq)?;
             writer.frame(FrameKind::Done, 0, Uuid::nil(), &payload, crc32c::crc32c(&payload));
         }
+        for q in &batch.queue {
+            self.reach(writer, q.bytes(), batch.next_seq)?;
+            writer.entry(q);
+            homes.push(writer.number);
+        }
         self.reach(writer, 0, batch.next_seq)?;
         writer.flush(batch.next_seq)?;
         Ok(homes)
+    }
+
+    /// A batch that would straddle the segment's end, and fits into one, goes to the next as a whole: one device flush.
+    fn moves_on(&self, writer: &Writer, batch: &Batch) -> bool {
+        let bytes: u64 = batch.sizes().sum();
+        writer.file.is_some() && bytes > writer.room(self.config.segment_bytes) && bytes <= usable(&self.config)
     }
 
     /// Makes the writer stand where so many bytes have room, with the mark after them.
@@ -256,8 +279,6 @@ impl Inner {
         }
         if writer.file.is_none() {
             let (number, file) = self.next_segment()?;
-            let segment = Segment { number, len: self.config.segment_bytes, live: 0, sound: true };
-            self.shared.lock().book.segments.push_back(segment);
             writer.begin(number, file);
         }
         Ok(())
@@ -270,11 +291,14 @@ impl Inner {
             let limit = self.config.max_segments() - u64::from(!batch.may_use_all());
             let shared = self.shared.lock();
             let used = shared.book.segments.len() as u64;
-            if needed == 0 || used + needed <= limit {
+            if needed == 0 || used + needed <= limit || (shared.doubt && batch.may_use_all()) {
                 return Ok(());
             }
             let full = || Error::Full { bytes: used * self.config.segment_bytes, max_bytes: self.config.max_bytes };
-            if shared.book.is_spent() {
+            if shared.doubt {
+                return Err(full());
+            }
+            if shared.book.is_spent() || !shared.void.is_empty() {
                 drop(shared);
                 self.retire()?;
                 continue;
@@ -282,10 +306,8 @@ impl Inner {
             let alive = shared.book.mostly_dead().ok_or_else(full)?;
             let next_seq = shared.next_seq;
             drop(shared);
-            // Copies and marks of the round go along: if this begins a segment, its header voids what they save.
-            let saved = batch.queue.iter().filter(|q| q.copy).cloned();
-            let queue = alive.iter().map(Queued::copy_of).chain(saved).collect();
-            let copies = Batch { queue, dones: batch.dones.clone(), next_seq };
+            let queue = alive.iter().map(Queued::copy_of).collect();
+            let copies = Batch { queue, dones: Vec::new(), next_seq };
             if used + self.segments_for(writer, &copies) > self.config.max_segments() {
                 return Err(full());
             }
@@ -300,6 +322,9 @@ impl Inner {
 
     /// How many segments the batch needs beyond the one being written.
     fn segments_for(&self, writer: &Writer, batch: &Batch) -> u64 {
+        if self.moves_on(writer, batch) {
+            return 1;
+        }
         let mut free = if writer.file.is_some() { writer.room(self.config.segment_bytes) } else { 0 };
         let mut segments = u64::from(writer.file.is_none() && batch.sizes().next().is_none());
         for bytes in batch.sizes() {
@@ -330,7 +355,8 @@ impl Writer {
     }
 
     fn begin(&mut self, number: u64, file: Box<dyn File>) {
-        self.buffer.extend_from_slice(&segment_header(number, self.durable));
+        // Room for the header, which is known when the first write is.
+        self.buffer.resize(SEGMENT_HEADER, 0);
         (self.file, self.number, self.offset) = (Some(file), number, 0);
     }
 
@@ -367,6 +393,10 @@ impl Writer {
     /// One write and one device flush.
     fn flush(&mut self, next_seq: u64) -> Result<(), Error> {
         let bytes = self.buffer.len() as u64;
+        if let (0, Some(head)) = (self.offset, self.buffer.get_mut(..SEGMENT_HEADER)) {
+            let first = u32::try_from(bytes).unwrap_or(u32::MAX);
+            head.copy_from_slice(&segment_header(self.number, self.durable, first));
+        }
         self.frame(FrameKind::End, next_seq, Uuid::nil(), &[], crc32c::crc32c(&[]));
         if let Some(file) = &self.file {
             file.write_at(self.offset, &self.buffer).map_err(Error::storage("writing"))?;

@@ -28,6 +28,7 @@ mod commit;
 mod error;
 mod frame;
 mod gate;
+mod inspect;
 mod log;
 mod recovery;
 mod scan;
@@ -40,6 +41,7 @@ pub mod sim;
 
 pub use error::Error;
 pub use frame::Kind;
+pub use inspect::{Inspection, Listed, SegmentInfo, Standing, inspect, inspect_dir};
 pub use log::Log;
 pub use recovery::{Recovered, Span};
 pub use state::{Config, Entry, Seq};

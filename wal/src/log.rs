@@ -8,12 +8,12 @@ use std::thread::JoinHandle;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
-use crate::commit::{Queued, Shared, Writer};
+use crate::commit::{Queued, Shared, Writer, sizes};
 use crate::error::Error;
-use crate::frame::{Kind, END, HEADER, size};
+use crate::frame::{END, HEADER, Kind, size};
 use crate::gate::Gate;
 use crate::recovery::{self, Recovered};
-use crate::scan::{Header, SEGMENT_HEADER, Scan};
+use crate::scan::{Header, SEGMENT_HEADER, Scan, UNKNOWN_END};
 use crate::segments::{self, Yard};
 use crate::state::{Book, Config, Entry, Held, Segment, Seq};
 use crate::storage::{Disk, Storage};
@@ -84,22 +84,30 @@ impl Log {
                 len: s.len,
                 live: 0,
                 sound: !corrupt.iter().any(|c| c.segment == s.number),
+                open: false,
             })
             .collect();
+        let book_numbers: Vec<u64> = used.iter().map(|s| s.number).collect();
         for held in reading.held.values() {
             book.add(held.clone());
         }
         let queue: Vec<Queued> =
             reading.doubtful.iter().filter_map(|seq| book.pending.get(seq)).map(Queued::copy_of).collect();
-        let doubt = !queue.is_empty();
-        let mut shared = Shared::new(book, reading.next_seq, next_number, Writer::new(reading.durable));
-        (shared.queue, shared.dones) = (queue, reading.doubtful_done);
+        let doubt = !queue.is_empty() || !reading.doubtful_done.is_empty();
+        let mut recovered = reading.recovered;
+        // What does not fit into one write with the header stays valid where it is; copied it is all the same.
+        let fits = sizes(&queue, &reading.doubtful_done).sum::<u64>() <= usable(&config);
+        let durable = if fits { reading.durable } else { (reading.last, UNKNOWN_END) };
+        let mut shared = Shared::new(book, reading.next_seq, next_number, Writer::new(durable));
+        let voided = book_numbers.into_iter().filter(|n| reading.void.contains(n) || (fits && *n > reading.durable.0));
+        shared.to_void = voided.collect();
+        (shared.queue, shared.dones, shared.doubt) = (queue, reading.doubtful_done, doubt);
         let spares = unused.iter().map(|s| (s.number, s.len)).collect();
         let log = Self::of(storage, config, shared, Yard::new(spares));
-        if doubt {
-            log.sync().ok();
-        }
-        Ok((log, reading.recovered))
+        recovered.in_doubt = doubt && log.sync().is_err();
+        // Or a process that dies again and again would leave a segment each time. What cannot be removed now stays listed.
+        log.inner.retire().ok();
+        Ok((log, recovered))
     }
 
     fn of(storage: Arc<dyn Storage>, config: Config, shared: Shared, yard: Yard) -> Self {
@@ -126,7 +134,8 @@ impl Log {
         self.append_all(&[(id, payload)], Kind::Record).map(|seqs| seqs.first().copied().unwrap_or(Seq(0)))
     }
 
-    /// Appends entries with one write and one device flush (one of each a segment, if they pass a segment's end).
+    /// Appends entries with one write and one device flush; those that do not fit into one segment with one of each a
+    /// segment.
     ///
     /// # Errors
     /// As [`append`](Self::append); all of them or none.
@@ -249,7 +258,8 @@ impl Log {
             return;
         }
         let mut tender = self.tender.lock();
-        if tender.as_ref().is_some_and(|t| !t.is_finished()) || !self.inner.wants_tending.swap(false, Ordering::Relaxed) {
+        if tender.as_ref().is_some_and(|t| !t.is_finished()) || !self.inner.wants_tending.swap(false, Ordering::Relaxed)
+        {
             return;
         }
         if let Some(before) = tender.take() {

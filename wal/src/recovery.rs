@@ -1,9 +1,9 @@
 //! What the segments of a directory say together: a pure reading of bytes, total over any input.
 //!
-//! Each segment's header names the one before it and up to where that one was durable. So, from the newest backwards,
-//! every segment but the last has a known end; what stands beyond it, and segments that no header names, were refused
-//! to their callers and written again elsewhere, and are passed over. In the last one the frames say which write they
-//! were part of, and a write began only when all before it was durable.
+//! Each segment's header names the one before it and up to where that one was durable. So, from the newest whose first
+//! write is whole backwards, every segment but the last has a known end; what stands beyond it, and segments that no
+//! header names, were refused to their callers or written again elsewhere, and are passed over. In the last one the
+//! frames say which write they were part of, and a write began only when all before it was durable.
 //!
 //! | no frame where one should be | reading |
 //! |---|---|
@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::frame::{FrameKind, Kind, replaced, seqs};
-use crate::scan::{Found, Header, SEGMENT_HEADER, Scan};
+use crate::scan::{Found, SEGMENT_HEADER, Scan, UNKNOWN_END};
 use crate::state::{Entry, Held, Seq};
 
 /// Bytes that could not be read as frames.
@@ -40,11 +40,14 @@ pub struct Span {
 pub struct Recovered {
     /// Entries that are pending, in order.
     pub entries: Vec<Entry>,
-    /// The end of the last segment, where the machine died while writing. Nothing that was durable is lost by it, unless
-    /// the last write of all was damaged afterwards, which cannot be told apart.
-    pub torn_tail: Option<Span>,
+    /// In the last write, where the machine died: nothing that was durable is lost by it, unless that write was damaged
+    /// afterwards, which cannot be told apart.
+    pub torn: Vec<Span>,
     /// Damage. Entries may be lost by it; those around it are kept.
     pub corrupt: Vec<Span>,
+    /// The last write may not have been durable, and the disk refused to write it again: act on no entry before a call of
+    /// the log that writes has returned `Ok`.
+    pub in_doubt: bool,
 }
 
 #[derive(Debug, Default)]
@@ -55,6 +58,10 @@ pub(crate) struct Reading {
     pub(crate) held: BTreeMap<Seq, Held>,
     /// The newest segment, and up to where it is durable beyond doubt.
     pub(crate) durable: (u64, u64),
+    /// The newest segment.
+    pub(crate) last: u64,
+    /// Segments of which nothing counts.
+    pub(crate) void: Vec<u64>,
     /// Pending entries that are in doubt.
     pub(crate) doubtful: Vec<Seq>,
     /// Entries that are pending no more, but only what is in doubt says so.
@@ -63,13 +70,19 @@ pub(crate) struct Reading {
 
 /// How one segment is to be read.
 #[derive(Debug, Clone, Copy, Default)]
-struct View {
+pub(crate) struct View {
     /// No header names it: all in it was refused.
-    void: bool,
+    pub(crate) void: bool,
     /// Up to where it was durable, as the next one says.
     end: Option<u64>,
     /// Nothing later is known to be durable, so what is amiss in its last write was torn.
     open: bool,
+}
+
+impl View {
+    pub(crate) fn counts(&self, found: &Found<'_>) -> bool {
+        !self.void && self.end.is_none_or(|end| found.offset < end)
+    }
 }
 
 /// Reads segments that were written to, in the order of their numbers.
@@ -95,6 +108,8 @@ pub(crate) fn read(segments: &[Scan<'_>]) -> Reading {
     Reading {
         next_seq: segments.iter().flat_map(|s| &s.frames).map(next_seq).max().unwrap_or(0),
         durable,
+        last: segments.iter().zip(&views).rfind(|(_, view)| !view.void).map_or(0, |(s, _)| s.number),
+        void: segments.iter().zip(&views).filter(|(_, view)| view.void).map(|(s, _)| s.number).collect(),
         doubtful: held.keys().filter(|seq| !kept.contains_key(seq)).copied().collect(),
         doubtful_done: kept.keys().filter(|seq| !held.contains_key(seq)).map(|seq| seq.0).collect(),
         held,
@@ -107,7 +122,7 @@ fn next_seq(found: &Found<'_>) -> u64 {
 }
 
 /// How each segment is to be read, and segments that are missing.
-fn chain(segments: &[Scan<'_>]) -> (Vec<View>, Vec<Span>) {
+pub(crate) fn chain(segments: &[Scan<'_>]) -> (Vec<View>, Vec<Span>) {
     let mut views = vec![View { void: true, ..View::default() }; segments.len()];
     let mut missing = Vec::new();
     let mut next = segments.len().checked_sub(1);
@@ -116,13 +131,14 @@ fn chain(segments: &[Scan<'_>]) -> (Vec<View>, Vec<Span>) {
         if let Some(view) = views.get_mut(at) {
             *view = View { void: false, end, open };
         }
-        if let Header::Own { previous, end: previous_end } = scan.header {
+        if let Some((previous, previous_end)) = scan.previous(end.is_some()) {
             let older = segments.partition_point(|s| s.number <= previous);
             next = older.checked_sub(1);
-            end = Some(previous_end);
-            open = false;
+            open = previous_end == UNKNOWN_END;
+            end = (!open).then_some(previous_end);
             if let Some(found) = next.and_then(|p| segments.get(p)).filter(|s| s.number != previous) {
-                if previous > found.number {
+                // If its end is not known, it may have been seen in the page cache only.
+                if !open && previous > found.number {
                     missing.push(Span { segment: previous, from: 0, to: 0 });
                 }
                 end = None;
@@ -156,10 +172,10 @@ fn damage(scan: &Scan<'_>, view: &View, recovered: &mut Recovered) {
         _ => {}
     }
     for (from, to) in gaps {
-        let span = Span { segment: scan.number, from, to };
         let later = |f: &Found<'_>| f.offset >= to && f.batch() > from;
         let torn = view.end.is_none() && view.open && !scan.frames.iter().any(later);
-        if torn { recovered.torn_tail = Some(span) } else { recovered.corrupt.push(span) }
+        let spans = if torn { &mut recovered.torn } else { &mut recovered.corrupt };
+        spans.push(Span { segment: scan.number, from, to });
     }
 }
 
@@ -173,8 +189,8 @@ fn durable(segments: &[Scan<'_>], views: &[View]) -> (u64, u64) {
         if last > 0 {
             return (scan.number, last);
         }
-        if let Header::Own { previous, end } = scan.header {
-            return (previous, end);
+        if let Some(previous) = scan.previous(false) {
+            return previous;
         }
     }
     (0, 0)
@@ -183,9 +199,8 @@ fn durable(segments: &[Scan<'_>], views: &[View]) -> (u64, u64) {
 /// Frames that count, all or those before a position.
 fn taken<'a, 'b>(segments: &'b [Scan<'a>], views: &[View], before: Option<(u64, u64)>) -> Vec<(u64, &'b Found<'a>)> {
     let mut taken = Vec::new();
-    for (scan, view) in segments.iter().zip(views).filter(|(_, view)| !view.void) {
-        let end = view.end.unwrap_or(u64::MAX);
-        let counts = |f: &&Found<'_>| f.offset < end && before.is_none_or(|b| (scan.number, f.offset) < b);
+    for (scan, view) in segments.iter().zip(views) {
+        let counts = |f: &&Found<'_>| view.counts(f) && before.is_none_or(|b| (scan.number, f.offset) < b);
         taken.extend(scan.frames.iter().filter(counts).map(|f| (scan.number, f)));
     }
     taken

@@ -5,14 +5,14 @@
 
 use crate::frame::{ALIGN, Frame, FrameKind, HEADER, Place, u32_at, u64_at};
 
-/// `magic 8 | format u32 | CRC32C of both u32 | segment u64 | previous u64 | its end u64 | CRC32C u32 | zero u32`.
+/// `magic 8 | format u32 | CRC32C of both u32 | segment u64 | previous u64 | its end u64 | first u32 | CRC32C u32`.
 pub(crate) const SEGMENT_HEADER: usize = 48;
 const MAGIC: &[u8; 8] = b"CHAPWAL\n";
 const FORMAT: u32 = 1;
 
 /// The bytes before a segment's first frame. `previous` is the segment that was written before it, and `end` up to
-/// where that one was durable; 0 and 0 if there was none.
-pub(crate) fn segment_header(number: u64, previous: (u64, u64)) -> [u8; SEGMENT_HEADER] {
+/// where that one was durable; 0 and 0 if there was none. `first` is where the frames of the first write end.
+pub(crate) fn segment_header(number: u64, previous: (u64, u64), first: u32) -> [u8; SEGMENT_HEADER] {
     let mut h = [0; SEGMENT_HEADER];
     h[..8].copy_from_slice(MAGIC);
     h[8..12].copy_from_slice(&FORMAT.to_le_bytes());
@@ -21,16 +21,20 @@ pub(crate) fn segment_header(number: u64, previous: (u64, u64)) -> [u8; SEGMENT_
     h[16..24].copy_from_slice(&number.to_le_bytes());
     h[24..32].copy_from_slice(&previous.0.to_le_bytes());
     h[32..40].copy_from_slice(&previous.1.to_le_bytes());
-    let crc = crc32c::crc32c(&h[..40]);
-    h[40..44].copy_from_slice(&crc.to_le_bytes());
+    h[40..44].copy_from_slice(&first.to_le_bytes());
+    let crc = crc32c::crc32c(&h[..44]);
+    h[44..48].copy_from_slice(&crc.to_le_bytes());
     h
 }
+
+/// Said of the segment before when what is in doubt there could not be voided, because its copies need more than one write.
+pub(crate) const UNKNOWN_END: u64 = u64::MAX;
 
 /// What stands where the header should.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Header {
     /// This segment's, and what it says of the one before.
-    Own { previous: u64, end: u64 },
+    Own { previous: u64, end: u64, first: u32 },
     /// Of a segment that the file was before it got this name.
     Former,
     /// Of a release that this one does not know; the number of its format.
@@ -53,12 +57,12 @@ fn header(number: u64, bytes: &[u8]) -> Option<Header> {
     if format != FORMAT {
         return Some(Header::Foreign(format));
     }
-    let (own, previous, end) = (u64_at(head, 16)?, u64_at(head, 24)?, u64_at(head, 32)?);
-    Some(match crc32c::crc32c(head.get(..40)?) == u32_at(head, 40)? {
-        false => Header::Bad,
-        true if own != number => Header::Former,
-        true if previous < number => Header::Own { previous, end },
-        true => Header::Bad,
+    let (own, previous, end, first) = (u64_at(head, 16)?, u64_at(head, 24)?, u64_at(head, 32)?, u32_at(head, 40)?);
+    let sound = crc32c::crc32c(head.get(..44)?) == u32_at(head, 44)?;
+    Some(match (sound, own == number) {
+        (true, false) => Header::Former,
+        (true, true) if previous < number => Header::Own { previous, end, first },
+        _ => Header::Bad,
     })
 }
 
@@ -121,6 +125,26 @@ impl<'a> Scan<'a> {
         matches!(self.header, Header::Own { .. })
     }
 
+    /// The segment before it and its end, if it may be believed: `durable` says that the first write, which the header is
+    /// part of, is known to be whole. Else it must be seen to be: what the header declares void may stand nowhere but in
+    /// the rest of that write.
+    pub(crate) fn previous(&self, durable: bool) -> Option<(u64, u64)> {
+        let Header::Own { previous, end, first } = self.header else { return None };
+        (durable || self.last_batch() > 0 || self.reaches(u64::from(first))).then_some((previous, end))
+    }
+
+    /// There are frames without a gap up to there. The mark that ends the first write is no proof: the second overwrites it.
+    fn reaches(&self, end: u64) -> bool {
+        let mut at = SEGMENT_HEADER as u64;
+        for found in self.frames.iter().take_while(|f| f.offset < end) {
+            if found.offset != at {
+                return false;
+            }
+            at += found.size;
+        }
+        at >= end
+    }
+
     /// Where its last write began.
     pub(crate) fn last_batch(&self) -> u64 {
         self.frames.iter().map(Found::batch).max().unwrap_or(0)
@@ -133,13 +157,13 @@ mod tests {
 
     #[test]
     fn a_header_is_own_former_foreign_blank_or_bad() {
-        let sound = segment_header(7, (6, 480));
-        assert_eq!(header(7, &sound), Some(Header::Own { previous: 6, end: 480 }));
+        let sound = segment_header(7, (6, 480), 152);
+        assert_eq!(header(7, &sound), Some(Header::Own { previous: 6, end: 480, first: 152 }));
         assert_eq!(header(8, &sound), Some(Header::Former));
         assert_eq!(header(7, &[0; 64]), Some(Header::Blank));
         assert_eq!(header(7, &sound[..47]), None);
-        assert_eq!(header(7, &segment_header(7, (7, 0))), Some(Header::Bad), "it cannot come before itself");
-        for bit in 0..44 * 8 {
+        assert_eq!(header(7, &segment_header(7, (7, 0), 48)), Some(Header::Bad), "it cannot come before itself");
+        for bit in 0..48 * 8 {
             let mut bad = sound;
             bad[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(header(7, &bad), Some(Header::Bad), "bit {bit}");
@@ -149,6 +173,6 @@ mod tests {
     #[test]
     fn the_header_is_frozen() {
         let frozen = include_str!("../tests/fixtures/header_v1.hex").trim();
-        assert_eq!(segment_header(7, (6, 480)).map(|b| format!("{b:02x}")).concat(), frozen);
+        assert_eq!(segment_header(7, (6, 480), 152).map(|b| format!("{b:02x}")).concat(), frozen);
     }
 }

@@ -8,8 +8,6 @@
 
 use std::io::ErrorKind;
 
-use parking_lot::MutexGuard;
-
 use crate::error::Error;
 use crate::log::Inner;
 use crate::state::Segment;
@@ -29,6 +27,8 @@ pub(crate) struct Yard {
     waiting: Vec<(u64, Box<dyn File>)>,
     /// Files of an earlier life that were ready and not used: number and size.
     spares: Vec<(u64, u64)>,
+    /// Files among them that could be neither renamed nor removed: they take space until the next opening.
+    litter: u64,
 }
 
 impl Yard {
@@ -36,20 +36,27 @@ impl Yard {
         Self { spares, ..Self::default() }
     }
     pub(crate) fn kept(&self) -> u64 {
-        (self.waiting.len() + self.spares.len()) as u64
+        (self.waiting.len() + self.spares.len()) as u64 + self.litter
     }
 }
 
 impl Inner {
     /// A segment to write to; made here and now if none is ready.
     pub(crate) fn next_segment(&self) -> Result<(u64, Box<dyn File>), Error> {
-        if let Some(ready) = self.shared.lock().prepared.pop_front() {
+        if let Some(ready) = self.take_ready() {
             return Ok(ready);
         }
         let mut yard = self.yard.lock();
         self.make(&mut yard)?;
-        let ready = self.shared.lock().prepared.pop_front();
-        ready.ok_or_else(|| self.full())
+        self.take_ready().ok_or_else(|| self.full())
+    }
+
+    fn take_ready(&self) -> Option<(u64, Box<dyn File>)> {
+        let mut shared = self.shared.lock();
+        let (number, file) = shared.prepared.pop_front()?;
+        let len = self.config.segment_bytes;
+        shared.book.segments.push_back(Segment { number, len, live: 0, sound: true, open: true });
+        Some((number, file))
     }
 
     /// Retires what is spent, makes one ready if none is.
@@ -57,10 +64,20 @@ impl Inner {
         let mut yard = self.yard.lock();
         while self.retire_one(&mut yard)? {}
         while yard.spares.len() > READY {
-            let Some((number, _)) = yard.spares.pop() else { break };
-            self.remove(&mut yard, number)?;
+            self.use_spare(&mut yard, false)?;
         }
         self.make(&mut yard)
+    }
+
+    /// Recycles or removes a spare.
+    fn use_spare(&self, yard: &mut Yard, recycle: bool) -> Result<(), Error> {
+        let Some((number, len)) = yard.spares.pop() else { return Ok(()) };
+        let recycled = if recycle && len == self.config.segment_bytes {
+            self.rename(yard, number)
+        } else {
+            self.remove(yard, number)
+        };
+        recycled.inspect_err(|_| yard.litter += 1)
     }
 
     /// Makes the oldest segment go, if it is spent.
@@ -72,12 +89,8 @@ impl Inner {
     fn make(&self, yard: &mut Yard) -> Result<(), Error> {
         self.settle(yard)?;
         while self.shared.lock().prepared.is_empty() {
-            if let Some((number, len)) = yard.spares.pop() {
-                if len == self.config.segment_bytes {
-                    self.rename(yard, number)?;
-                } else {
-                    self.remove(yard, number)?;
-                }
+            if !yard.spares.is_empty() {
+                self.use_spare(yard, true)?;
             } else if !self.retire_one(yard)? {
                 self.create(yard)?;
             }
@@ -102,7 +115,16 @@ impl Inner {
     fn retire_one(&self, yard: &mut Yard) -> Result<bool, Error> {
         self.settle(yard)?;
         let mut shared = self.shared.lock();
-        if !shared.book.is_spent() {
+        if !shared.doubt && !shared.void.is_empty() {
+            let void = std::mem::take(&mut shared.void);
+            drop(shared);
+            for number in void {
+                self.discard(yard, number);
+            }
+            self.settle(yard)?;
+            shared = self.shared.lock();
+        }
+        if shared.doubt || !shared.book.is_spent() {
             return Ok(false);
         }
         let recycle = shared.prepared.len() < READY;
@@ -123,9 +145,30 @@ impl Inner {
         }
     }
 
+    /// A write or a sync of this segment failed. If nothing in it was ever durable it goes at once.
+    pub(crate) fn distrust(&self, number: u64, holds_something: bool) {
+        let mut shared = self.shared.lock();
+        if let Some(segment) = shared.book.segment(number) {
+            segment.sound = false;
+        }
+        drop(shared);
+        if !holds_something {
+            self.discard(&mut self.yard.lock(), number);
+        }
+    }
+
+    /// Removes a segment that does not count, wherever in the order it stands. If that fails it stays in the order, and
+    /// nothing newer goes before it: only as long as a newer header passes over it does it not count.
+    fn discard(&self, yard: &mut Yard, number: u64) {
+        if self.remove(yard, number).is_ok() {
+            self.shared.lock().book.segments.retain(|s| s.number != number);
+        }
+    }
+
     fn rename(&self, yard: &mut Yard, number: u64) -> Result<(), Error> {
         let new = self.take_number();
-        let file = self.storage.rename(&name_of(number), &name_of(new)).map_err(Error::storage("recycling a segment"))?;
+        let file =
+            self.storage.rename(&name_of(number), &name_of(new)).map_err(Error::storage("recycling a segment"))?;
         yard.unsynced = true;
         yard.waiting.push((new, file));
         Ok(())
@@ -143,9 +186,10 @@ impl Inner {
 
     fn create(&self, yard: &mut Yard) -> Result<(), Error> {
         let shared = self.shared.lock();
+        let doubt = shared.doubt;
         let files = shared.book.segments.len() as u64 + shared.prepared.len() as u64 + yard.kept();
-        MutexGuard::unlock_fair(shared);
-        if files >= self.config.max_segments() {
+        drop(shared);
+        if files >= self.config.max_segments() && !doubt {
             return Err(self.full());
         }
         // Left over from an attempt, or from an earlier life.

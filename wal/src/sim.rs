@@ -17,6 +17,8 @@ use parking_lot::Mutex;
 
 use crate::storage::{File, Storage};
 
+pub mod history;
+
 const SECTOR: usize = 512;
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
@@ -32,6 +34,7 @@ struct State {
     calls: u64,
     fail_calls: Vec<u64>,
     fail_one_in: u64,
+    cut_at: Option<u64>,
     random: u64,
     made: u64,
 }
@@ -94,6 +97,7 @@ impl SimDisk {
     /// The machine dies.
     pub fn crash(&self) {
         let mut s = self.0.lock();
+        s.cut_at = None;
         let State { files, names, durable_names, unsynced_names, random, .. } = &mut *s;
         for content in files.values_mut() {
             content.settle(random);
@@ -111,6 +115,7 @@ impl SimDisk {
     /// The process dies, the machine lives.
     pub fn restart(&self) {
         let mut s = self.0.lock();
+        s.cut_at = None;
         let State { files, random, .. } = &mut *s;
         for content in files.values_mut().filter(|c| c.lied) {
             if next(random).is_multiple_of(2) {
@@ -129,6 +134,22 @@ impl SimDisk {
     /// One in so many of these calls fails, at random; 0: none.
     pub fn fail_one_in(&self, n: u64) {
         self.0.lock().fail_one_in = n;
+    }
+    /// After `n` more of these calls nothing has an effect any more: whoever makes them is as good as dead. Until `crash` or
+    /// `restart`.
+    pub fn cut_after(&self, n: u64) {
+        let mut s = self.0.lock();
+        s.cut_at = Some(s.calls + n);
+    }
+    /// Whether a call came after the cut.
+    pub fn is_cut(&self) -> bool {
+        let s = self.0.lock();
+        s.cut_at.is_some_and(|at| s.calls > at)
+    }
+    /// All files as they are seen.
+    pub fn files(&self) -> Vec<(String, Vec<u8>)> {
+        let s = self.0.lock();
+        s.names.iter().filter_map(|(name, file)| Some((name.clone(), s.files.get(file)?.seen.clone()))).collect()
     }
     /// Flips one bit of what is durable and seen.
     pub fn flip(&self, name: &str, bit: usize) {
@@ -198,15 +219,19 @@ impl State {
             files.retain(|file, _| named(file));
         }
     }
-    fn call(&mut self) -> io::Result<()> {
+    /// Counts a call; the error that it is to return after doing its worst, or before doing anything.
+    fn call(&mut self) -> io::Result<io::Result<()>> {
         self.calls += 1;
         let calls = self.calls;
+        if self.cut_at.is_some_and(|at| calls > at) {
+            return Err(io::Error::from_raw_os_error(EIO));
+        }
         let unlucky = self.fail_one_in > 0 && next(&mut self.random).is_multiple_of(self.fail_one_in);
         if unlucky || self.fail_calls.contains(&calls) {
             let code = if next(&mut self.random).is_multiple_of(2) { EIO } else { ENOSPC };
-            return Err(io::Error::from_raw_os_error(code));
+            return Ok(Err(io::Error::from_raw_os_error(code)));
         }
-        Ok(())
+        Ok(Ok(()))
     }
 }
 
@@ -219,7 +244,7 @@ impl Storage for SimDisk {
         if s.names.contains_key(name) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        let allowed = s.call();
+        let allowed = s.call()?;
         let len = usize::try_from(len).map_err(io::Error::other)?;
         s.made += 1;
         let file = s.made;
@@ -233,7 +258,7 @@ impl Storage for SimDisk {
     }
     fn rename(&self, from: &str, to: &str) -> io::Result<Box<dyn File>> {
         let mut s = self.0.lock();
-        s.call()?;
+        s.call()??;
         if s.names.contains_key(to) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -247,7 +272,7 @@ impl Storage for SimDisk {
     }
     fn remove(&self, name: &str) -> io::Result<()> {
         let mut s = self.0.lock();
-        s.call()?;
+        s.call()??;
         if !s.names.contains_key(name) {
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -256,7 +281,7 @@ impl Storage for SimDisk {
     }
     fn sync_dir(&self) -> io::Result<()> {
         let mut s = self.0.lock();
-        s.call()?;
+        s.call()??;
         let State { durable_names, unsynced_names, .. } = &mut *s;
         for change in unsynced_names.drain(..) {
             apply(durable_names, &change);
@@ -274,7 +299,7 @@ struct SimFile {
 impl File for SimFile {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let mut s = self.disk.0.lock();
-        let allowed = s.call();
+        let allowed = s.call()?;
         let at = usize::try_from(offset).map_err(io::Error::other)?;
         // A failing write may have written some of it.
         let part = usize::try_from(next(&mut s.random)).unwrap_or(0) % (bytes.len() + 1);
@@ -287,7 +312,7 @@ impl File for SimFile {
     }
     fn sync(&self) -> io::Result<()> {
         let mut s = self.disk.0.lock();
-        let allowed = s.call();
+        let allowed = s.call()?;
         s.syncs += 1;
         let State { files, random, .. } = &mut *s;
         if let Some(c) = files.get_mut(&self.file) {

@@ -13,7 +13,8 @@ pub struct Config {
     /// Size of a segment file in bytes, written with zeros when it is made. Default 4 MiB; 4 KiB to 1 GiB.
     pub segment_bytes: u64,
     /// Size of all segments together. Default 64 MiB, at least three segments; beyond it, less one segment that is kept
-    /// for marks and replacements, appends are refused until entries are done.
+    /// for marks and replacements, appends are refused until entries are done. Only what is in doubt after a death is
+    /// written again in any case.
     pub max_bytes: u64,
     /// Segments are made and recycled ahead of need by a thread that lives for one such task. Default true; without it
     /// the caller that needs one waits, unless [`Log::tend`](crate::Log::tend) was called in time.
@@ -85,6 +86,8 @@ pub(crate) struct Segment {
     pub(crate) live: u64,
     /// The file may be used again: nothing on it failed.
     pub(crate) sound: bool,
+    /// It is being written, or was in the round that is being written: what it holds is not entered yet.
+    pub(crate) open: bool,
 }
 
 impl Book {
@@ -127,15 +130,20 @@ impl Book {
         self.segments.iter_mut().rev().find(|s| s.number == number)
     }
 
+    /// A round is over; this segment is still being written.
+    pub(crate) fn close_all_but(&mut self, current: Option<u64>) {
+        self.segments.iter_mut().for_each(|s| s.open = Some(s.number) == current);
+    }
+
     /// Whether nothing pending is in the oldest segment and it is not the one being written. Only the oldest may go: a
     /// mark must not go before the entry that it speaks of.
     pub(crate) fn is_spent(&self) -> bool {
-        self.segments.len() > 1 && self.segments.front().is_some_and(|s| s.live == 0)
+        self.segments.len() > 1 && self.segments.front().is_some_and(|s| s.live == 0 && !s.open)
     }
 
     /// Entries of the oldest segment, if it is mostly dead weight (less than half of it is pending).
     pub(crate) fn mostly_dead(&self) -> Option<Vec<Held>> {
-        let oldest = self.segments.front().filter(|s| self.segments.len() > 1 && s.live < s.len / 2)?;
+        let oldest = self.segments.front().filter(|s| !s.open && s.live < s.len / 2)?;
         Some(self.pending.values().filter(|h| h.home == oldest.number).cloned().collect())
     }
 }

@@ -18,7 +18,7 @@ const ZEROS: usize = 1 << 20;
 
 /// A directory of segment files.
 pub trait Storage: Send + Sync {
-    /// Names of all files.
+    /// Names of all regular files.
     ///
     /// # Errors
     /// The system's.
@@ -105,7 +105,8 @@ impl Storage for Disk {
     fn list(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in fs::read_dir(&self.dir)? {
-            if let Ok(name) = entry?.file_name().into_string() {
+            let entry = entry?;
+            if let (Ok(name), true) = (entry.file_name().into_string(), entry.file_type()?.is_file()) {
                 names.push(name);
             }
         }
