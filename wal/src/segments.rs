@@ -6,7 +6,7 @@
 //! mark never goes before the entry that it speaks of; a file is used under a name only when the name is durable; a file
 //! that failed is removed, never recycled.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 
 use crate::error::Error;
 use crate::log::Inner;
@@ -48,7 +48,7 @@ impl Inner {
         }
         let mut yard = self.yard.lock();
         self.make(&mut yard)?;
-        self.take_ready().ok_or_else(|| self.full())
+        self.take_ready().ok_or_else(no_room)
     }
 
     fn take_ready(&self) -> Option<(u64, Box<dyn File>)> {
@@ -190,7 +190,7 @@ impl Inner {
         let files = shared.book.segments.len() as u64 + shared.prepared.len() as u64 + yard.kept();
         drop(shared);
         if files >= self.config.max_segments() && !doubt {
-            return Err(self.full());
+            return Err(no_room());
         }
         // Left over from an attempt, or from an earlier life.
         self.storage.remove(FRESH).ok();
@@ -219,11 +219,11 @@ impl Inner {
         shared.next_number += 1;
         number
     }
+}
 
-    fn full(&self) -> Error {
-        let used = self.shared.lock().book.segments.len() as u64;
-        Error::Full { bytes: used * self.config.segment_bytes, max_bytes: self.config.max_bytes }
-    }
+/// Not [`Error::Full`], which says that nothing was written.
+fn no_room() -> Error {
+    Error::storage("making a segment")(io::Error::new(ErrorKind::StorageFull, "the log has reached its size limit"))
 }
 
 pub(crate) fn name_of(number: u64) -> String {

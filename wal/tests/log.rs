@@ -242,8 +242,17 @@ fn a_live_log_is_inspected_without_its_lock() {
     std::fs::write(dir.path().join("readme.wal"), b"not a segment").unwrap();
     let found = inspect_dir(dir.path()).unwrap();
     let standing: Vec<(u64, Standing)> = found.entries.iter().map(|e| (e.id.as_u64_pair().1, e.standing)).collect();
-    use Standing::{Done, Pending, Replaced, Superseded};
-    assert_eq!(standing, [(1, Done), (2, Superseded), (3, Pending), (4, Replaced), (5, Replaced), (6, Pending)]);
+    assert_eq!(
+        standing,
+        [
+            (1, Standing::Done),
+            (2, Standing::Superseded),
+            (3, Standing::Pending),
+            (4, Standing::Replaced),
+            (5, Standing::Replaced),
+            (6, Standing::Pending)
+        ]
+    );
     assert_eq!(found.entries[5].replaces, [four, five]);
     assert!(found.corrupt.is_empty() && found.torn.is_empty());
     assert_eq!(found.segments.iter().filter(|s| !s.unused).count(), 1);
