@@ -1,30 +1,17 @@
-//! Lives of a log on the simulated disk; the suite `disk` lives more of them.
+//! A few lives of a log on the simulated disk; the suite `disk` lives 100,000 and the mutants.
 
 use chaperone_wal::sim::history::{Mutant, Tally, run};
 
 #[test]
 fn nothing_is_lost_doubled_or_hidden() {
-    let seeds: u64 = std::env::var("SEEDS").map_or(1000, |s| s.parse().unwrap());
-    let first: u64 = std::env::var("FIRST").map_or(0, |s| s.parse().unwrap());
     let mut sum = Tally::default();
-    for seed in first..first + seeds {
-        let tally = run(seed, Mutant::Sound).unwrap_or_else(|broken| panic!("seed {seed}: {broken}"));
-        sum.crashes += tally.crashes;
-        sum.restarts += tally.restarts;
-        sum.refused += tally.refused;
-        sum.appended += tally.appended;
-        sum.replaced += tally.replaced;
-        sum.flips += tally.flips;
-        sum.calls += tally.calls;
+    for seed in 1_000_000..1_001_000 {
+        sum += run(seed, Mutant::Sound).unwrap_or_else(|broken| panic!("seed {seed}: {broken}"));
     }
-    println!("{sum:?}");
+    assert!(sum.crashes > 1000 && sum.replaced > 100 && sum.flips > 100, "{sum:?}");
 }
 
 #[test]
-fn every_mutant_is_found() {
-    for mutant in Mutant::ALL {
-        let found = (0..2000).find_map(|seed| run(seed, mutant).err().map(|why| (seed, why)));
-        println!("{mutant:?}: {found:?}");
-        assert!(found.is_some(), "{mutant:?}");
-    }
+fn a_log_that_does_not_sync_is_found_out() {
+    assert!((0..100).any(|seed| run(seed, Mutant::NoSync).is_err()));
 }

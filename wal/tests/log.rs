@@ -262,7 +262,7 @@ fn a_live_log_is_inspected_without_its_lock() {
 #[test]
 fn the_format_of_a_segment_is_frozen() {
     let frozen = include_str!("fixtures/segment_v1.hex");
-    let bytes: Vec<u8> = frozen.split_whitespace().flat_map(|line| hex(line)).collect();
+    let bytes: Vec<u8> = frozen.split_whitespace().flat_map(hex).collect();
     let disk = SimDisk::new(1);
     let (log, _) = open(&disk);
     let one = log.append(id(1), b"one").unwrap();
