@@ -1,4 +1,4 @@
-//! The log call by call: what is told of damage, limits, flushes, the real disk. Whole lives are in `disk.rs`.
+//! The log call by call: what is told of damage, limits, flushes, the real disk. Whole lives are in `lives.rs`.
 #![expect(clippy::unwrap_used, reason = "a test says what failed by panicking")]
 
 use std::sync::Arc;
@@ -285,7 +285,7 @@ fn hex(text: &str) -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn any_bytes_can_be_inspected_and_opened(
         files in proptest::collection::vec((1u64..6, proptest::collection::vec(any::<u8>(), 0..300)), 0..4),
