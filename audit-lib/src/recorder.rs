@@ -384,8 +384,8 @@ fn open_log(config: &Config) -> Result<(Journal, Vec<chaperone_wal::Entry>), Sta
         LogError::Locked { .. } => StartError::InUse { dir: dir.clone() },
         source => StartError::Log { dir: dir.clone(), source },
     })?;
-    if recovered.torn_tail.is_some() || !recovered.corrupt.is_empty() {
-        let (torn, corrupt) = (recovered.torn_tail.is_some(), recovered.corrupt.len());
+    if !recovered.torn.is_empty() || !recovered.corrupt.is_empty() {
+        let (torn, corrupt) = (recovered.torn.len(), recovered.corrupt.len());
         tracing::warn!(dir = %dir.display(), torn, corrupt, "the write-ahead log was damaged; what is whole is sent");
     }
     Ok((journal, recovered.entries))

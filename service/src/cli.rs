@@ -12,6 +12,7 @@ pub mod run;
 pub mod schema;
 pub mod tap;
 mod version;
+pub mod wal;
 pub mod watch;
 pub mod web;
 
@@ -75,6 +76,8 @@ enum Verb {
     Demo(demo::Demo),
     #[command(hide = true)]
     DemoStage(demo::DemoStage),
+    /// The write-ahead log of a linked process.
+    Wal(wal::Wal),
     /// Answers what chaperone makes of a line of JSON, with the functions that it runs on.
     Inspect(inspect::Inspect),
 }
@@ -189,6 +192,7 @@ impl Cli {
             Verb::Recount(recount) => recount.run(),
             Verb::Demo(demo) => demo.run(),
             Verb::DemoStage(stage) => stage.run(),
+            Verb::Wal(wal) => wal.run(),
             Verb::Inspect(inspect) => inspect.run(),
         }
     }

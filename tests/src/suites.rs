@@ -74,25 +74,15 @@ impl Suite {
 pub const SUITES: &[Suite] = &[
     Suite { name: "unit", mode: Mode::Ci, minutes: 4, needs: &[], figures: &[], test: None, args: &[] },
     Suite { name: "tidy", mode: Mode::Ci, minutes: 1, needs: &[], figures: &[], test: Some("tidy"), args: &[] },
+    Suite { name: "disk", mode: Mode::Ci, minutes: 1, needs: &[], figures: &["disk"], test: Some("disk"), args: &[] },
     Suite {
         name: "slots",
         mode: Mode::Ci,
         minutes: 1,
         needs: &[],
         figures: &["slots"],
-        command: &[
-            "test",
-            "--profile",
-            "ci",
-            "--workspace",
-            "--test",
-            "slots",
-            "--",
-            "--nocapture",
-            "--test-threads=1",
-            "--skip",
-            "full_size",
-        ],
+        test: Some("slots"),
+        args: &["--test-threads=1", "--skip", "full_size"],
     },
     Suite {
         name: "slots-full",
@@ -100,7 +90,8 @@ pub const SUITES: &[Suite] = &[
         minutes: 2,
         needs: &[],
         figures: &["slots_full"],
-        command: &["test", "--profile", "ci", "--workspace", "--test", "slots", "--", "--nocapture", "full_size"],
+        test: Some("slots"),
+        args: &["full_size"],
     },
     Suite {
         name: "harness",
@@ -132,7 +123,7 @@ pub const SUITES: &[Suite] = &[
     Suite {
         name: "taps",
         mode: Mode::Ci,
-        minutes: 4,
+        minutes: 3,
         needs: &[Need::Kafka, Need::Binaries],
         figures: &["taps"],
         test: Some("taps"),

@@ -14,7 +14,7 @@ const SERVICE: &str = "chaperone";
 const TESTS: &str = "chaperone-tests";
 
 /// `(from, to)`: `from` may depend on `to`.
-const ALLOWED: [(&str, &str); 7] = [
+const ALLOWED: [(&str, &str); 8] = [
     (AUDIT, WAL),
     (COLLECTOR, AUDIT),
     (WEB, COLLECTOR),
@@ -22,6 +22,8 @@ const ALLOWED: [(&str, &str); 7] = [
     (SERVICE, COLLECTOR),
     (SERVICE, WEB),
     (SERVICE, AUDIT),
+    // `chaperone wal inspect` reads logs.
+    (SERVICE, WAL),
 ];
 
 /// The manifests, whatever the kind of the dependency: for tests and build scripts the arrows hold as well.

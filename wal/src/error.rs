@@ -36,6 +36,12 @@ pub enum Error {
         /// The largest that fits.
         max: u64,
     },
+    /// On replacing: one of the entries is not a pending record; nothing was written.
+    #[error("entry {} is not a pending record, so nothing can take its place", seq.0)]
+    NotPending {
+        /// The entry.
+        seq: crate::Seq,
+    },
     /// The storage failed, and so did a second attempt on a new segment. The entries of this call are not durable.
     #[error("write-ahead log: {action}: {source}")]
     Storage {

@@ -6,10 +6,11 @@
 //! *checkpoint* supersedes the checkpoint before it.
 //!
 //! Guarantees: an entry whose append returned `Ok` and that was not marked done is recovered exactly once, also after
-//! the loss of all unsynced writes. A lost `done` only means that the entry comes again. Damage is reported with its
-//! span and never hides its neighbours.
+//! the loss of all unsynced writes, and what opening returns is durable again. A lost `done` only means that the entry
+//! comes again. [`Log::replace`] puts one record in the place of several, in one step. Damage is reported with its span
+//! and never hides its neighbours.
 //!
-//! Limits: an entry ≤ the segment less 96 bytes; the log ≤ [`Config::max_bytes`], beyond it [`Error::Full`] and the log
+//! Limits: an entry ≤ the segment less 140 bytes; the log ≤ [`Config::max_bytes`], beyond it [`Error::Full`] and the log
 //! is unharmed. One process at a time (a lock is held for life). Bytes: docs/FORMATS.md, "The log".
 //!
 //! ```
@@ -23,10 +24,15 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod commit;
 mod error;
 mod frame;
+mod gate;
+mod inspect;
 mod log;
 mod recovery;
+mod scan;
+mod segments;
 pub mod slots;
 mod state;
 mod storage;
@@ -36,6 +42,7 @@ pub mod sim;
 
 pub use error::Error;
 pub use frame::Kind;
+pub use inspect::{Inspection, Listed, SegmentInfo, Standing, inspect, inspect_dir};
 pub use log::Log;
 pub use recovery::{Recovered, Span};
 pub use state::{Config, Entry, Seq};

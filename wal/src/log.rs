@@ -1,56 +1,44 @@
-//! The log itself: group commit, segments, and what happens when the disk refuses.
-//!
-//! Callers queue frames under a lock; the first of them writes and syncs for all that are queued (leader and
-//! followers), so that concurrent appends share one device flush and a lone one pays no thread hop. A segment whose
-//! write or sync failed is never written or synced again: its unsynced frames go to a new segment, once; only if that
-//! fails too do the callers hear of it.
+//! The log as its owner sees it: entries go in, are pending, and are done.
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
 
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use parking_lot::Mutex;
 use uuid::Uuid;
 
+use crate::commit::{Queued, Shared, Writer, sizes};
 use crate::error::Error;
-use crate::frame::{Frame, FrameKind, Kind, Place, size};
-use crate::recovery::{self, Recovered, SEGMENT_HEADER, segment_header};
-use crate::state::{Book, Config, Entry, Segment, Seq};
-use crate::storage::{Disk, File, Storage};
+use crate::frame::{END, HEADER, Kind, size};
+use crate::gate::Gate;
+use crate::recovery::{self, Recovered};
+use crate::scan::{Header, SEGMENT_HEADER, Scan, UNKNOWN_END};
+use crate::segments::{self, Yard};
+use crate::state::{Book, Config, Entry, Held, Segment, Seq};
+use crate::storage::{Disk, Storage};
 
 /// A durable log. `&Log` may be used from many threads.
 pub struct Log {
-    storage: Arc<dyn Storage>,
-    config: Config,
-    shared: Mutex<Shared>,
-    committed: Condvar,
+    inner: Arc<Inner>,
+    /// The thread that makes or recycles a segment, while there is one.
+    tender: Mutex<Option<JoinHandle<()>>>,
 }
 
-struct Shared {
-    book: Book,
-    next_seq: u64,
-    queue: Vec<Queued>,
-    /// Every round of group commit has a number; `results` keeps the failed ones until their callers have read them.
-    round: u64,
-    finished: u64,
-    failed: Vec<(u64, Arc<Error>)>,
-    writer: Option<Writer>,
-}
-
-/// Taken out by the leader while it writes.
-struct Writer {
-    file: Option<Box<dyn File>>,
-    number: u64,
-    offset: u64,
-}
-
-#[derive(Clone)]
-struct Queued {
-    kind: FrameKind,
-    seq: u64,
-    id: Uuid,
-    payload: Arc<[u8]>,
-    /// A copy forward of an entry that may be done by the time it is written.
-    copy: bool,
+pub(crate) struct Inner {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) config: Config,
+    pub(crate) shared: Mutex<Shared>,
+    /// Whoever makes, renames or removes segments holds it, never while holding `shared`.
+    pub(crate) yard: Mutex<Yard>,
+    /// Of rounds with even and with odd numbers: at most one is being written and one queued.
+    pub(crate) gates: [Gate; 2],
+    /// The last round that was written, well or not.
+    pub(crate) finished: AtomicU64,
+    pub(crate) failures: AtomicU64,
+    /// How many wait for the round that is queued.
+    pub(crate) callers: AtomicUsize,
+    pub(crate) wants_tending: AtomicBool,
 }
 
 impl Log {
@@ -62,49 +50,92 @@ impl Log {
         Self::open_with(Arc::new(Disk::open(dir)?), config)
     }
 
-    /// Opens the log on any storage.
+    /// Opens the log on any storage. What is recovered has been written again if it was in doubt whether it is durable.
+    /// If the disk refuses that, the log opens all the same, and the next commit writes it.
     ///
     /// # Errors
     /// [`Error::UnknownFormat`] or [`Error::Storage`].
     pub fn open_with(storage: Arc<dyn Storage>, config: Config) -> Result<(Self, Recovered), Error> {
-        let config = Config { segment_bytes: config.segment_bytes.max(4096), ..config };
-        let mut segments = Vec::new();
+        let config = config.checked();
+        let mut files = Vec::new();
         for name in storage.list().map_err(Error::storage("listing segments"))? {
-            let Some(number) = number_of(&name) else { continue };
-            let bytes = storage.read(&name).map_err(Error::storage("reading a segment"))?;
-            segments.push((number, name, bytes));
+            let Some(number) = segments::number_of(&name) else { continue };
+            files.push((number, name.clone(), storage.read(&name).map_err(Error::storage("reading a segment"))?));
         }
-        segments.sort_by_key(|s| s.0);
-        let reading = recovery::read(&segments)?;
+        files.sort_by_key(|f| f.0);
+        let mut scans = Vec::new();
+        for (number, name, bytes) in &files {
+            let scan = Scan::of(*number, bytes);
+            if let Header::Foreign(found) = scan.header {
+                return Err(Error::UnknownFormat { name: name.clone(), found });
+            }
+            scans.push(scan);
+        }
+        // Never append to a segment of an earlier life, and never use its number again.
+        let next_number = scans.last().map_or(1, |s| s.number + 1);
+        let (unused, used): (Vec<_>, Vec<_>) = scans.into_iter().partition(Scan::is_unused);
+        let reading = recovery::read(&used);
         let mut book = Book::default();
-        book.segments.extend(segments.iter().map(|s| Segment { number: s.0, live: 0 }));
-        for e in &reading.recovered.entries {
-            book.add(e.clone(), reading.home.get(&e.seq).copied().unwrap_or(0));
+        let corrupt = &reading.recovered.corrupt;
+        book.segments = used
+            .iter()
+            .map(|s| Segment {
+                number: s.number,
+                len: s.len,
+                live: 0,
+                sound: !corrupt.iter().any(|c| c.segment == s.number),
+                open: false,
+            })
+            .collect();
+        let book_numbers: Vec<u64> = used.iter().map(|s| s.number).collect();
+        for held in reading.held.values() {
+            book.add(held.clone());
         }
-        // Never append to a segment of an earlier life: its tail may be torn.
-        let number = segments.last().map_or(1, |s| s.0 + 1);
-        let shared = Shared {
-            book,
-            next_seq: reading.next_seq,
-            queue: Vec::new(),
-            round: 1,
-            finished: 0,
-            failed: Vec::new(),
-            writer: Some(Writer { file: None, number, offset: 0 }),
+        let queue: Vec<Queued> =
+            reading.doubtful.iter().filter_map(|seq| book.pending.get(seq)).map(Queued::copy_of).collect();
+        let doubt = !queue.is_empty() || !reading.doubtful_done.is_empty();
+        let mut recovered = reading.recovered;
+        // What does not fit into one write with the header stays valid where it is; copied it is all the same.
+        let fits = sizes(&queue, &reading.doubtful_done).sum::<u64>() <= usable(&config);
+        let durable = if fits { reading.durable } else { (reading.last, UNKNOWN_END) };
+        let mut shared = Shared::new(book, reading.next_seq, next_number, Writer::new(durable));
+        let voided = book_numbers.into_iter().filter(|n| reading.void.contains(n) || (fits && *n > reading.durable.0));
+        shared.to_void = voided.collect();
+        (shared.queue, shared.dones, shared.doubt) = (queue, reading.doubtful_done, doubt);
+        let spares = unused.iter().map(|s| (s.number, s.len)).collect();
+        let log = Self::of(storage, config, shared, Yard::new(spares));
+        recovered.in_doubt = doubt && log.sync().is_err();
+        // Or a process that dies again and again would leave a segment each time. What cannot be removed now stays listed.
+        log.inner.retire().ok();
+        Ok((log, recovered))
+    }
+
+    fn of(storage: Arc<dyn Storage>, config: Config, shared: Shared, yard: Yard) -> Self {
+        let inner = Inner {
+            storage,
+            config,
+            shared: Mutex::new(shared),
+            yard: Mutex::new(yard),
+            gates: [Gate::default(), Gate::default()],
+            finished: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+            callers: AtomicUsize::new(0),
+            wants_tending: AtomicBool::new(false),
         };
-        let log = Self { storage, config, shared: Mutex::new(shared), committed: Condvar::new() };
-        Ok((log, reading.recovered))
+        Self { inner: Arc::new(inner), tender: Mutex::new(None) }
     }
 
     /// Appends an entry; it is durable when this returns.
     ///
     /// # Errors
-    /// [`Error::Full`], [`Error::TooLarge`] (nothing written) or [`Error::Storage`] (not durable).
+    /// [`Error::Full`], [`Error::TooLarge`] (nothing written) or [`Error::Storage`]: not durable, but a crash may still
+    /// bring it back.
     pub fn append(&self, id: Uuid, payload: &[u8]) -> Result<Seq, Error> {
         self.append_all(&[(id, payload)], Kind::Record).map(|seqs| seqs.first().copied().unwrap_or(Seq(0)))
     }
 
-    /// Appends entries with one write and one device flush.
+    /// Appends entries with one write and one device flush; those that do not fit into one segment with one of each a
+    /// segment.
     ///
     /// # Errors
     /// As [`append`](Self::append); all of them or none.
@@ -120,17 +151,35 @@ impl Log {
         self.append_all(&[(id, payload)], Kind::Checkpoint).map(|seqs| seqs.first().copied().unwrap_or(Seq(0)))
     }
 
+    /// Puts one record in the place of pending ones: after a crash it is there and they are not, or the other way round;
+    /// never both and never neither. It may use the space that appends may not, so a full log can be made smaller.
+    ///
+    /// # Errors
+    /// [`Error::NotPending`], [`Error::Full`], [`Error::TooLarge`]: nothing is changed. [`Error::Storage`]: the old ones are
+    /// pending, but until a later call of this log returned `Ok`, a crash may bring the new one instead.
+    pub fn replace(&self, olds: &[Seq], id: Uuid, payload: &[u8]) -> Result<Seq, Error> {
+        self.check_size(payload.len() + 4 + olds.len() * 8)?;
+        let mut shared = self.inner.shared.lock();
+        let is_record = |seq: &Seq| shared.book.pending.get(seq).is_some_and(|h| h.entry.kind == Kind::Record);
+        if let Some(seq) = olds.iter().find(|seq| !is_record(seq)) {
+            return Err(Error::NotPending { seq: *seq });
+        }
+        let seq = shared.take_seq();
+        let entry = Entry { seq, id, kind: Kind::Record, payload: payload.into() };
+        shared.queue.push(Queued::new(entry, olds.iter().map(|s| s.0).collect()));
+        self.inner.commit(shared)?;
+        self.tend_if_due();
+        Ok(seq)
+    }
+
     /// Marks an entry done. The mark is durable with the next commit; until then a crash brings the entry back.
     ///
     /// # Errors
     /// None today; the result leaves room for storages that refuse marks.
     pub fn done(&self, seq: Seq) -> Result<(), Error> {
-        let mut shared = self.shared.lock();
+        let mut shared = self.inner.shared.lock();
         if shared.book.remove(seq) {
-            let own = shared.next_seq;
-            shared.next_seq += 1;
-            let payload: Arc<[u8]> = seq.0.to_le_bytes().as_slice().into();
-            shared.queue.push(Queued { kind: FrameKind::Done, seq: own, id: Uuid::nil(), payload, copy: false });
+            shared.dones.push(seq.0);
         }
         Ok(())
     }
@@ -138,224 +187,119 @@ impl Log {
     /// Makes all marks durable.
     ///
     /// # Errors
-    /// [`Error::Storage`].
+    /// [`Error::Storage`], or [`Error::Full`] when not even marks have room: they are kept for the next commit.
     pub fn sync(&self) -> Result<(), Error> {
-        let shared = self.shared.lock();
-        self.commit(shared)
+        let shared = self.inner.shared.lock();
+        if shared.has_work() {
+            self.inner.commit(shared)?;
+            self.tend_if_due();
+        }
+        Ok(())
+    }
+
+    /// Makes or recycles a segment ahead of need, and removes what is not needed. For owners that have a thread of their
+    /// own for it and set [`Config::background`] to false.
+    ///
+    /// # Errors
+    /// [`Error::Storage`]; nothing is lost, it is tried again when a segment is needed.
+    pub fn tend(&self) -> Result<(), Error> {
+        self.inner.tend()
     }
 
     /// All pending entries, in order.
     pub fn pending(&self) -> Vec<Entry> {
-        self.shared.lock().book.pending.values().map(|(e, _)| e.clone()).collect()
+        self.inner.shared.lock().book.pending.values().map(|h| h.entry.clone()).collect()
     }
 
     /// How many entries are pending.
     pub fn pending_count(&self) -> usize {
-        self.shared.lock().book.pending.len()
+        self.inner.shared.lock().book.pending.len()
     }
 
-    /// Bytes of all segments.
+    /// Bytes of all segments, those made ahead of need included.
     pub fn bytes(&self) -> u64 {
-        self.shared.lock().book.segments.len() as u64 * self.config.segment_bytes
+        let yard = self.inner.yard.lock();
+        let shared = self.inner.shared.lock();
+        shared.book.segments.iter().map(|s| s.len).sum::<u64>()
+            + (shared.prepared.len() as u64 + yard.kept()) * self.inner.config.segment_bytes
+    }
+
+    fn check_size(&self, bytes: usize) -> Result<(), Error> {
+        let max = usable(&self.inner.config) / 8 * 8 - HEADER as u64;
+        if bytes as u64 > max { Err(Error::TooLarge { bytes: bytes as u64, max }) } else { Ok(()) }
     }
 
     fn append_all(&self, entries: &[(Uuid, &[u8])], kind: Kind) -> Result<Vec<Seq>, Error> {
-        let max = self.config.segment_bytes - (SEGMENT_HEADER + size(0) + size(8)) as u64;
-        if let Some(bytes) = entries.iter().map(|e| e.1.len() as u64).find(|b| *b > max) {
-            return Err(Error::TooLarge { bytes, max });
+        for (_, payload) in entries {
+            self.check_size(payload.len())?;
         }
         if entries.is_empty() {
             return Ok(Vec::new());
         }
-        let mut shared = self.make_room(entries.iter().map(|e| size(e.1.len()) as u64).sum())?;
-        let mut seqs = Vec::with_capacity(entries.len());
-        for (id, payload) in entries {
-            let seq = shared.next_seq;
-            shared.next_seq += 1;
-            shared.queue.push(Queued {
-                kind: FrameKind::Entry(kind),
-                seq,
-                id: *id,
-                payload: (*payload).into(),
-                copy: false,
-            });
-            seqs.push(Seq(seq));
+        // Copied and checksummed before the lock is taken.
+        let mut queued: Vec<Queued> = entries
+            .iter()
+            .map(|(id, payload)| Entry { seq: Seq(0), id: *id, kind, payload: (*payload).into() })
+            .map(|entry| Queued::new(entry, Arc::default()))
+            .collect();
+        let mut shared = self.inner.shared.lock();
+        for q in &mut queued {
+            q.held.entry.seq = shared.take_seq();
         }
-        self.commit(shared)?;
+        let seqs = queued.iter().map(|q| q.held.entry.seq).collect();
+        shared.queue.append(&mut queued);
+        self.inner.commit(shared)?;
+        self.tend_if_due();
         Ok(seqs)
     }
 
-    /// Refuses what would pass the limit, after dead weight at the log's old end has been copied forward.
-    fn make_room(&self, bytes: u64) -> Result<MutexGuard<'_, Shared>, Error> {
-        let mut shared = self.shared.lock();
-        let needed = |s: &Shared| {
-            let queued: u64 = s.queue.iter().map(|q| size(q.payload.len()) as u64).sum();
-            let usable = self.config.segment_bytes - SEGMENT_HEADER as u64;
-            let free = s
-                .writer
-                .as_ref()
-                .map_or(0, |w| if w.file.is_some() { self.config.segment_bytes - w.offset } else { 0 });
-            let segments = (queued + bytes).saturating_sub(free).div_ceil(usable / 2);
-            (s.book.segments.len() as u64 + segments) * self.config.segment_bytes
-        };
-        while needed(&shared) > self.config.max_bytes {
-            let Some(alive) = shared.book.mostly_dead(self.config.segment_bytes) else {
-                let bytes = shared.book.segments.len() as u64 * self.config.segment_bytes;
-                return Err(Error::Full { bytes, max_bytes: self.config.max_bytes });
-            };
-            let before = shared.book.segments.front().map(|s| s.number);
-            for e in alive {
-                shared.queue.push(Queued {
-                    kind: FrameKind::Entry(e.kind),
-                    seq: e.seq.0,
-                    id: e.id,
-                    payload: e.payload,
-                    copy: true,
-                });
-            }
-            self.commit(shared)?;
-            shared = self.shared.lock();
-            if shared.book.segments.front().map(|s| s.number) == before {
-                let bytes = shared.book.segments.len() as u64 * self.config.segment_bytes;
-                return Err(Error::Full { bytes, max_bytes: self.config.max_bytes });
-            }
+    fn tend_if_due(&self) {
+        if !self.inner.wants_tending.load(Ordering::Relaxed) || !self.inner.config.background {
+            return;
         }
-        Ok(shared)
-    }
-
-    /// Waits until everything queued so far is durable; writes it itself if nobody else is at it.
-    fn commit(&self, mut shared: MutexGuard<'_, Shared>) -> Result<(), Error> {
-        if shared.queue.is_empty() {
-            return Ok(());
+        let mut tender = self.tender.lock();
+        if tender.as_ref().is_some_and(|t| !t.is_finished()) || !self.inner.wants_tending.swap(false, Ordering::Relaxed)
+        {
+            return;
         }
-        let round = shared.round;
-        while shared.finished < round {
-            let Some(mut writer) = shared.writer.take() else {
-                self.committed.wait(&mut shared);
-                continue;
-            };
-            let mine = shared.round;
-            shared.round += 1;
-            let queue = std::mem::take(&mut shared.queue);
-            let written = MutexGuard::unlocked(&mut shared, || self.write(&mut writer, &queue));
-            shared.writer = Some(writer);
-            match written {
-                Ok(homes) => self.book(&mut shared, queue, &homes),
-                Err(e) => shared.failed.push((mine, Arc::new(e))),
-            }
-            shared.finished = mine;
-            self.committed.notify_all();
+        if let Some(before) = tender.take() {
+            before.join().ok();
         }
-        // Failures are kept for a while: a follower may wake up after the next round.
-        let keep = shared.finished.saturating_sub(1024);
-        shared.failed.retain(|f| f.0 >= keep);
-        match shared.failed.iter().find(|f| f.0 == round) {
-            None => Ok(()),
-            Some((_, e)) => Err(copy_of(e)),
-        }
-    }
-
-    /// Enters what became durable and removes segments that nothing needs any more.
-    fn book(&self, shared: &mut Shared, queue: Vec<Queued>, homes: &[u64]) {
-        for home in homes {
-            if shared.book.segments.back().is_none_or(|s| s.number < *home) {
-                shared.book.segments.push_back(Segment { number: *home, live: 0 });
-            }
-        }
-        for (q, home) in queue.into_iter().zip(homes) {
-            let gone = q.copy && !shared.book.pending.contains_key(&Seq(q.seq));
-            if let (FrameKind::Entry(kind), false) = (q.kind, gone) {
-                shared.book.add(Entry { seq: Seq(q.seq), id: q.id, kind, payload: q.payload }, *home);
-            }
-        }
-        while let Some(number) = shared.book.spent() {
-            // A segment that cannot be removed costs space only; the next opening reads it as done.
-            drop(self.storage.remove(&name_of(number)));
-        }
-    }
-
-    /// Writes and syncs the queue, on a new segment if the current one fails; returns each frame's segment.
-    fn write(&self, writer: &mut Writer, queue: &[Queued]) -> Result<Vec<u64>, Error> {
-        let first = self.try_write(writer, queue);
-        if first.is_ok() {
-            return first;
-        }
-        writer.abandon();
-        let second = self.try_write(writer, queue);
-        if second.is_err() {
-            writer.abandon();
-        }
-        second
-    }
-
-    fn try_write(&self, writer: &mut Writer, queue: &[Queued]) -> Result<Vec<u64>, Error> {
-        let mut homes = Vec::with_capacity(queue.len());
-        let mut buffer = Vec::new();
-        for q in queue {
-            let bytes = size(q.payload.len()) as u64;
-            if writer.file.is_some() && writer.offset + buffer.len() as u64 + bytes > self.config.segment_bytes {
-                writer.flush(&mut buffer)?;
-                writer.abandon();
-            }
-            if writer.file.is_none() {
-                writer.begin(&*self.storage, self.config.segment_bytes)?;
-            }
-            let place = Place { segment: writer.number, offset: writer.offset + buffer.len() as u64 };
-            Frame { kind: q.kind, seq: q.seq, id: q.id, payload: &q.payload }.encode(place, &mut buffer);
-            homes.push(writer.number);
-        }
-        writer.flush(&mut buffer)?;
-        Ok(homes)
+        let inner = Arc::clone(&self.inner);
+        // No thread, or a disk that refuses: the caller that needs a segment makes it and hears of it.
+        let started = std::thread::Builder::new().name("wal-tend".to_owned()).spawn(move || drop(inner.tend()));
+        *tender = started.ok();
     }
 }
 
-impl Writer {
-    /// Leaves the current segment for good; the next frame begins another.
-    fn abandon(&mut self) {
-        if self.file.take().is_some() {
-            self.number += 1;
+/// Bytes of frames that fit into an empty segment.
+pub(crate) fn usable(config: &Config) -> u64 {
+    config.segment_bytes - (SEGMENT_HEADER + END) as u64
+}
+
+impl Queued {
+    pub(crate) fn new(entry: Entry, replaces: Arc<[u64]>) -> Self {
+        // A replacement's checksum covers the others' numbers too, and is taken when it is written.
+        let crc = if replaces.is_empty() { crc32c::crc32c(&entry.payload) } else { 0 };
+        Self { held: Held { entry, home: 0, replaces }, crc, copy: false }
+    }
+    pub(crate) fn copy_of(held: &Held) -> Self {
+        Self { copy: true, ..Self::new(held.entry.clone(), Arc::clone(&held.replaces)) }
+    }
+    /// Bytes of its frame.
+    pub(crate) fn bytes(&self) -> u64 {
+        let olds = if self.held.replaces.is_empty() { 0 } else { 4 + self.held.replaces.len() * 8 };
+        size(self.held.entry.payload.len() + olds) as u64
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        // The directory's lock is gone when this returns.
+        if let Some(tender) = self.tender.lock().take() {
+            tender.join().ok();
         }
     }
-    fn begin(&mut self, storage: &dyn Storage, len: u64) -> Result<(), Error> {
-        let file = match storage.create(&name_of(self.number), len) {
-            Ok(file) => file,
-            Err(e) => {
-                self.number += 1;
-                return Err(Error::storage("making a segment")(e));
-            }
-        };
-        let written = file.write_at(0, &segment_header(self.number));
-        self.file = Some(file);
-        self.offset = SEGMENT_HEADER as u64;
-        written.map_err(Error::storage("writing a segment's header"))
-    }
-    fn flush(&mut self, buffer: &mut Vec<u8>) -> Result<(), Error> {
-        let Some(file) = &self.file else { return Ok(()) };
-        file.write_at(self.offset, buffer).map_err(Error::storage("writing"))?;
-        file.sync().map_err(Error::storage("syncing"))?;
-        self.offset += buffer.len() as u64;
-        buffer.clear();
-        Ok(())
-    }
-}
-
-/// One failure, told to each caller of its round.
-fn copy_of(e: &Error) -> Error {
-    match e {
-        Error::Storage { action, source } => {
-            Error::Storage { action, source: std::io::Error::new(source.kind(), source.to_string()) }
-        }
-        other => Error::Storage { action: "committing", source: std::io::Error::other(other.to_string()) },
-    }
-}
-
-fn name_of(number: u64) -> String {
-    format!("{number:016x}.wal")
-}
-
-fn number_of(name: &str) -> Option<u64> {
-    let digits = name.strip_suffix(".wal").filter(|d| d.len() == 16)?;
-    u64::from_str_radix(digits, 16).ok()
 }
 
 impl std::fmt::Debug for Log {

@@ -1,26 +1,28 @@
-//! What the segments of a directory say: a pure reading of bytes, total over any input.
+//! What the segments of a directory say together: a pure reading of bytes, total over any input.
 //!
-//! | at this offset | after it | reading |
-//! |---|---|---|
-//! | a frame | – | taken |
-//! | zeros to the end | – | clean end |
-//! | no frame | a frame further on | corrupt span, reported; reading goes on at that frame |
-//! | no frame | no frame, last segment | torn tail: what was being written when the machine died |
-//! | no frame | no frame, other segment | corrupt span |
+//! Each segment's header names the one before it and up to where that one was durable. So, from the newest whose first
+//! write is whole backwards, every segment but the last has a known end; what stands beyond it, and segments that no
+//! header names, were refused to their callers or written again elsewhere, and are passed over. In the last one the
+//! frames say which write they were part of, and a write began only when all before it was durable.
 //!
-//! A missing segment number between two present ones is a corrupt span of that segment with no bytes. The same
-//! sequence number may stand twice (a copy forward, or a retry on a new segment): the first reading wins, they are equal.
+//! | no frame where one should be | reading |
+//! |---|---|
+//! | before the segment's known end | corrupt span, reported; reading goes on at the next frame |
+//! | before a frame of a later write | the same |
+//! | in the last write of the last segment | torn tail: what was being written when the machine died |
+//! | behind the mark that ends a write, and no frame further on | clean end |
+//! | end not known, not the last segment (a damaged header) | corrupt span |
+//!
+//! A segment that another one names, missing between present ones, is a corrupt span with no bytes. The last write may
+//! have been seen in the page cache only: what it says is read, but is *in doubt* until it is written again. The same
+//! sequence number may stand twice (a copy forward, or a retry on a new segment): the first wins, they are equal.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use crate::error::Error;
-use crate::frame::{ALIGN, Frame, FrameKind, HEADER, Kind, Place, u32_at, u64_at};
-use crate::state::{Entry, Seq};
-
-/// `magic 8 | format u32 | zero u32 | segment u64 | CRC32C u32 | zero u32`.
-pub(crate) const SEGMENT_HEADER: usize = 32;
-const MAGIC: &[u8; 8] = b"CHAPWAL\n";
-const FORMAT: u32 = 1;
+use crate::frame::{FrameKind, Kind, replaced, seqs};
+use crate::scan::{Found, SEGMENT_HEADER, Scan, UNKNOWN_END};
+use crate::state::{Entry, Held, Seq};
 
 /// Bytes that could not be read as frames.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +31,7 @@ pub struct Span {
     pub segment: u64,
     /// First byte.
     pub from: u64,
-    /// One past the last byte.
+    /// One past the last byte; `from` if it is not known how many.
     pub to: u64,
 }
 
@@ -38,130 +40,197 @@ pub struct Span {
 pub struct Recovered {
     /// Entries that are pending, in order.
     pub entries: Vec<Entry>,
-    /// The end of the last segment, where the machine died while writing. Nothing that was durable is lost by it.
-    pub torn_tail: Option<Span>,
+    /// In the last write, where the machine died: nothing that was durable is lost by it, unless that write was damaged
+    /// afterwards, which cannot be told apart.
+    pub torn: Vec<Span>,
     /// Damage. Entries may be lost by it; those around it are kept.
     pub corrupt: Vec<Span>,
+    /// The last write may not have been durable, and the disk refused to write it again: act on no entry before a call of
+    /// the log that writes has returned `Ok`.
+    pub in_doubt: bool,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Reading {
     pub(crate) recovered: Recovered,
     pub(crate) next_seq: u64,
-    /// By pending entry: the segment of its frame.
-    pub(crate) home: BTreeMap<Seq, u64>,
+    /// By pending entry.
+    pub(crate) held: BTreeMap<Seq, Held>,
+    /// The newest segment, and up to where it is durable beyond doubt.
+    pub(crate) durable: (u64, u64),
+    /// The newest segment.
+    pub(crate) last: u64,
+    /// Segments of which nothing counts.
+    pub(crate) void: Vec<u64>,
+    /// Pending entries that are in doubt.
+    pub(crate) doubtful: Vec<Seq>,
+    /// Entries that are pending no more, but only what is in doubt says so.
+    pub(crate) doubtful_done: Vec<u64>,
 }
 
-pub(crate) fn segment_header(number: u64) -> [u8; SEGMENT_HEADER] {
-    let mut h = [0; SEGMENT_HEADER];
-    h[..8].copy_from_slice(MAGIC);
-    h[8..12].copy_from_slice(&FORMAT.to_le_bytes());
-    h[16..24].copy_from_slice(&number.to_le_bytes());
-    let crc = crc32c::crc32c(&h[..24]);
-    h[24..28].copy_from_slice(&crc.to_le_bytes());
-    h
+/// How one segment is to be read.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct View {
+    /// No header names it: all in it was refused.
+    pub(crate) void: bool,
+    /// Up to where it was durable, as the next one says.
+    end: Option<u64>,
+    /// Nothing later is known to be durable, so what is amiss in its last write was torn.
+    open: bool,
 }
 
-/// The format number of another release's segment, if `bytes` are one.
-fn foreign_format(bytes: &[u8]) -> Option<u32> {
-    let head = bytes.get(..SEGMENT_HEADER)?;
-    let format = u32_at(head, 8)?;
-    let sound = head.get(..8)? == MAGIC && crc32c::crc32c(head.get(..24)?) == u32_at(head, 24)?;
-    (sound && format != FORMAT).then_some(format)
-}
-
-/// Reads all segments, in the order of their numbers.
-pub(crate) fn read(segments: &[(u64, String, Vec<u8>)]) -> Result<Reading, Error> {
-    let mut found = Found::default();
-    let last = segments.last().map(|s| s.0);
-    let mut expected = None;
-    for (number, name, bytes) in segments {
-        if let Some(format) = foreign_format(bytes) {
-            return Err(Error::UnknownFormat { name: name.clone(), found: format });
-        }
-        for missing in expected.unwrap_or(*number)..*number {
-            found.corrupt.push(Span { segment: missing, from: 0, to: 0 });
-        }
-        expected = Some(number + 1);
-        found.read_segment(*number, bytes, last == Some(*number));
+impl View {
+    pub(crate) fn counts(&self, found: &Found<'_>) -> bool {
+        !self.void && self.end.is_none_or(|end| found.offset < end)
     }
-    Ok(found.finish())
 }
 
-#[derive(Default)]
-struct Found {
-    entries: BTreeMap<u64, (Entry, u64)>,
-    done: BTreeSet<u64>,
-    max_seq: Option<u64>,
-    torn_tail: Option<Span>,
-    corrupt: Vec<Span>,
-}
-
-impl Found {
-    fn read_segment(&mut self, number: u64, bytes: &[u8], is_last: bool) {
-        let mut at = SEGMENT_HEADER;
-        let written = bytes.iter().rposition(|b| *b != 0).map_or(0, |p| p + 1);
-        let header_is_sound =
-            u64_at(bytes, 16) == Some(number) && bytes.get(..SEGMENT_HEADER) == Some(&segment_header(number));
-        if !header_is_sound && written > 0 {
-            self.corrupt.push(Span { segment: number, from: 0, to: SEGMENT_HEADER as u64 });
+/// Reads segments that were written to, in the order of their numbers.
+pub(crate) fn read(segments: &[Scan<'_>]) -> Reading {
+    let (views, missing) = chain(segments);
+    let mut recovered = Recovered { corrupt: missing, ..Recovered::default() };
+    for (scan, view) in segments.iter().zip(&views).filter(|(_, view)| !view.void) {
+        damage(scan, view, &mut recovered);
+    }
+    recovered.corrupt.sort_by_key(|s| (s.segment, s.from));
+    let durable = durable(segments, &views);
+    let all = taken(segments, &views, None);
+    let certain = taken(segments, &views, Some(durable));
+    let mut held = pending(&all);
+    let kept = pending(&certain);
+    for (seq, h) in &mut held {
+        // Its home is where it is beyond doubt, or the segment may go before the doubt has.
+        if let Some(sure) = kept.get(seq) {
+            h.home = sure.home;
         }
-        while at < written {
-            let tail = bytes.get(at..).unwrap_or_default();
-            if let Some((frame, size)) = Frame::decode(tail, Place { segment: number, offset: at as u64 }) {
-                self.take(frame, number);
-                at += size;
+    }
+    recovered.entries = held.values().map(|h| h.entry.clone()).collect();
+    Reading {
+        next_seq: segments.iter().flat_map(|s| &s.frames).map(next_seq).max().unwrap_or(0),
+        durable,
+        last: segments.iter().zip(&views).rfind(|(_, view)| !view.void).map_or(0, |(s, _)| s.number),
+        void: segments.iter().zip(&views).filter(|(_, view)| view.void).map(|(s, _)| s.number).collect(),
+        doubtful: held.keys().filter(|seq| !kept.contains_key(seq)).copied().collect(),
+        doubtful_done: kept.keys().filter(|seq| !held.contains_key(seq)).map(|seq| seq.0).collect(),
+        held,
+        recovered,
+    }
+}
+
+fn next_seq(found: &Found<'_>) -> u64 {
+    if found.is_end() { found.frame.seq } else { found.frame.seq.saturating_add(1) }
+}
+
+/// How each segment is to be read, and segments that are missing.
+pub(crate) fn chain(segments: &[Scan<'_>]) -> (Vec<View>, Vec<Span>) {
+    let mut views = vec![View { void: true, ..View::default() }; segments.len()];
+    let mut missing = Vec::new();
+    let mut next = segments.len().checked_sub(1);
+    let (mut end, mut open) = (None, true);
+    while let Some((at, scan)) = next.and_then(|at| Some((at, segments.get(at)?))) {
+        if let Some(view) = views.get_mut(at) {
+            *view = View { void: false, end, open };
+        }
+        if let Some((previous, previous_end)) = scan.previous(end.is_some()) {
+            let older = segments.partition_point(|s| s.number <= previous);
+            next = older.checked_sub(1);
+            open = previous_end == UNKNOWN_END;
+            end = (!open).then_some(previous_end);
+            if let Some(found) = next.and_then(|p| segments.get(p)).filter(|s| s.number != previous) {
+                // If its end is not known, it may have been seen in the page cache only.
+                if !open && previous > found.number {
+                    missing.push(Span { segment: previous, from: 0, to: 0 });
+                }
+                end = None;
+            }
+        } else {
+            next = at.checked_sub(1);
+            open &= scan.last_batch() == 0;
+            end = None;
+        }
+    }
+    (views, missing)
+}
+
+/// Reports what of a segment should be frames and is not.
+fn damage(scan: &Scan<'_>, view: &View, recovered: &mut Recovered) {
+    let end = view.end.unwrap_or(u64::MAX);
+    let mut gaps = Vec::new();
+    let mut at = if scan.has_own_header() { SEGMENT_HEADER as u64 } else { 0 };
+    let mut ended = false;
+    for found in scan.frames.iter().filter(|f| f.offset < end) {
+        if found.offset > at {
+            gaps.push((at, found.offset));
+        }
+        ended = found.is_end();
+        // The next write overwrites the mark that ends this one.
+        at = found.offset + if ended { 0 } else { found.size };
+    }
+    match view.end {
+        Some(end) if at < end => gaps.push((at, end)),
+        None if !ended => gaps.push((at, scan.written.max(at))),
+        _ => {}
+    }
+    for (from, to) in gaps {
+        let later = |f: &Found<'_>| f.offset >= to && f.batch() > from;
+        let torn = view.end.is_none() && view.open && !scan.frames.iter().any(later);
+        let spans = if torn { &mut recovered.torn } else { &mut recovered.corrupt };
+        spans.push(Span { segment: scan.number, from, to });
+    }
+}
+
+/// The last write that was followed by another is durable; where the one after it begins is the end of certainty.
+fn durable(segments: &[Scan<'_>], views: &[View]) -> (u64, u64) {
+    for (scan, view) in segments.iter().zip(views).rev().filter(|(_, view)| !view.void) {
+        if let Some(end) = view.end {
+            return (scan.number, end);
+        }
+        let last = scan.last_batch();
+        if last > 0 {
+            return (scan.number, last);
+        }
+        if let Some(previous) = scan.previous(false) {
+            return previous;
+        }
+    }
+    (0, 0)
+}
+
+/// Frames that count, all or those before a position.
+fn taken<'a, 'b>(segments: &'b [Scan<'a>], views: &[View], before: Option<(u64, u64)>) -> Vec<(u64, &'b Found<'a>)> {
+    let mut taken = Vec::new();
+    for (scan, view) in segments.iter().zip(views) {
+        let counts = |f: &&Found<'_>| view.counts(f) && before.is_none_or(|b| (scan.number, f.offset) < b);
+        taken.extend(scan.frames.iter().filter(counts).map(|f| (scan.number, f)));
+    }
+    taken
+}
+
+/// What of the frames is pending.
+fn pending(frames: &[(u64, &Found<'_>)]) -> BTreeMap<Seq, Held> {
+    let mut held: BTreeMap<Seq, Held> = BTreeMap::new();
+    let mut gone = BTreeSet::new();
+    for (segment, found) in frames {
+        let frame = &found.frame;
+        let (kind, replaces, payload) = match frame.kind {
+            FrameKind::End => continue,
+            FrameKind::Done => {
+                gone.extend(seqs(frame.payload));
                 continue;
             }
-            let next = next_frame(bytes, number, at + ALIGN);
-            let span = Span { segment: number, from: at as u64, to: next.unwrap_or(written) as u64 };
-            if next.is_none() && is_last {
-                self.torn_tail = Some(span);
-            } else {
-                self.corrupt.push(span);
+            FrameKind::Entry(kind) => (kind, Vec::new(), frame.payload),
+            FrameKind::Replacement => {
+                let Some((olds, own)) = replaced(frame.payload) else { continue };
+                gone.extend(olds.iter().copied());
+                (Kind::Record, olds, own)
             }
-            at = next.unwrap_or(written);
-        }
+        };
+        let entry = Entry { seq: Seq(frame.seq), id: frame.id, kind, payload: payload.into() };
+        let new = Held { entry, home: *segment, replaces: Arc::from(replaces) };
+        // A copy forward moves the entry's home: its first segment may go.
+        held.entry(Seq(frame.seq)).and_modify(|h| h.home = h.home.max(*segment)).or_insert(new);
     }
-
-    fn take(&mut self, frame: Frame<'_>, segment: u64) {
-        self.max_seq = self.max_seq.max(Some(frame.seq));
-        match frame.kind {
-            FrameKind::Done => {
-                if let Some(seq) = u64_at(frame.payload, 0) {
-                    self.done.insert(seq);
-                }
-            }
-            FrameKind::Entry(kind) => {
-                let entry = Entry { seq: Seq(frame.seq), id: frame.id, kind, payload: frame.payload.into() };
-                // A copy forward moves the entry's home: its first segment may go.
-                self.entries.entry(frame.seq).and_modify(|e| e.1 = e.1.max(segment)).or_insert((entry, segment));
-            }
-        }
-    }
-
-    fn finish(mut self) -> Reading {
-        let last_checkpoint =
-            self.entries.values().filter(|(e, _)| e.kind == Kind::Checkpoint).map(|(e, _)| e.seq.0).max();
-        let done = self.done;
-        self.entries
-            .retain(|seq, (e, _)| !done.contains(seq) && (e.kind == Kind::Record || last_checkpoint == Some(*seq)));
-        Reading {
-            home: self.entries.values().map(|(e, segment)| (e.seq, *segment)).collect(),
-            recovered: Recovered {
-                entries: self.entries.into_values().map(|(e, _)| e).collect(),
-                torn_tail: self.torn_tail,
-                corrupt: self.corrupt,
-            },
-            next_seq: self.max_seq.map_or(0, |s| s + 1),
-        }
-    }
-}
-
-/// Frames begin at multiples of [`ALIGN`]; the header's own checksum makes each probe cheap.
-fn next_frame(bytes: &[u8], number: u64, from: usize) -> Option<usize> {
-    (from..bytes.len().saturating_sub(HEADER)).step_by(ALIGN).find(|at| {
-        let tail = bytes.get(*at..).unwrap_or_default();
-        Frame::decode(tail, Place { segment: number, offset: *at as u64 }).is_some()
-    })
+    let newest = held.values().filter(|h| h.entry.kind == Kind::Checkpoint).map(|h| h.entry.seq).max();
+    held.retain(|seq, h| !gone.contains(&seq.0) && (h.entry.kind == Kind::Record || newest == Some(*seq)));
+    held
 }

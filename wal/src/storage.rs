@@ -1,39 +1,53 @@
 //! The few file operations that the log needs, and the real disk behind them.
 //!
-//! A trait, so that a simulated disk can lose, tear and refuse (`sim`). `create` and `remove` are durable when they
-//! return: the directory is synced with them.
+//! A trait, so that a simulated disk can lose, tear and refuse (`sim`). What happens to names is durable only after
+//! `sync_dir`.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
+use rustix::fs::{CWD, FallocateFlags, FlockOperation, RenameFlags, fallocate, flock, renameat_with};
+use rustix::io::Errno;
 
 use crate::error::Error;
 
+/// So many zeros are written at once.
+const ZEROS: usize = 1 << 20;
+
 /// A directory of segment files.
 pub trait Storage: Send + Sync {
-    /// Names of all files.
+    /// Names of all regular files.
     ///
     /// # Errors
     /// The system's.
     fn list(&self) -> io::Result<Vec<String>>;
-    /// A new file of `len` zero bytes whose blocks are allocated; durable.
+    /// A new file, written with `len` zero bytes that are durable; its name may not be.
     ///
     /// # Errors
     /// The system's; a full disk says so here and not later.
     fn create(&self, name: &str, len: u64) -> io::Result<Box<dyn File>>;
+    /// Gives a file another name, at which there is none, and opens it to be written over.
+    ///
+    /// # Errors
+    /// The system's; it then has its old name.
+    fn rename(&self, from: &str, to: &str) -> io::Result<Box<dyn File>>;
     /// A file's whole content.
     ///
     /// # Errors
     /// The system's.
     fn read(&self, name: &str) -> io::Result<Vec<u8>>;
-    /// Removes a file; durable.
+    /// Removes a file.
     ///
     /// # Errors
     /// The system's.
     fn remove(&self, name: &str) -> io::Result<()>;
+    /// Makes durable what was created, renamed and removed.
+    ///
+    /// # Errors
+    /// The system's; it may be tried again.
+    fn sync_dir(&self) -> io::Result<()>;
 }
 
 /// One segment being written.
@@ -79,7 +93,7 @@ impl Disk {
             .map_err(Error::storage("opening the lock file"))?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Err(Error::Locked { dir: dir.to_owned() }),
+            Err(Errno::WOULDBLOCK) => return Err(Error::Locked { dir: dir.to_owned() }),
             Err(e) => return Err(Error::storage("locking the directory")(e.into())),
         }
         let handle = fs::File::open(dir).map_err(Error::storage("opening the directory"))?;
@@ -91,7 +105,8 @@ impl Storage for Disk {
     fn list(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in fs::read_dir(&self.dir)? {
-            if let Ok(name) = entry?.file_name().into_string() {
+            let entry = entry?;
+            if let (Ok(name), true) = (entry.file_name().into_string(), entry.file_type()?.is_file()) {
                 names.push(name);
             }
         }
@@ -99,23 +114,37 @@ impl Storage for Disk {
     }
     fn create(&self, name: &str, len: u64) -> io::Result<Box<dyn File>> {
         let path = self.dir.join(name);
-        let file = fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path)?;
-        let made = fallocate(&file, FallocateFlags::empty(), 0, len)
-            .map_err(io::Error::from)
-            .and_then(|()| file.sync_all())
-            .and_then(|()| self.handle.sync_all());
-        if let Err(e) = made {
-            // Best effort: the failure that matters is the one returned.
-            drop(fs::remove_file(&path));
-            return Err(e);
+        let mut file = fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(path)?;
+        // In one piece where the file system can; the zeros are written all the same, or the first write to each block
+        // would have to change an extent, and its sync to write that too.
+        match fallocate(&file, FallocateFlags::empty(), 0, len) {
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}
+            Err(e) => return Err(e.into()),
         }
+        let zeros = vec![0; ZEROS.min(usize::try_from(len).unwrap_or(ZEROS))];
+        let mut left = len;
+        while left > 0 {
+            let now = zeros.get(..usize::try_from(left).unwrap_or(ZEROS).min(ZEROS)).unwrap_or(&zeros);
+            file.write_all(now)?;
+            left -= now.len() as u64;
+        }
+        file.sync_all()?;
+        Ok(Box::new(DiskFile(file)))
+    }
+    fn rename(&self, from: &str, to: &str) -> io::Result<Box<dyn File>> {
+        let from = self.dir.join(from);
+        // Opened first: there is nothing to undo if that fails.
+        let file = fs::OpenOptions::new().write(true).open(&from)?;
+        renameat_with(CWD, &from, CWD, self.dir.join(to), RenameFlags::NOREPLACE)?;
         Ok(Box::new(DiskFile(file)))
     }
     fn read(&self, name: &str) -> io::Result<Vec<u8>> {
         fs::read(self.dir.join(name))
     }
     fn remove(&self, name: &str) -> io::Result<()> {
-        fs::remove_file(self.dir.join(name))?;
+        fs::remove_file(self.dir.join(name))
+    }
+    fn sync_dir(&self) -> io::Result<()> {
         self.handle.sync_all()
     }
 }

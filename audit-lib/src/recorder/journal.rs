@@ -29,7 +29,8 @@ impl Journal {
         let wanted = (max_slots as u64).saturating_mul(SEGMENT_BYTES_PER_SLOT);
         let segment_bytes = wanted.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
         let max_bytes = Config::default().max_bytes.max(8 * segment_bytes);
-        let (log, recovered) = Log::open(dir, Config { segment_bytes, max_bytes })?;
+        // The reporter's thread may wait for a segment, and the host gets no thread of the log's.
+        let (log, recovered) = Log::open(dir, Config { segment_bytes, max_bytes, background: false })?;
         Ok((Self { log: Some(log), ..Self::none() }, recovered))
     }
 
