@@ -11,7 +11,7 @@
 //! 4. Nothing in doubt ⇒ `mixed`: counts agree, ids do not.
 //! 5. Else `unproven`: grey, never green.
 //!
-//! A hop that is set to compare stamped messages only has the numbers of those alone, and [`stamped`] says what changes.
+//! A hop that is set to compare stamped messages only has the numbers of those alone, and `stamped` says what changes.
 //!
 //! Caveats widen the interval and never void what they cannot touch: doubt about the upstream count cannot excuse
 //! "at least A − N absent"; doubt of v messages downstream lowers it by v. A hop whose upstream stage is not complete is
