@@ -223,7 +223,7 @@ fn a_cluster_that_answers_is_checked_line_by_line() {
         "ok      kafka.main.tap.topics: 1 topics match",
         "warning kafka.main.tap.topics: 'absent' does not exist",
         "ok      kafka.main: READ on topic 'orders'",
-        "ok      kafka.main: group 'chaperone-tap' may be asked for",
+        "unknown kafka.main: READ on group 'chaperone-tap': no consumer has ever committed there",
         "ok      kafka.main.audit.topic: 'audit' exists with 1 partitions",
         "ok      kafka.main: READ on topic 'audit'",
         "unknown kafka.main: WRITE on topic 'audit'",
