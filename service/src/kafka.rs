@@ -9,6 +9,7 @@ pub mod asker;
 pub mod brokers;
 pub mod client;
 pub mod context;
+pub mod corrupt;
 pub mod ear;
 pub mod message;
 pub mod names;

@@ -10,7 +10,6 @@
 
 pub mod budget;
 pub mod claims;
-pub mod corrupt;
 pub mod count;
 pub mod frontier;
 pub mod outlet;

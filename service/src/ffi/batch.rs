@@ -65,8 +65,9 @@ pub enum Arrived<'a> {
         topic: &'a str,
         /// Its number.
         partition: i32,
-        /// The error is about an offset. librdkafka's position has passed it, as if it were a message's.
-        at_offset: bool,
+        /// The offset that the error is about, if it is about one. librdkafka's position has passed it, as if it were a
+        /// message's; it may come out of a batch that was corrupt, or from an earlier assignment.
+        offset: Option<i64>,
         /// Why.
         code: RDKafkaErrorCode,
     },
@@ -91,7 +92,7 @@ impl Batch<'_> {
             code => Arrived::Refused {
                 topic: fetched.topic(),
                 partition: fetched.0.partition,
-                at_offset: fetched.0.offset >= 0,
+                offset: Some(fetched.0.offset).filter(|offset| *offset >= 0),
                 code: code.into(),
             },
         })

@@ -31,6 +31,7 @@ use crate::ffi::batch::{Arrived, Fetched};
 use crate::ffi::{Alone, Lane};
 use crate::kafka::asker::Asker;
 use crate::kafka::context::Plain;
+use crate::kafka::corrupt::{Suspicion, is_corrupt};
 use crate::kafka::refusal;
 use crate::kafka::stall::Broken;
 use crate::kafka::topic::Creator;
@@ -38,7 +39,6 @@ use crate::kafka::wanted::Wanted;
 use crate::kafka::{close, create, lone_consumer};
 use crate::metrics::meters::IntakeMeter;
 use crate::tap::Shared;
-use crate::tap::corrupt::is_corrupt;
 
 /// How long a poll waits for a record.
 const POLL: Duration = Duration::from_millis(50);
@@ -76,9 +76,7 @@ pub struct Reader {
     short: BTreeMap<i32, u32>,
     /// What was said of partitions of which something is lost, and until when.
     said: BTreeMap<i32, Instant>,
-    /// When to look for what cannot be read, and when that was done last.
-    look_at: Option<Instant>,
-    looked_at: Option<Instant>,
+    suspicion: Suspicion,
     meter: IntakeMeter,
 }
 
@@ -106,8 +104,7 @@ impl Reader {
             topic_id: None,
             short: BTreeMap::new(),
             said: BTreeMap::new(),
-            look_at: None,
-            looked_at: None,
+            suspicion: Suspicion::default(),
             meter: shared.meters.intake(&cluster.name, topic),
             settings: settings.clone(),
             shared: shared.clone(),
@@ -168,22 +165,22 @@ impl Reader {
             }
             self.refused(refusal::code_of(&e), false);
         }
-        for (code, at_offset) in self.take(if settling { Duration::from_millis(1) } else { POLL }) {
-            self.refused(code, at_offset);
+        for (code, offset) in self.take(if settling { Duration::from_millis(1) } else { POLL }) {
+            self.refused(code, offset.is_some());
         }
         Ok(())
     }
 
-    /// Takes what is there; returns the errors in it, and whether each is about an offset.
-    fn take(&mut self, wait: Duration) -> Vec<(RDKafkaErrorCode, bool)> {
+    /// Takes what is there; returns the errors in it, and the offset that each is about.
+    fn take(&mut self, wait: Duration) -> Vec<(RDKafkaErrorCode, Option<i64>)> {
         let Self { consumer, open, settings, shared, create_time_noted, .. } = self;
         let mut refused = Vec::new();
         let Some(mut batch) = consumer.batch(&[(Lane::First, wait)], BURST) else { return refused };
         while let Some(arrived) = batch.next() {
             let record = match arrived {
                 Arrived::Message(record) => record,
-                Arrived::Refused { code, at_offset, .. } => {
-                    refused.push((code, at_offset));
+                Arrived::Refused { code, offset, .. } => {
+                    refused.push((code, offset));
                     if is_corrupt(code) {
                         // What follows may come from anywhere.
                         break;

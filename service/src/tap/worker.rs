@@ -19,7 +19,6 @@ use rdkafka::{Message, Offset};
 
 use super::budget::Budget;
 use super::claims::Claims;
-use super::corrupt::is_corrupt;
 use super::outlet::Outlet;
 use super::partition::{Counted, Partition};
 use super::reader::Reader;
@@ -28,6 +27,7 @@ use super::{Membership, Settings, Shared};
 use crate::exit::Failure;
 use crate::ffi::batch::Arrived;
 use crate::kafka::asker::{Asker, Tp};
+use crate::kafka::corrupt::{Suspicion, is_corrupt};
 use crate::kafka::message::look;
 use crate::kafka::refusal::{self, Need};
 use crate::kafka::stall::Broken;
@@ -92,11 +92,10 @@ pub struct Worker {
     beat_at: Instant,
     send_at: Instant,
     paused: bool,
-    /// Something cannot be read: when it is looked for, and when it last was.
-    look_at: Option<Instant>,
-    looked_at: Option<Instant>,
-    /// Partitions that gave nothing, because the position was said to be outside their logs.
-    outside: BTreeSet<Tp>,
+    /// Something cannot be read.
+    suspicion: Suspicion,
+    /// Partitions that gave nothing, because this position was said to be outside their logs.
+    outside: BTreeMap<Tp, Option<i64>>,
     /// How often something could not be read that their leaders can.
     unfounded: u32,
     budget: Option<Budget>,
@@ -109,7 +108,7 @@ struct Outcome {
     /// A partition that proved to have another log.
     lost: Option<Tp>,
     /// What partitions refused.
-    refused: Vec<(Tp, RDKafkaErrorCode)>,
+    refused: Vec<(Tp, RDKafkaErrorCode, Option<i64>)>,
     /// The rest of the batch was not looked at.
     dropped: bool,
 }
@@ -145,9 +144,8 @@ impl Worker {
             beat_at: Instant::now(),
             send_at: Instant::now(),
             paused: false,
-            look_at: None,
-            looked_at: None,
-            outside: BTreeSet::new(),
+            suspicion: Suspicion::default(),
+            outside: BTreeMap::new(),
             unfounded: 0,
             budget: settings.tap.max_bytes_per_second.map(|cap| Budget::new(cap, Instant::now())),
             meter: shared.meters.tap(&cluster.name),
@@ -211,9 +209,9 @@ impl Worker {
         }
         let wait = if settling { Duration::from_millis(1) } else { POLL };
         let counted = self.count(wait);
-        for (tp, code) in counted.refused {
+        for (tp, code, offset) in counted.refused {
             if is_outside(code) {
-                self.outside.insert(tp);
+                self.outside.insert(tp, offset);
             }
             self.consumer_error(code, false)?;
         }
@@ -237,14 +235,14 @@ impl Worker {
         while let Some(arrived) = batch.next() {
             let message = match arrived {
                 Arrived::Message(message) => message,
-                Arrived::Refused { topic, partition, at_offset, code } => {
+                Arrived::Refused { topic, partition, offset, code } => {
                     let tp = (topic.to_owned(), partition);
                     found = None;
-                    let spoilt = owned.get_mut(topic).filter(|_| at_offset).and_then(|t| t.get_mut(&partition));
+                    let spoilt = owned.get_mut(topic).filter(|_| offset.is_some()).and_then(|t| t.get_mut(&partition));
                     if let Some(spoilt) = spoilt {
                         spoilt.refused();
                     }
-                    outcome.refused.push((tp, code));
+                    outcome.refused.push((tp, code, offset));
                     if is_corrupt(code) {
                         // What follows may come from anywhere.
                         outcome.dropped = true;
@@ -292,7 +290,7 @@ impl Worker {
             RDKafkaErrorCode::TopicAuthorizationFailed => self.asker.interest.probe.store(true, Ordering::SeqCst),
             // The next answer shows what lies where.
             _ if is_outside(code) => self.asker.interest.starts.store(true, Ordering::SeqCst),
-            _ if is_corrupt(code) => self.suspect(),
+            _ if is_corrupt(code) => self.suspicion.raise(Instant::now()),
             _ => tracing::debug!(cluster, "consumer: {code}"),
         }
         Ok(())

@@ -20,7 +20,7 @@ impl Reader {
         let Some(partitions) = answer.topics.get(&topic).copied() else { return Ok(()) };
         self.shared.problems.clear(&self.key("create"));
         self.stop_saying(Instant::now());
-        if self.look_at.is_some() {
+        if self.suspicion.is_raised() {
             return Ok(());
         }
         if !self.open.is_empty() && !self.is_ours(answer, partitions) {

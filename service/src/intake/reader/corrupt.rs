@@ -1,9 +1,9 @@
 //! Batches of the audit topic that cannot be read: given up with their offsets, and what follows is read.
 //!
 //! What was in them is repaired by later records (a slot's next state, a tap that counts again), or is doubted: see
-//! [`logs`](super::logs). How the end of what cannot be read is found: [`tap::corrupt`](crate::tap::corrupt).
+//! [`logs`](super::logs). How the end of what cannot be read is found: [`kafka::corrupt`](crate::kafka::corrupt).
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use chaperone_collector::{AuditStand, LossCause};
 use rdkafka::error::RDKafkaErrorCode;
@@ -11,34 +11,32 @@ use rdkafka::error::RDKafkaErrorCode;
 use super::{POLL, Reader};
 use crate::config::Isolation;
 use crate::kafka::asker::Tp;
-use crate::tap::corrupt::{Finder, LOOK_FOR, readable_again};
-
-/// Pause before the next look where one found nothing out.
-const AGAIN_AFTER: Duration = Duration::from_secs(5);
+use crate::kafka::corrupt::{Due, Finder, LOOK_FOR, readable_again};
 
 impl Reader {
-    /// Something cannot be read: reading ends, and it is looked for at once, unless that was done a moment ago.
+    /// Something cannot be read: reading ends until it was looked for.
     pub(super) fn suspect(&mut self) {
         self.apply(true);
         self.shut(None);
-        let last = self.looked_at;
-        self.look_at.get_or_insert_with(|| last.map_or_else(Instant::now, |at| at + AGAIN_AFTER));
+        self.suspicion.raise(Instant::now());
     }
 
     /// Looks, if it is time, and gives up what cannot be read. Returns whether reading must wait.
     pub(super) fn look_for_corrupt(&mut self) -> Result<bool, String> {
-        let Some(at) = self.look_at else { return Ok(false) };
-        if Instant::now() < at {
-            std::thread::park_timeout(POLL);
-            return Ok(true);
+        match self.suspicion.due(Instant::now()) {
+            Due::Nothing => return Ok(false),
+            Due::Patience => {
+                std::thread::park_timeout(POLL);
+                return Ok(true);
+            }
+            Due::Look => {}
         }
-        self.look_at = None;
         let isolation = Isolation::ReadUncommitted;
         let mut finder =
             Finder::new(&self.settings.cluster, isolation, &self.shared.problems).map_err(|e| e.message)?;
         self.give_up_corrupt(&mut finder);
         finder.close();
-        self.looked_at = Some(Instant::now());
+        self.suspicion.looked(Instant::now());
         Ok(true)
     }
 

@@ -22,28 +22,33 @@ pub(super) fn is_outside(code: RDKafkaErrorCode) -> bool {
 
 impl Worker {
     /// Positions that were said to be outside their logs, and are not: they are read on from. One that lies before its
-    /// log's start is moved by the answer, and one beyond its end twice in a row is another log's.
+    /// log's start is moved by the answer, and one beyond its end twice in a row is another log's. What was refused may be
+    /// another offset, out of a batch that was corrupt: then it says nothing against the copies.
     pub(super) fn read_on(&mut self, starts: &BTreeMap<Tp, i64>, ends: &BTreeMap<Tp, i64>) -> Result<(), String> {
         if self.outside.is_empty() {
             return Ok(());
         }
         let owned = &self.owned;
-        self.outside.retain(|(topic, number)| owned.get(topic).is_some_and(|of| of.contains_key(number)));
-        let inside = self.outside.iter().find_map(|tp| {
+        self.outside.retain(|(topic, number), _| owned.get(topic).is_some_and(|of| of.contains_key(number)));
+        let inside = self.outside.iter().find_map(|(tp, refused)| {
             let next = owned.get(&tp.0)?.get(&tp.1)?.next();
-            (*starts.get(tp)? <= next && next <= *ends.get(tp)?).then(|| (tp.clone(), next))
+            let log = *starts.get(tp)?..=*ends.get(tp)?;
+            let refused = refused.unwrap_or(next);
+            log.contains(&next).then(|| (tp.clone(), refused, log.contains(&refused)))
         });
-        let Some(((topic, number), next)) = inside else {
+        let Some(((topic, number), refused, has)) = inside else {
             // Not all answered, or an answer was lost.
             self.asker.interest.starts.store(!self.outside.is_empty(), std::sync::atomic::Ordering::SeqCst);
             return Ok(());
         };
-        tracing::warn!(
-            topic,
-            partition = number,
-            "offset {next} was refused, and its leader has it: it is read on from there"
-        );
-        self.distrust_copies(&format!("{topic}/{number} does not have offset {next} there"))?;
+        if has {
+            tracing::warn!(
+                topic,
+                partition = number,
+                "offset {refused} was refused, and its leader has it: it is read on from there"
+            );
+            self.distrust_copies(&format!("{topic}/{number} does not have offset {refused} there"))?;
+        }
         self.assign()
     }
 

@@ -2,50 +2,44 @@
 //! partition it was and where that can be read again.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
 
 use super::{POLL, Worker};
 use crate::kafka::asker::Tp;
-use crate::tap::corrupt::{Finder, LOOK_FOR, readable_again};
+use crate::kafka::corrupt::{Due, Finder, LOOK_FOR, readable_again};
 use crate::tap::partition::Partition;
 
-/// Pause before the next look where one found nothing out.
-const AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// Partitions looked at together.
 const TOGETHER: usize = 256;
 
 impl Worker {
-    /// Something cannot be read: it is looked for at once, unless that was done a moment ago.
-    pub(super) fn suspect(&mut self) {
-        let last = self.looked_at;
-        self.look_at.get_or_insert_with(|| last.map_or_else(Instant::now, |at| at + AGAIN_AFTER));
-    }
-
     /// Looks, if it is time, and skips what cannot be read; then everything is read anew from what counts next. Returns
     /// whether reading must wait.
     pub(super) fn look_for_corrupt(&mut self) -> Result<bool, String> {
-        let Some(at) = self.look_at else { return Ok(false) };
-        if Instant::now() < at {
-            std::thread::park_timeout(POLL);
-            return Ok(true);
+        match self.suspicion.due(Instant::now()) {
+            Due::Nothing => return Ok(false),
+            Due::Patience => {
+                std::thread::park_timeout(POLL);
+                return Ok(true);
+            }
+            Due::Look => {}
         }
-        self.look_at = None;
         let isolation = self.settings.tap.isolation;
         let mut finder =
             Finder::new(&self.settings.cluster, isolation, &self.shared.problems).map_err(|e| e.message)?;
         let found = self.skip_corrupt(&mut finder);
         finder.close();
-        self.looked_at = Some(Instant::now());
         match found {
             Ok(true) => {}
             Ok(false) => self.unfounded()?,
             Err(e) => {
                 tracing::warn!(cluster = self.settings.cluster.name, "looking for what cannot be read: {e}");
-                self.suspect();
+                self.suspicion.raise(Instant::now());
             }
         }
+        self.suspicion.looked(Instant::now());
         self.assign()?;
         Ok(true)
     }
@@ -99,7 +93,7 @@ impl Worker {
         let Some(to) = to else {
             let sentence = format!("{place} cannot be read from offset {first} on ({code}); it is tried again");
             self.shared.problems.set(key, sentence);
-            self.suspect();
+            self.suspicion.raise(Instant::now());
             return;
         };
         if let Some((from, to)) = self.held(tp).and_then(|p| p.skip_corrupt(first, to)) {

@@ -1,4 +1,4 @@
-//! Where a partition cannot be read, and where it can be read again.
+//! Where a partition cannot be read, where it can be read again, and when to look for that.
 //!
 //! A batch whose checksum is wrong is refetched by librdkafka for ever, or worse: after the error it goes on in the middle
 //! of the batch, and may take what it finds there for an offset. So nothing that follows the error is believed; a client of
@@ -13,12 +13,12 @@ use std::time::{Duration, Instant};
 use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
+use super::asker::Tp;
+use super::context::Plain;
+use super::{create, looking};
 use crate::config::{Cluster, Isolation};
 use crate::exit::Failure;
 use crate::ffi::{Alone, Sight};
-use crate::kafka::asker::Tp;
-use crate::kafka::context::Plain;
-use crate::kafka::{create, looking};
 use crate::problems::Problems;
 
 /// How long it may look.
@@ -27,6 +27,57 @@ pub const LOOK_FOR: Duration = Duration::from_secs(15);
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// The same where it has been silent before: librdkafka says only once that it does not know a batch's format.
 const SILENT_WITHIN: Duration = Duration::from_millis(500);
+
+/// Pause before the next look where one found nothing out.
+const AGAIN_AFTER: Duration = Duration::from_secs(5);
+
+/// That something cannot be read, and when it is looked for: at once, unless that was done a moment ago.
+#[derive(Debug, Default)]
+pub struct Suspicion {
+    look_at: Option<Instant>,
+    looked_at: Option<Instant>,
+}
+
+/// What a suspicion asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// There is none.
+    Nothing,
+    /// Nothing is to be read until it is time to look.
+    Patience,
+    /// To look, now; the suspicion is gone, unless it is raised again.
+    Look,
+}
+
+impl Suspicion {
+    /// Something could not be read.
+    pub fn raise(&mut self, now: Instant) {
+        let looked_at = self.looked_at;
+        self.look_at.get_or_insert_with(|| looked_at.map_or(now, |at| at + AGAIN_AFTER));
+    }
+    /// Whether there is one.
+    pub fn is_raised(&self) -> bool {
+        self.look_at.is_some()
+    }
+    /// What is to be done.
+    pub fn due(&mut self, now: Instant) -> Due {
+        match self.look_at {
+            None => Due::Nothing,
+            Some(at) if now < at => Due::Patience,
+            Some(_) => {
+                self.look_at = None;
+                Due::Look
+            }
+        }
+    }
+    /// A look has ended; it may have raised the suspicion anew.
+    pub fn looked(&mut self, now: Instant) {
+        self.looked_at = Some(now);
+        if self.look_at.is_some() {
+            self.look_at = Some(now + AGAIN_AFTER);
+        }
+    }
+}
 
 /// Whether an error means that what was fetched cannot be read.
 pub fn is_corrupt(code: RDKafkaErrorCode) -> bool {
@@ -141,7 +192,7 @@ impl Finder {
 
     /// Leaves, with a deadline.
     pub fn close(self) {
-        crate::kafka::close("look", self.reader);
+        super::close("look", self.reader);
     }
 }
 
@@ -178,6 +229,24 @@ fn what(sight: &Sight) -> Option<Look> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_look_is_at_once_and_the_next_a_while_after_it() {
+        let (mut suspicion, now) = (Suspicion::default(), Instant::now());
+        assert_eq!(suspicion.due(now), Due::Nothing);
+        suspicion.raise(now);
+        assert!(suspicion.is_raised());
+        assert_eq!((suspicion.due(now), suspicion.due(now)), (Due::Look, Due::Nothing));
+        suspicion.looked(now);
+        suspicion.raise(now);
+        assert_eq!(suspicion.due(now), Due::Patience);
+        assert_eq!(suspicion.due(now + AGAIN_AFTER), Due::Look);
+        // The look itself was in vain, and took its time.
+        suspicion.raise(now + AGAIN_AFTER);
+        suspicion.looked(now + 3 * AGAIN_AFTER);
+        assert_eq!(suspicion.due(now + 3 * AGAIN_AFTER), Due::Patience);
+        assert_eq!(suspicion.due(now + 4 * AGAIN_AFTER), Due::Look);
+    }
 
     /// Corrupt batches `[first, last]`, silent or not, in a log that ends at 1,000; counts looks.
     struct Log(Vec<(i64, i64)>, bool, u32);
