@@ -17,6 +17,7 @@ pub mod fingerprint;
 pub mod histogram;
 pub mod message;
 pub mod rule;
+pub mod scan;
 pub mod state;
 pub mod window;
 pub mod wire;
