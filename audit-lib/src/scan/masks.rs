@@ -18,10 +18,8 @@ pub(super) struct Masks {
     pub(super) strings: u64,
     /// The byte that is asked for, wherever it is.
     pub(super) probe: u64,
-    /// Whether there is a backslash.
-    pub(super) backslash: bool,
-    /// Whether the block begins in a string.
-    pub(super) inside: bool,
+    /// Backslashes, wherever they are.
+    pub(super) backslashes: u64,
 }
 
 /// What one block tells the next.
@@ -62,15 +60,7 @@ pub(super) fn masks<S: Simd>(simd: S, document: &[u8], base: usize, probe: u8, c
     let quotes = quotes & !escaped(backslashes, &mut carry.escaped);
     let strings = prefix_xor(quotes) ^ inside;
     carry.inside = 0u64.wrapping_sub(strings >> 63);
-    Masks {
-        open: open & !strings,
-        close: close & !strings,
-        starts: quotes & strings,
-        strings,
-        probe,
-        backslash: backslashes != 0,
-        inside: inside != 0,
-    }
+    Masks { open: open & !strings, close: close & !strings, starts: quotes & strings, strings, probe, backslashes }
 }
 
 /// Only where `probe` is in the block at `base`.
@@ -120,11 +110,11 @@ mod tests {
         let (mut inside, mut escaped) = (false, false);
         let mut all = Vec::new();
         for block in document.chunks(BLOCK) {
-            let mut m = Masks { inside, ..Masks::default() };
+            let mut m = Masks::default();
             for (i, b) in block.iter().enumerate() {
                 let bit = 1u64 << i;
                 m.probe |= if *b == probe { bit } else { 0 };
-                m.backslash |= *b == b'\\';
+                m.backslashes |= if *b == b'\\' { bit } else { 0 };
                 let quote = *b == b'"' && !escaped;
                 escaped = *b == b'\\' && !escaped;
                 inside ^= quote;

@@ -54,22 +54,28 @@ impl<'a> Text<'a> {
     }
 }
 
-/// Whether a string that is written as `raw` means `name`.
-pub(super) fn means(raw: &[u8], name: &[u8]) -> bool {
+/// If the string whose content begins at `from` means `name`: where its closing quote is.
+pub(super) fn name_end(document: &[u8], from: usize, name: &[u8]) -> Option<usize> {
+    let mut raw = document.get(from..)?;
     let mut left = name;
-    for piece in pieces(raw) {
-        let mut utf8 = [0; 4];
-        let bytes = match piece {
-            Some(Piece::Plain(bytes)) => bytes,
-            Some(Piece::Escaped(c)) => c.encode_utf8(&mut utf8).as_bytes(),
-            None => return false,
-        };
-        match left.strip_prefix(bytes) {
-            Some(rest) => left = rest,
-            None => return false,
+    loop {
+        let (byte, rest) = raw.split_first()?;
+        match byte {
+            b'"' => return left.is_empty().then_some(document.len() - raw.len()),
+            b'\\' => {
+                let (meant, rest) = escape(raw)?;
+                left = left.strip_prefix(meant.encode_utf8(&mut [0; 4]).as_bytes())?;
+                raw = rest;
+            }
+            byte => {
+                let (next, rest_of_name) = left.split_first()?;
+                if next != byte {
+                    return None;
+                }
+                (left, raw) = (rest_of_name, rest);
+            }
         }
     }
-    left.is_empty()
 }
 
 enum Piece<'a> {
@@ -137,7 +143,7 @@ mod tests {
         for bad in [r"\q", r"\u12", r"\ud800", r"\ud800\u0041", r"\udc00\ud800", r"a\", r"\u+123"] {
             let text = text(bad).expect("UTF-8");
             assert_eq!((text.read(), text.read_short(&mut [0; 64])), (None, None), "{bad}");
-            assert!(!means(bad.as_bytes(), b"a"), "{bad}");
+            assert_eq!(name_end(format!("{bad}\"").as_bytes(), 0, b"a"), None, "{bad}");
         }
         assert_eq!(text("a\nb"), None);
         assert_eq!(Text::new(&[0xff], false), None);
@@ -152,9 +158,11 @@ mod tests {
             prop_assert_eq!(read.read().map(Cow::into_owned), meant.clone());
             prop_assert_eq!(read.read_short(&mut [0; 64]).map(str::to_owned), meant.clone());
             if let Some(meant) = meant {
-                prop_assert!(means(raw.as_bytes(), meant.as_bytes()));
+                let document = format!("[{raw}\"");
+                prop_assert_eq!(name_end(document.as_bytes(), 1, meant.as_bytes()), Some(raw.len() + 1));
                 let longer = format!("{meant}x");
-                prop_assert!(!means(raw.as_bytes(), longer.as_bytes()));
+                prop_assert_eq!(name_end(document.as_bytes(), 1, longer.as_bytes()), None);
+                prop_assert_eq!(name_end(&document.as_bytes()[..=raw.len()], 1, meant.as_bytes()), None);
             }
         }
     }

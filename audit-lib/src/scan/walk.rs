@@ -9,7 +9,7 @@ use serde::de::IgnoredAny;
 
 use super::masks::{BLOCK, Carry, Masks, masks, positions};
 use super::number::Number;
-use super::text::{Text, means};
+use super::text::{Text, name_end};
 use super::{Found, Step};
 
 /// What the value is in, which decides what may follow it.
@@ -77,10 +77,6 @@ struct Cursor<'a, S> {
     masks: Masks,
     carry: Carry,
     probe: u8,
-    /// The last opening quote before the block.
-    opened: usize,
-    /// The last one whose string was read to its end, so that long strings are not read again for each block.
-    read: usize,
 }
 
 impl<'a, S: Simd> Cursor<'a, S> {
@@ -88,7 +84,7 @@ impl<'a, S: Simd> Cursor<'a, S> {
     fn new(simd: S, document: &'a [u8]) -> Self {
         let mut carry = Carry::default();
         let masks = masks(simd, document, 0, 0, &mut carry);
-        Self { simd, document, base: 0, masks, carry, probe: 0, opened: 0, read: usize::MAX }
+        Self { simd, document, base: 0, masks, carry, probe: 0 }
     }
 
     /// The next block; `false` at the document's end.
@@ -96,9 +92,6 @@ impl<'a, S: Simd> Cursor<'a, S> {
     fn next(&mut self) -> bool {
         if self.base + BLOCK >= self.document.len() {
             return false;
-        }
-        if self.masks.starts != 0 {
-            self.opened = self.base + 63 - self.masks.starts.leading_zeros() as usize;
         }
         self.base += BLOCK;
         self.masks = masks(self.simd, self.document, self.base, self.probe, &mut self.carry);
@@ -129,14 +122,9 @@ impl<'a, S: Simd> Cursor<'a, S> {
         loop {
             let level = Level::new(&self.masks, live, depth);
             if let Some(here) = level.reaches() {
-                let starts = self.masks.starts & here;
-                // A key that begins in this block with the first byte of the name; the last byte's successor is not here.
-                let like = if step.plain { (self.masks.probe >> 1) | (1 << 63) } else { 0 };
-                let found = if self.masks.backslash {
-                    self.escaped(&level, starts, from, step)
-                } else {
-                    self.among(&level, starts & like, step)
-                };
+                // Strings that begin as the name does, or with an escape. What follows the last byte is not in this block.
+                let like = ((self.masks.probe | self.masks.backslashes) >> 1) | (1 << 63);
+                let found = self.among(&level, self.masks.starts & here & like, step);
                 if let Some(at) = found {
                     return at;
                 }
@@ -152,44 +140,18 @@ impl<'a, S: Simd> Cursor<'a, S> {
         }
     }
 
-    /// The first of these opening quotes that begins the wanted key.
+    /// The value of the first of these strings that is the wanted key.
     #[inline(always)]
     fn among(&self, level: &Level, mut starts: u64, step: &Step) -> Option<Result<usize, Stop>> {
         while starts != 0 {
             let bit = starts.trailing_zeros();
             starts &= starts - 1;
             let at = self.base + bit as usize;
-            let end = at + 1 + step.name.len();
-            let same = self.document.get(at + 1..end) == Some(&*step.name) && self.document.get(end) == Some(&b'"');
-            if same
-                && level.at(bit) == 0
+            if level.at(bit) == 0
+                && let Some(end) = key_end(self.document, at + 1, step)
                 && let Some(found) = after_key(self.document, at, end)
             {
                 return Some(found);
-            }
-        }
-        None
-    }
-
-    /// The same where there are backslashes: every key is read to its end, that of the string that the block begins in
-    /// as well.
-    fn escaped(&mut self, level: &Level, mut starts: u64, from: usize, step: &Step) -> Option<Result<usize, Stop>> {
-        if self.masks.inside && level.before == 0 && self.opened >= from && self.opened != self.read {
-            self.read = self.opened;
-            let found = key(self.document, self.opened, step);
-            if found.is_some() {
-                return found;
-            }
-        }
-        while starts != 0 {
-            let bit = starts.trailing_zeros();
-            starts &= starts - 1;
-            if level.at(bit) == 0 {
-                self.read = self.base + bit as usize;
-                let found = key(self.document, self.read, step);
-                if found.is_some() {
-                    return found;
-                }
             }
         }
         None
@@ -315,12 +277,12 @@ fn string_end(document: &[u8], at: usize) -> Option<(usize, bool)> {
     }
 }
 
-/// If the string at `at` is a key of that name: where its value begins.
-fn key(document: &[u8], at: usize, step: &Step) -> Option<Result<usize, Stop>> {
-    let (end, escapes) = string_end(document, at)?;
-    let raw = document.get(at + 1..end)?;
-    let same = if escapes { means(raw, &step.name) } else { raw == &*step.name };
-    if same { after_key(document, at, end) } else { None }
+/// If the string whose content begins at `from` is that name: where its closing quote is.
+#[inline(always)]
+fn key_end(document: &[u8], from: usize, step: &Step) -> Option<usize> {
+    let end = from + step.name.len();
+    let same = step.plain && document.get(from..end) == Some(&*step.name) && document.get(end) == Some(&b'"');
+    if same { Some(end) } else { name_end(document, from, &step.name) }
 }
 
 /// Where the value begins of the string from `at` to `end` if it is a key; a string that stands where no key can is not

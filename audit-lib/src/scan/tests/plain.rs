@@ -109,7 +109,7 @@ fn member(r: &mut Reader<'_>, step: &Step) -> Option<bool> {
         }
         if depth == 0
             && let Some(raw) = string
-            && super::super::text::means(raw, &step.name)
+            && meant(raw).as_deref() == Some(&*step.name)
         {
             match r.space() {
                 None => return None,
@@ -124,6 +124,15 @@ fn member(r: &mut Reader<'_>, step: &Step) -> Option<bool> {
         }
         last = r.document[r.i - 1];
     }
+}
+
+/// What a key's content means, by another reader of escapes; a control character is taken as it is.
+fn meant(raw: &[u8]) -> Option<Vec<u8>> {
+    if !raw.contains(&b'\\') {
+        return Some(raw.to_vec());
+    }
+    let quoted = format!("\"{}\"", std::str::from_utf8(raw).ok()?);
+    serde_json::from_str::<String>(&quoted).ok().map(String::into_bytes)
 }
 
 fn element(r: &mut Reader<'_>, mut index: u64) -> Option<bool> {
