@@ -77,6 +77,12 @@ impl Pointer {
         Ok(Self { text: text.into(), steps: steps.into() })
     }
 
+    /// The pointer to a member of the document.
+    pub fn member(name: &str) -> Self {
+        let step = Step::named(name.to_owned());
+        Self { text: format!("/{}", name.replace('~', "~0").replace('/', "~1")).into(), steps: [step].into() }
+    }
+
     /// The pointer as it was written.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -99,12 +105,16 @@ impl Step {
             name.push(meant);
             name.push_str(rest);
         }
+        Some(Self::named(name))
+    }
+
+    fn named(name: String) -> Self {
         let canonical = name == "0" || !name.starts_with('0');
         let digits = !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit());
         let index = if canonical && digits { name.parse().ok() } else { None };
         let name = name.into_bytes().into_boxed_slice();
         let plain = !name.iter().any(|b| matches!(b, b'"' | b'\\' | 0..0x20));
-        Some(Self { first: name.first().copied().unwrap_or(b'"'), plain, index, name })
+        Self { first: name.first().copied().unwrap_or(b'"'), plain, index, name }
     }
 }
 
@@ -121,7 +131,7 @@ pub enum Found<'a> {
     Text(Text<'a>),
     /// A number.
     Number(Number<'a>),
-    /// `true`, `false`, an object or an array.
+    /// `true`, `false`, an object or an array; what is in the container is not looked at.
     Other,
 }
 

@@ -18,9 +18,11 @@ pub mod sqlite;
 pub mod store;
 pub mod verdict;
 
+pub use chaperone_audit::TopicPattern;
+
 pub use batch::{Applied, AuditPartition, Batch, Content, Item, Refused};
 pub use caveat::{Caveat, CaveatKind, Doubt};
-pub use pipeline::{AuditSource, Hop, Pipeline, Pipelines, Stage, StageKind, TopicPattern};
+pub use pipeline::{AuditSource, Hop, Pipeline, Pipelines, Stage, StageKind};
 pub use sqlite::{SqliteStore, SqliteView};
 pub use store::{Claim, ClaimRequest, Store, StoreError};
 pub use verdict::{Evidence, Judgement, Passage, Progress, Verdict, judge};

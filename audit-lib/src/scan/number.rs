@@ -4,7 +4,7 @@
 
 /// A number in JSON's notation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Number<'a>(&'a str);
+pub struct Number<'a>(&'a [u8]);
 
 /// A number as an integer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,27 +46,25 @@ impl<'a> Number<'a> {
             }
             at += 1 + sign + exponent;
         }
-        std::str::from_utf8(bytes.get(..at)?).ok().map(Self)
+        bytes.get(..at).map(Self)
     }
 
     /// As it is written.
-    pub const fn as_str(&self) -> &'a str {
+    pub const fn as_bytes(&self) -> &'a [u8] {
         self.0
     }
 
     /// ⌊number × 10^`power`⌋.
     pub fn scaled(&self, power: i64) -> Scaled {
-        let (negative, text) = self.0.strip_prefix('-').map_or((false, self.0), |rest| (true, rest));
-        if power == 0
-            && text.len() <= 18
-            && text.bytes().all(|b| b.is_ascii_digit())
-            && let Ok(whole) = text.parse::<i64>()
-        {
+        let (negative, text) = self.0.strip_prefix(b"-").map_or((false, self.0), |rest| (true, rest));
+        if power == 0 && text.len() <= 18 && text.iter().all(u8::is_ascii_digit) {
+            let whole = text.iter().fold(0, |sum, b| sum * 10 + i64::from(b - b'0'));
             return Scaled::Whole(if negative { -whole } else { whole });
         }
-        let (mantissa, exponent) = text.split_once(['e', 'E']).map_or((text, 0), |(m, e)| (m, exponent(e)));
-        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-        let digits = || whole.bytes().chain(fraction.bytes()).map(|b| i64::from(b - b'0'));
+        let (mantissa, exponent) =
+            split(text, |b| matches!(b, b'e' | b'E')).map_or((text, 0), |(m, e)| (m, exponent(e)));
+        let (whole, fraction) = split(mantissa, |b| b == b'.').unwrap_or((mantissa, b""));
+        let digits = || whole.iter().chain(fraction).map(|b| i64::from(b - b'0'));
         let zeros = digits().take_while(|digit| *digit == 0).count();
         // How many of the digits that follow stand before the point.
         let length = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
@@ -91,13 +89,20 @@ impl<'a> Number<'a> {
     }
 }
 
+/// What stands before and after the first such byte.
+fn split(text: &[u8], at: impl Fn(u8) -> bool) -> Option<(&[u8], &[u8])> {
+    let at = text.iter().position(|b| at(*b))?;
+    Some((text.get(..at)?, text.get(at + 1..)?))
+}
+
 /// Saturates far beyond anything that matters, so that sums with it cannot overflow.
-fn exponent(text: &str) -> i64 {
-    let (negative, digits) = match text.strip_prefix(['+', '-']) {
-        Some(digits) => (text.starts_with('-'), digits),
-        None => (false, text),
+fn exponent(text: &[u8]) -> i64 {
+    let (negative, digits) = match text.split_first() {
+        Some((b'-', digits)) => (true, digits),
+        Some((b'+', digits)) => (false, digits),
+        _ => (false, text),
     };
-    let size = digits.bytes().fold(0_i64, |sum, b| (sum * 10 + i64::from(b - b'0')).min(1 << 56));
+    let size = digits.iter().fold(0_i64, |sum, b| (sum * 10 + i64::from(b - b'0')).min(1 << 56));
     if negative { -size } else { size }
 }
 

@@ -41,7 +41,7 @@ fn said(found: Found<'_>) -> String {
         Found::Malformed => "malformed".to_owned(),
         Found::Null => "null".to_owned(),
         Found::Other => "other".to_owned(),
-        Found::Number(number) => number.as_str().to_owned(),
+        Found::Number(number) => String::from_utf8_lossy(number.as_bytes()).into_owned(),
         Found::Text(text) => text.read().map_or_else(|| "unreadable".to_owned(), |text| format!("\"{text}\"")),
     }
 }

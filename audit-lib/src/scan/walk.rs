@@ -327,7 +327,7 @@ pub(super) fn value(document: &[u8], at: usize, within: Within) -> Found<'_> {
         }
         Some(b'-' | b'0'..=b'9') => {
             let Some(number) = Number::at(rest) else { return Found::Malformed };
-            (Found::Number(number), number.as_str().len())
+            (Found::Number(number), number.as_bytes().len())
         }
         Some(b'n') if rest.starts_with(b"null") => (Found::Null, 4),
         Some(b't') if rest.starts_with(b"true") => (Found::Other, 4),
