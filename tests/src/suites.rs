@@ -74,6 +74,14 @@ pub const SUITES: &[Suite] = &[
         command: &["test", "--profile", "ci", "--workspace", "--test", "tidy", "--", "--nocapture"],
     },
     Suite {
+        name: "scan",
+        mode: Mode::Ci,
+        minutes: 0,
+        needs: &[],
+        figures: &["scan"],
+        command: &["test", "--profile", "ci", "--workspace", "--test", "scan", "--", "--nocapture"],
+    },
+    Suite {
         name: "harness",
         mode: Mode::Ci,
         minutes: 1,
