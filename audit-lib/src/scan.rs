@@ -45,6 +45,8 @@ struct Step {
     name: Box<[u8]>,
     /// What follows the opening quote of the key as it is usually written.
     first: u8,
+    /// From the opening quote to the closing one of a key that is written as it is; 64 is any distance from there on.
+    beyond: u32,
     /// The name is written as it is: no quote, backslash or control character in it.
     plain: bool,
     /// Its meaning in an array.
@@ -114,7 +116,8 @@ impl Step {
         let index = if canonical && digits { name.parse().ok() } else { None };
         let name = name.into_bytes().into_boxed_slice();
         let plain = !name.iter().any(|b| matches!(b, b'"' | b'\\' | 0..0x20));
-        Self { first: name.first().copied().unwrap_or(b'"'), plain, index, name }
+        let beyond = u32::try_from(name.len() + 1).map_or(64, |length| length.min(64));
+        Self { first: name.first().copied().unwrap_or(b'"'), beyond, plain, index, name }
     }
 }
 

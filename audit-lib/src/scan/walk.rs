@@ -122,9 +122,7 @@ impl<'a, S: Simd> Cursor<'a, S> {
         loop {
             let level = Level::new(&self.masks, live, depth);
             if let Some(here) = level.reaches() {
-                // Strings that begin as the name does, or with an escape. What follows the last byte is not in this block.
-                let like = ((self.masks.probe | self.masks.backslashes) >> 1) | (1 << 63);
-                let found = self.among(&level, self.masks.starts & here & like, step);
+                let found = self.among(&level, self.masks.like(step.beyond) & here, step);
                 if let Some(at) = found {
                     return at;
                 }
