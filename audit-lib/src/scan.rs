@@ -1,8 +1,8 @@
 //! Finds one field of a JSON document without decoding the rest of it.
 //!
 //! A [`Pointer`] (RFC 6901) leads from object to member and from array to element. Blocks of 64 bytes become bit masks of
-//! quotes, backslashes and brackets ([`masks`]); what lies in strings is taken out of them, and only what opens a string
-//! directly in the wanted object is looked at ([`walk`]). So a key inside a string, a nested object, an escaped quote or
+//! quotes, backslashes and brackets (`masks`); what lies in strings is taken out of them, and only what opens a string
+//! directly in the wanted object is looked at (`walk`). So a key inside a string, a nested object, an escaped quote or
 //! a value that looks like the key is never taken for it.
 //!
 //! Of members with the same name the **first** wins, and the search does not come back to a later one. Escaped keys

@@ -1,5 +1,7 @@
 //! 64 bytes of a document as bit masks: bit `i` stands for byte `i`. What reaches over a block's edge is carried.
 
+#![expect(clippy::inline_always, reason = "what is not inlined into the dispatched function loses its instructions")]
+
 use fearless_simd::{Simd, prelude::*, u8x64};
 
 /// Bytes in a block.

@@ -3,6 +3,8 @@
 //! `depth` counts from the container that is searched: 0 is directly in it. Blocks are taken in order, each once, so that
 //! what is carried from one to the next is right; only the answer's own bytes are looked at one by one.
 
+#![expect(clippy::inline_always, reason = "what is not inlined into the dispatched function loses its instructions")]
+
 use fearless_simd::Simd;
 use memchr::memchr2;
 use serde::de::IgnoredAny;
