@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use chaperone_audit::scan::{Found, Number, Pointer, Scaled, find};
 use criterion::{BenchmarkId, Criterion, Throughput};
 use serde::Deserialize;
-use simd_json::prelude::{ValueAsScalar, ValueObjectAccess};
+use simd_json::prelude::ValueAsScalar;
 use sonic_rs::JsonValueTrait;
 
 const TS: i64 = 1_790_000_000_000;

@@ -1,8 +1,8 @@
 //! Finds one field of a JSON document without decoding the rest of it.
 //!
 //! A [`Pointer`] (RFC 6901) leads from object to member and from array to element. Blocks of 64 bytes become bit masks of
-//! quotes, backslashes and brackets ([`masks`]); what lies in strings is taken out of them, and only what opens a string
-//! directly in the wanted object is looked at ([`walk`]). So a key inside a string, a nested object, an escaped quote or
+//! quotes, backslashes and brackets (`masks`); what lies in strings is taken out of them, and only what opens a string
+//! directly in the wanted object is looked at (`walk`). So a key inside a string, a nested object, an escaped quote or
 //! a value that looks like the key is never taken for it.
 //!
 //! Of members with the same name the **first** wins, and the search does not come back to a later one. Escaped keys
@@ -45,6 +45,8 @@ struct Step {
     name: Box<[u8]>,
     /// What follows the opening quote of the key as it is usually written.
     first: u8,
+    /// From the opening quote to the closing one of a key that is written as it is; 64 is any distance from there on.
+    beyond: u32,
     /// The name is written as it is: no quote, backslash or control character in it.
     plain: bool,
     /// Its meaning in an array.
@@ -114,7 +116,8 @@ impl Step {
         let index = if canonical && digits { name.parse().ok() } else { None };
         let name = name.into_bytes().into_boxed_slice();
         let plain = !name.iter().any(|b| matches!(b, b'"' | b'\\' | 0..0x20));
-        Self { first: name.first().copied().unwrap_or(b'"'), plain, index, name }
+        let beyond = u32::try_from(name.len() + 1).map_or(64, |length| length.min(64));
+        Self { first: name.first().copied().unwrap_or(b'"'), beyond, plain, index, name }
     }
 }
 

@@ -32,7 +32,7 @@ pub(crate) fn whole(document: &[u8], steps: &[String]) -> Answer {
             return Answer::Absent;
         }
         let mut reader = serde_json::Deserializer::from_str(raw.get());
-        match (Seek { steps: step, stop: &mut None }).deserialize(&mut reader) {
+        match (Seek { steps: step, stop: &mut Stop::No }).deserialize(&mut reader) {
             Ok(Some(found)) => raw = found,
             Ok(None) => return Answer::Absent,
             Err(_) => return Answer::Malformed,
@@ -45,9 +45,9 @@ pub(crate) fn whole(document: &[u8], steps: &[String]) -> Answer {
 /// malformed to it.
 pub(crate) fn up_to_the_field(document: &[u8], steps: &[String]) -> Answer {
     let mut reader = serde_json::Deserializer::from_slice(document);
-    let mut stop = Some(None);
+    let mut stop = Stop::Wanted;
     match (Seek { steps, stop: &mut stop }.deserialize(&mut reader), stop) {
-        (_, Some(Some(answer))) => answer,
+        (_, Stop::Known(answer)) => answer,
         (Ok(_), _) => Answer::Absent,
         (Err(_), _) => Answer::Malformed,
     }
@@ -68,22 +68,27 @@ fn of(raw: &RawValue) -> Answer {
     }
 }
 
-/// Goes to the value at `steps`. With `stop` it ends there, by an error, and leaves the answer in it.
+/// Whether to end the reading, by an error, once the answer is known.
+enum Stop {
+    No,
+    Wanted,
+    Known(Answer),
+}
+
+/// Goes to the value at `steps`.
 struct Seek<'s> {
     steps: &'s [String],
-    stop: &'s mut Option<Option<Answer>>,
+    stop: &'s mut Stop,
 }
 
 impl Seek<'_> {
     /// Known now: ends the reading if that was asked for.
     fn known<E: Error>(&mut self, answer: impl FnOnce() -> Answer) -> Result<(), E> {
-        match self.stop {
-            Some(answered) => {
-                *answered = Some(answer());
-                Err(E::custom("known"))
-            }
-            None => Ok(()),
+        if matches!(self.stop, Stop::No) {
+            return Ok(());
         }
+        *self.stop = Stop::Known(answer());
+        Err(E::custom("known"))
     }
 }
 

@@ -1,5 +1,7 @@
 //! 64 bytes of a document as bit masks: bit `i` stands for byte `i`. What reaches over a block's edge is carried.
 
+#![expect(clippy::inline_always, reason = "what is not inlined into the dispatched function loses its instructions")]
+
 use fearless_simd::{Simd, prelude::*, u8x64};
 
 /// Bytes in a block.
@@ -14,12 +16,26 @@ pub(super) struct Masks {
     pub(super) close: u64,
     /// Quotes that open a string.
     pub(super) starts: u64,
+    /// Quotes that close a string.
+    pub(super) ends: u64,
     /// Strings, from the opening quote to the byte before the closing one.
     pub(super) strings: u64,
     /// The byte that is asked for, wherever it is.
     pub(super) probe: u64,
     /// Backslashes, wherever they are.
     pub(super) backslashes: u64,
+}
+
+impl Masks {
+    /// Opening quotes of strings that may be the name: they begin with its first byte or an escape and, where no escape is
+    /// near, end where it does, `beyond` bytes on, if that is still in this block.
+    #[inline(always)]
+    pub(super) const fn like(&self, beyond: u32) -> u64 {
+        let first = ((self.probe | self.backslashes) >> 1) | (1 << 63);
+        let seen = self.backslashes == 0 && beyond < 64;
+        let last = if seen { (self.ends >> beyond) | (!0 << (64 - beyond)) } else { !0 };
+        self.starts & first & last
+    }
 }
 
 /// What one block tells the next.
@@ -60,7 +76,15 @@ pub(super) fn masks<S: Simd>(simd: S, document: &[u8], base: usize, probe: u8, c
     let quotes = quotes & !escaped(backslashes, &mut carry.escaped);
     let strings = prefix_xor(quotes) ^ inside;
     carry.inside = 0u64.wrapping_sub(strings >> 63);
-    Masks { open: open & !strings, close: close & !strings, starts: quotes & strings, strings, probe, backslashes }
+    Masks {
+        open: open & !strings,
+        close: close & !strings,
+        starts: quotes & strings,
+        ends: quotes & !strings,
+        strings,
+        probe,
+        backslashes,
+    }
 }
 
 /// Only where `probe` is in the block at `base`.
@@ -118,6 +142,7 @@ mod tests {
                 let quote = *b == b'"' && !escaped;
                 escaped = *b == b'\\' && !escaped;
                 inside ^= quote;
+                m.ends |= if quote && !inside { bit } else { 0 };
                 if inside {
                     m.strings |= bit;
                     m.starts |= if quote { bit } else { 0 };

@@ -89,6 +89,20 @@ fn blocks_have_no_edges() {
     }
 }
 
+/// The name's end may lie in the block of its beginning, in the next, or far away.
+#[test]
+fn names_of_any_length_are_found() {
+    for length in 0..140 {
+        let name = "n".repeat(length);
+        let wanted = pointer(&format!("/{name}"));
+        for before in 0..66 {
+            let fill = "x".repeat(before);
+            let document = format!(r#"{{"{fill}y":"{name}","{name}n":1,"{name}":2,"{name}":3}}"#);
+            assert_eq!(said(find_everywhere(document.as_bytes(), &wanted)), "2", "{document}");
+        }
+    }
+}
+
 #[test]
 fn every_cut_of_a_document_is_malformed_or_has_the_answer() {
     let document = br#" {"b":[1,{"ts":"\""}], "\u0061" : {"x":"\\","ts" : "2026\u002d" , "ts":1 } , "z":tru"#;

@@ -3,6 +3,8 @@
 //! `depth` counts from the container that is searched: 0 is directly in it. Blocks are taken in order, each once, so that
 //! what is carried from one to the next is right; only the answer's own bytes are looked at one by one.
 
+#![expect(clippy::inline_always, reason = "what is not inlined into the dispatched function loses its instructions")]
+
 use fearless_simd::Simd;
 use memchr::memchr2;
 use serde::de::IgnoredAny;
@@ -122,9 +124,7 @@ impl<'a, S: Simd> Cursor<'a, S> {
         loop {
             let level = Level::new(&self.masks, live, depth);
             if let Some(here) = level.reaches() {
-                // Strings that begin as the name does, or with an escape. What follows the last byte is not in this block.
-                let like = ((self.masks.probe | self.masks.backslashes) >> 1) | (1 << 63);
-                let found = self.among(&level, self.masks.starts & here & like, step);
+                let found = self.among(&level, self.masks.like(step.beyond) & here, step);
                 if let Some(at) = found {
                     return at;
                 }

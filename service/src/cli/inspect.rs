@@ -29,20 +29,23 @@ enum What {
 
 #[derive(Debug, Args)]
 struct Find {
-    /// Where the event time is: default, timestamp, cloudevents, header:NAME or json:/POINTER.
+    /// Where the event time is: `default`, `timestamp`, `cloudevents`, `header:NAME` or `json:/POINTER`.
     #[arg(long, value_name = "RULE")]
     time: String,
-    /// Where the identity is: default, content, cloudevents, header:NAME or json:/POINTER. Default: default.
+    /// Where the identity is: `default` (if not given), `content`, `cloudevents`, `header:NAME` or `json:/POINTER`.
     #[arg(long, value_name = "RULE")]
     id: Option<String>,
-    /// What the time is written in: ms, s, us, ns or rfc3339. Default: ms.
+    /// What the time is written in: `ms` (if not given), `s`, `us`, `ns` or `rfc3339`.
     #[arg(long)]
     unit: Option<String>,
 }
 
+/// From a line to its answer, or what is wrong with it.
+type Answer = dyn Fn(&str) -> Result<String, String>;
+
 impl Inspect {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let answer: Box<dyn Fn(&str) -> Result<String, String>> = match self.what {
+        let answer: Box<Answer> = match self.what {
             What::Rule(find) => {
                 let recipe = Recipe::parse(Some(&find.time), find.unit.as_deref(), find.id.as_deref());
                 let found = Rule::with(0, recipe.map_err(|e| Failure::new(Code::Usage, e.to_string()))?);

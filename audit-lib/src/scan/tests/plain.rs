@@ -40,6 +40,13 @@ struct Reader<'a> {
     i: usize,
 }
 
+/// What the reader went past.
+enum Passed<'a> {
+    Byte,
+    /// A string with this content.
+    Text(&'a [u8]),
+}
+
 impl<'a> Reader<'a> {
     fn space(&mut self) -> Option<u8> {
         while matches!(self.document.get(self.i), Some(b' ' | b'\t' | b'\n' | b'\r')) {
@@ -50,13 +57,13 @@ impl<'a> Reader<'a> {
 
     /// Past one byte, or past a string, whose content it is then. Outside strings, where no backslash belongs, it still
     /// keeps a quote from being one.
-    fn pass(&mut self) -> Option<Option<&'a [u8]>> {
+    fn pass(&mut self) -> Option<Passed<'a>> {
         let from = self.i;
         let quote = self.document.get(from) == Some(&b'"');
         if !quote {
             let escape = matches!(self.document.get(from..)?, [b'\\', b'"' | b'\\', ..]);
             self.i += if escape { 2 } else { 1 };
-            return Some(None);
+            return Some(Passed::Byte);
         }
         self.i += 1;
         loop {
@@ -67,7 +74,7 @@ impl<'a> Reader<'a> {
             }
         }
         self.i += 1;
-        Some(Some(&self.document[from + 1..self.i - 1]))
+        Some(Passed::Text(&self.document[from + 1..self.i - 1]))
     }
 }
 
@@ -100,7 +107,7 @@ fn member(r: &mut Reader<'_>, step: &Step) -> Option<bool> {
     let mut last = b'{';
     loop {
         let byte = r.space()?;
-        let string = r.pass()?;
+        let passed = r.pass()?;
         match byte {
             b'{' | b'[' => depth += 1,
             b'}' | b']' if depth == 0 => return Some(false),
@@ -108,17 +115,16 @@ fn member(r: &mut Reader<'_>, step: &Step) -> Option<bool> {
             _ => {}
         }
         if depth == 0
-            && let Some(raw) = string
+            && let Passed::Text(raw) = passed
             && meant(raw).as_deref() == Some(&*step.name)
         {
             match r.space() {
-                None => return None,
                 Some(b':') if matches!(last, b'{' | b',') => {
                     r.i += 1;
                     r.space();
                     return Some(true);
                 }
-                Some(b':') => return None,
+                None | Some(b':') => return None,
                 Some(_) => {}
             }
         }
