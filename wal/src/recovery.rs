@@ -94,8 +94,9 @@ pub(crate) fn read(segments: &[Scan<'_>]) -> Reading {
     }
     recovered.corrupt.sort_by_key(|s| (s.segment, s.from));
     let durable = durable(segments, &views);
-    let all = taken(segments, &views, None);
-    let certain = taken(segments, &views, Some(durable));
+    let all = taken(segments, &views, |_, _, _| true);
+    // Where the end is not known, the last write is in doubt.
+    let certain = taken(segments, &views, |s, view, f| view.end.is_some() || f.offset < s.last_batch());
     let mut held = pending(&all);
     let kept = pending(&certain);
     for (seq, h) in &mut held {
@@ -189,18 +190,22 @@ fn durable(segments: &[Scan<'_>], views: &[View]) -> (u64, u64) {
         if last > 0 {
             return (scan.number, last);
         }
-        if let Some(previous) = scan.previous(false) {
+        if let Some(previous) = scan.previous(false).filter(|(_, end)| *end != UNKNOWN_END) {
             return previous;
         }
     }
     (0, 0)
 }
 
-/// Frames that count, all or those before a position.
-fn taken<'a, 'b>(segments: &'b [Scan<'a>], views: &[View], before: Option<(u64, u64)>) -> Vec<(u64, &'b Found<'a>)> {
+/// Frames that count and that `wanted` picks, with their segment's number.
+fn taken<'a, 'b>(
+    segments: &'b [Scan<'a>],
+    views: &[View],
+    wanted: impl Fn(&Scan<'_>, &View, &Found<'_>) -> bool,
+) -> Vec<(u64, &'b Found<'a>)> {
     let mut taken = Vec::new();
     for (scan, view) in segments.iter().zip(views) {
-        let counts = |f: &&Found<'_>| view.counts(f) && before.is_none_or(|b| (scan.number, f.offset) < b);
+        let counts = |f: &&Found<'_>| view.counts(f) && wanted(scan, view, f);
         taken.extend(scan.frames.iter().filter(counts).map(|f| (scan.number, f)));
     }
     taken
