@@ -1,6 +1,6 @@
 //! Counts messages where they pass and reports the counts, exactly once.
 //!
-//! The always-on core ([`state`], [`wire`], [`fingerprint`], [`histogram`], [`rule`], [`window`]) is pure: no I/O, no
+//! The always-on core ([`state`], [`wire`], [`fingerprint`], [`histogram`], [`rule`], [`scan`], [`window`]) is pure: no I/O, no
 //! clock, no unsafe. It is shared by the reporter in the host process, by taps, by recovery and by the collector, so
 //! that there is one place where a message becomes an identity and a window, and one place where two states merge.
 //!
@@ -17,7 +17,9 @@ pub mod fingerprint;
 pub mod histogram;
 pub mod message;
 pub mod rule;
+pub mod scan;
 pub mod state;
+pub mod topic;
 pub mod window;
 pub mod wire;
 
@@ -30,7 +32,8 @@ pub use clock::{Clock, SystemClock};
 pub use fingerprint::{Fingerprint, MessageId};
 pub use histogram::Histogram;
 pub use message::{Headers, Message};
-pub use rule::{Class, Observation, Rule, RuleId};
+pub use rule::{Class, Observation, Recipe, Rule, RuleId, Rules, TopicRule};
 pub use state::SlotState;
+pub use topic::TopicPattern;
 pub use window::{Width, WindowStart};
 pub use wire::AuditMessage;

@@ -39,6 +39,7 @@ use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::message::Message;
+use crate::rule::{Rules, TopicRule};
 use crate::window::Width;
 use crate::wire::{self, Dropped, Reporter as ReporterName};
 
@@ -95,6 +96,9 @@ pub struct Config {
     pub data_dir: Option<PathBuf>,
     /// The deployment's seed (`chaperone init` writes it). Stages with different seeds cannot be compared.
     pub seed: u64,
+    /// Topics whose time and identity are not found by the default rule; the first that matches decides. Write what the
+    /// taps' configuration has (`pipeline.NAME.time`, `.unit`, `.id`): stages with different rules cannot be compared.
+    pub rules: Vec<TopicRule>,
     /// Width of a window, default 10 s.
     pub width: Width,
     /// How long after its end, and after its last message, a window stays open. Default 10 s. Later messages are
@@ -119,6 +123,7 @@ impl Config {
             datacenter: String::new(),
             data_dir: None,
             seed: 0,
+            rules: Vec::new(),
             width: Width::default(),
             grace: Duration::from_secs(10),
             heartbeat: Duration::from_secs(2),
@@ -265,7 +270,7 @@ impl Recorder {
         config.check()?;
         let (journal, entries) = open_log(&config)?;
         let audited_since_ms = clock.now_ms();
-        let table = Arc::new(Table::new(clock, config.seed, config.width, config.max_slots));
+        let table = Arc::new(Table::new(clock, Rules::with(config.seed, config.rules), config.width, config.max_slots));
         let counters = Counters::default();
         let shared = Arc::new(Shared { table: Arc::clone(&table), positions: Positions::default(), counters });
         let head = Head {

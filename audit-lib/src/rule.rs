@@ -3,18 +3,34 @@
 //! The default rule leaves messages untouched and takes the first that is there: our `chaperone` header (16-byte id,
 //! 8-byte big-endian event milliseconds), the `CloudEvents` headers `ce_id`/`ce_source`/`ce_time`, else the record's `CreateTime`
 //! and a content id (XXH3-128 of key and value under the deployment's seed). Equal messages share a content id;
-//! fingerprints are multisets, so that is right.
+//! fingerprints are multisets, so that is right. A [`Recipe`] finds either elsewhere: in a header, in a JSON field, in a
+//! structured `CloudEvent`; [`Rules`] says which topic has which.
 //!
 //! Invariants: pure; a rule's id covers everything that changes an answer, the seed only by its hash. A time that is
 //! missing, malformed or out of range gets a class of its own and the arrival's window; it is never folded into "now".
+//! A message without the identity that its recipe asks for has that of its content.
+
+mod event;
+mod identity;
+mod recipe;
+mod time;
+mod topics;
+
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128_with_seed};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::fingerprint::MessageId;
 use crate::message::Message;
+use time::When;
+
+pub use recipe::{IdRule, Recipe, RuleError, TimeRule, Unit};
+pub use topics::{Rules, TopicRule};
 
 /// Name of the header that stamping producers add.
 pub const HEADER: &str = "chaperone";
@@ -29,7 +45,7 @@ pub const MAX_AHEAD_MS: i64 = 86_400_000;
 pub enum Class {
     /// Identity from a header that audited producers add, or `CloudEvents`.
     Stamped,
-    /// Identity from the content.
+    /// Identity from the content, or from a field or header that a recipe names.
     Bare,
     /// No event time; counted in the arrival's window.
     NoTime,
@@ -110,69 +126,72 @@ impl<'de> Deserialize<'de> for RuleId {
     }
 }
 
-/// How a message's identity and time are found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How a message's identity and time are found, under the deployment's seed. Cheap to clone.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
     seed: u64,
+    id: RuleId,
+    /// `None` is the default rule.
+    recipe: Option<Arc<Recipe>>,
 }
 
 impl Rule {
     /// The default rule under the deployment's seed (random per deployment, so that ids cannot be guessed).
-    pub const fn new(seed: u64) -> Self {
-        Self { seed }
+    pub fn new(seed: u64) -> Self {
+        Self::with(seed, Recipe::default())
+    }
+    /// The rule with a recipe of its own.
+    pub fn with(seed: u64, recipe: Recipe) -> Self {
+        let seed_hash = xxh3_64(&seed.to_le_bytes());
+        let id = RuleId(xxh3_64_with_seed(recipe.canonical().as_bytes(), seed_hash));
+        let recipe = (recipe != Recipe::default()).then(|| Arc::new(recipe));
+        Self { seed, id, recipe }
     }
     /// The seed, for hashing ids into fingerprints.
     pub const fn seed(&self) -> u64 {
         self.seed
     }
     /// The rule's id; equal ids give equal answers.
-    pub fn id(&self) -> RuleId {
-        let seed_hash = xxh3_64(&self.seed.to_le_bytes());
-        RuleId(xxh3_64_with_seed(b"v1 header:chaperone,cloudevents,create_time+content", seed_hash))
+    pub const fn id(&self) -> RuleId {
+        self.id
+    }
+
+    /// Whether it is the default rule.
+    pub const fn is_default(&self) -> bool {
+        self.recipe.is_none()
     }
 
     /// Finds identity, class and event time of `message`, which arrived at `arrival_ms`.
     pub fn observe(&self, message: &Message<'_>, arrival_ms: i64) -> Observation {
+        let ((id, class), when) = match &self.recipe {
+            None => self.by_default(message),
+            Some(recipe) => (self.identity(&recipe.id, message), recipe.time.when(message)),
+        };
+        let event_ms = match when {
+            When::At(ms) | When::Broker(ms) => ms,
+            When::Missing => return Observation { id, class: Class::NoTime, event_ms: None },
+            When::Malformed => return Observation { id, class: Class::Malformed, event_ms: None },
+            When::Beyond => return Observation { id, class: Class::OutOfRange, event_ms: None },
+        };
+        if event_ms < MIN_EVENT_MS || event_ms > arrival_ms.saturating_add(MAX_AHEAD_MS) {
+            return Observation { id, class: Class::OutOfRange, event_ms: None };
+        }
+        let class = if matches!(when, When::Broker(_)) { Class::Rewritten } else { class };
+        Observation { id, class, event_ms: Some(event_ms) }
+    }
+
+    fn by_default(&self, message: &Message<'_>) -> ((MessageId, Class), When) {
         if let Some(stamp) = message.headers.header(HEADER) {
-            return self.by_stamp(stamp, message, arrival_ms);
+            return match parse_stamp(stamp) {
+                Some((id, ms)) => ((id, Class::Stamped), When::At(ms)),
+                None => ((self.content_id(message), Class::Bare), When::Malformed),
+            };
         }
         if let Some(id) = message.headers.header("ce_id") {
-            return self.by_cloud_event(id, message, arrival_ms);
+            let id = self.event_id(message.headers.header("ce_source"), id);
+            return ((id, Class::Stamped), time::of_binary_event(message));
         }
-        let id = self.content_id(message);
-        by_timestamp(id, Class::Bare, message, arrival_ms)
-    }
-
-    fn by_stamp(self, stamp: &[u8], message: &Message<'_>, arrival_ms: i64) -> Observation {
-        let Some((id, ms)) = parse_stamp(stamp) else {
-            return Observation { id: self.content_id(message), class: Class::Malformed, event_ms: None };
-        };
-        ranged(id, Class::Stamped, ms, arrival_ms)
-    }
-
-    fn by_cloud_event(self, id: &[u8], message: &Message<'_>, arrival_ms: i64) -> Observation {
-        let source = message.headers.header("ce_source").unwrap_or_default();
-        let id = self.pair_id(Some(source), Some(id));
-        let Some(time) = message.headers.header("ce_time") else {
-            // CloudEvents make the time optional; the record's own is the next best that all stages share.
-            return by_timestamp(id, Class::Stamped, message, arrival_ms);
-        };
-        match std::str::from_utf8(time).ok().and_then(|t| chrono::DateTime::parse_from_rfc3339(t).ok()) {
-            Some(t) => ranged(id, Class::Stamped, t.timestamp_millis(), arrival_ms),
-            None => Observation { id, class: Class::Malformed, event_ms: None },
-        }
-    }
-
-    /// XXH3-128 over key and value; null and empty differ.
-    fn content_id(self, message: &Message<'_>) -> MessageId {
-        self.pair_id(message.key, message.value)
-    }
-
-    fn pair_id(self, first: Option<&[u8]>, second: Option<&[u8]>) -> MessageId {
-        // The first part's hash (and whether each part is null) seeds the second's: no concatenation, no ambiguity.
-        let nulls = u64::from(first.is_none()) | (u64::from(second.is_none()) << 1);
-        let seed = xxh3_64_with_seed(first.unwrap_or_default(), self.seed ^ nulls);
-        MessageId(xxh3_128_with_seed(second.unwrap_or_default(), seed))
+        ((self.content_id(message), Class::Bare), time::of_record(message))
     }
 }
 
@@ -187,92 +206,4 @@ pub fn stamp(id: MessageId, event_ms: i64) -> [u8; 24] {
 fn parse_stamp(bytes: &[u8]) -> Option<(MessageId, i64)> {
     let (id, ms) = bytes.split_at_checked(16)?;
     Some((MessageId(u128::from_be_bytes(id.try_into().ok()?)), i64::from_be_bytes(ms.try_into().ok()?)))
-}
-
-fn by_timestamp(id: MessageId, class: Class, message: &Message<'_>, arrival_ms: i64) -> Observation {
-    match message.timestamp_ms {
-        Some(ms) if message.broker_time => ranged(id, Class::Rewritten, ms, arrival_ms),
-        Some(ms) => ranged(id, class, ms, arrival_ms),
-        None => Observation { id, class: Class::NoTime, event_ms: None },
-    }
-}
-
-fn ranged(id: MessageId, class: Class, event_ms: i64, arrival_ms: i64) -> Observation {
-    if event_ms < MIN_EVENT_MS || event_ms > arrival_ms.saturating_add(MAX_AHEAD_MS) {
-        return Observation { id, class: Class::OutOfRange, event_ms: None };
-    }
-    Observation { id, class, event_ms: Some(event_ms) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::message::NoHeaders;
-
-    const NOW: i64 = 1_790_000_000_000;
-
-    fn bare<'a>(key: Option<&'a [u8]>, value: Option<&'a [u8]>, ts: Option<i64>) -> Message<'a> {
-        Message { topic: "t", key, value, headers: &NoHeaders, timestamp_ms: ts, broker_time: false }
-    }
-
-    #[test]
-    fn content_identity_tells_null_from_empty_and_key_from_value() {
-        let rule = Rule::new(1);
-        let id = |k, v| rule.observe(&bare(k, v, Some(NOW)), NOW).id;
-        let all = [
-            id(None, None),
-            id(Some(b""), None),
-            id(None, Some(b"")),
-            id(Some(b""), Some(b"")),
-            id(Some(b"ab"), Some(b"c")),
-            id(Some(b"a"), Some(b"bc")),
-        ];
-        let distinct: std::collections::BTreeSet<_> = all.iter().collect();
-        assert_eq!(distinct.len(), all.len());
-        assert_eq!(id(Some(b"a"), Some(b"bc")), all[5]);
-        assert_ne!(Rule::new(2).observe(&bare(None, Some(b"x"), Some(NOW)), NOW).id, id(None, Some(b"x")));
-    }
-
-    #[test]
-    fn classes_follow_the_time_that_was_found() {
-        let rule = Rule::new(1);
-        let class = |ts| rule.observe(&bare(None, Some(b"x"), ts), NOW).class;
-        assert_eq!(class(Some(NOW)), Class::Bare);
-        assert_eq!(class(None), Class::NoTime);
-        assert_eq!(class(Some(MIN_EVENT_MS - 1)), Class::OutOfRange);
-        assert_eq!(class(Some(NOW + MAX_AHEAD_MS + 1)), Class::OutOfRange);
-        assert_eq!(class(Some(NOW + MAX_AHEAD_MS)), Class::Bare);
-        let appended = Message { broker_time: true, ..bare(None, Some(b"x"), Some(NOW)) };
-        let seen = rule.observe(&appended, NOW);
-        assert_eq!((seen.class, seen.event_ms), (Class::Rewritten, Some(NOW)));
-        let headers = [(HEADER, stamp(MessageId(42), NOW - 5).to_vec())];
-        let seen = rule.observe(&Message { headers: &headers, ..appended }, NOW);
-        assert_eq!((seen.class, seen.event_ms), (Class::Stamped, Some(NOW - 5)), "a time of its own is believed");
-    }
-
-    #[test]
-    fn the_stamp_is_kept_and_a_broken_one_is_malformed() {
-        let rule = Rule::new(1);
-        let headers = [(HEADER, stamp(MessageId(42), NOW - 5).to_vec())];
-        let m = Message { headers: &headers, ..bare(None, Some(b"x"), Some(NOW)) };
-        let seen = rule.observe(&m, NOW);
-        assert_eq!(seen, Observation { id: MessageId(42), class: Class::Stamped, event_ms: Some(NOW - 5) });
-        let broken = [(HEADER, vec![1, 2, 3])];
-        let m = Message { headers: &broken, ..m };
-        assert_eq!(rule.observe(&m, NOW).class, Class::Malformed);
-    }
-
-    #[test]
-    fn cloud_events_give_identity_and_time() {
-        let rule = Rule::new(1);
-        let headers = [("ce_id", "a1"), ("ce_source", "/app"), ("ce_time", "2026-09-21T12:00:00.250Z")];
-        let m = Message { headers: &headers, ..bare(None, Some(b"x"), None) };
-        let seen = rule.observe(&m, NOW);
-        assert_eq!(seen.class, Class::Stamped);
-        assert_eq!(seen.event_ms.map(|ms| ms % 1000), Some(250));
-        let other = [("ce_id", "a1"), ("ce_source", "/other"), ("ce_time", "yesterday")];
-        let m = Message { headers: &other, ..m };
-        assert_ne!(rule.observe(&m, NOW).id, seen.id);
-        assert_eq!(rule.observe(&m, NOW).class, Class::Malformed);
-    }
 }

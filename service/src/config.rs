@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chaperone_audit::{Rule, Width};
+use chaperone_audit::{Rules, Width};
 use chaperone_collector::{AuditSource, Pipelines, TopicPattern};
 
 pub use effective::{Secrets, effective};
@@ -36,8 +36,8 @@ use crate::kafka::wanted::Called;
 pub struct Config {
     /// Directory of the store.
     pub data_dir: PathBuf,
-    /// Identity and time of messages.
-    pub rule: Rule,
+    /// Identity and time of messages, by topic.
+    pub rules: Rules,
     /// Where the dashboard listens.
     pub listen: SocketAddr,
     /// Kafka clusters in the order of the file; at least one.

@@ -1,11 +1,12 @@
 //! `chaperone inspect`: the product's own pure functions, one JSON object a line in and out.
 //!
-//! "What does chaperone make of this pair of states, this hop, this history?" The answers are those of the running
+//! "What does chaperone make of this message, this pair of states, this hop, this history?" The answers are those of the running
 //! product, because they come from the same functions. Unknown fields are an error that names them; absent ones have
 //! the default of INTERFACES.
 
 pub mod intervals;
 pub mod join;
+pub mod rule;
 pub mod verdict;
 
 use std::io::{self, BufRead, Write};

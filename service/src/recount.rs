@@ -87,7 +87,7 @@ pub enum Outcome {
     Truncated,
     /// They were counted in a log of that name that is not the present one.
     OtherLog,
-    /// As many messages; their ids were made by another rule (another seed) and cannot be compared.
+    /// Counted by another rule or under another seed: neither times nor ids can be compared.
     OtherRule,
     /// Only a part of them was asked for.
     InPart,
@@ -184,7 +184,8 @@ pub fn compare(stored: &Stored, only: Only, again: &Again, reach: &BTreeMap<i32,
     for key in keys {
         let parts = windows.remove(&key).unwrap_or_default();
         let asked = parts.iter().filter(|o| only.partition.is_none_or(|p| p == o.partition));
-        let of_partitions: Vec<Row> = asked.map(|o| part(stored, only, again, reach, o)).collect();
+        let other_rule = totals.get(&key).is_some_and(|t| t.rule != Some(again.rule.id()));
+        let of_partitions: Vec<Row> = asked.map(|o| part(stored, only, again, reach, o, other_rule)).collect();
         if whole {
             let total = totals.get(&key).copied();
             rows.push(window(key, total, &parts, &of_partitions, again));
@@ -195,7 +196,14 @@ pub fn compare(stored: &Stored, only: Only, again: &Again, reach: &BTreeMap<i32,
     rows
 }
 
-fn part(stored: &Stored, only: Only, again: &Again, reach: &BTreeMap<i32, Reach>, o: &Offsets) -> Row {
+fn part(
+    stored: &Stored,
+    only: Only,
+    again: &Again,
+    reach: &BTreeMap<i32, Reach>,
+    o: &Offsets,
+    other_rule: bool,
+) -> Row {
     let found = again.of(o);
     let in_part = only.run.is_some_and(|run| o.first < run.from || o.last >= run.to);
     let outcome = match reach.get(&o.partition) {
@@ -205,6 +213,8 @@ fn part(stored: &Stored, only: Only, again: &Again, reach: &BTreeMap<i32, Reach>
         Some(reach) if o.first < reach.start => Outcome::Gone,
         Some(reach) if o.last >= reach.end => Outcome::Truncated,
         Some(_) if found.n == o.n => Outcome::Equal,
+        // Another rule may have put it into another window.
+        Some(_) if other_rule => Outcome::OtherRule,
         Some(_) => Outcome::Differs,
     };
     Row {
@@ -236,8 +246,8 @@ fn window(
         (Some(t), _) if t.n != of_parts => Outcome::Unknown,
         (None, _) => Outcome::Unknown,
         (_, Some(limit)) => limit,
-        (Some(t), None) if (t.n, t.bytes) != (found.n, found.bytes) => Outcome::Differs,
         (Some(t), None) if t.rule != Some(again.rule.id()) => Outcome::OtherRule,
+        (Some(t), None) if (t.n, t.bytes) != (found.n, found.bytes) => Outcome::Differs,
         (Some(t), None) if t.f_in != found.f => Outcome::Differs,
         (Some(_), None) => Outcome::Equal,
     };

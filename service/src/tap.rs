@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use chaperone_audit::{Clock, Rule};
+use chaperone_audit::{Clock, Rules};
 use chaperone_collector::Store;
 use tokio::runtime::Handle;
 
@@ -59,8 +59,8 @@ pub struct Settings {
     pub reports: Reports,
     /// Topics that are never counted: our own.
     pub excluded: BTreeSet<String>,
-    /// Identity and time.
-    pub rule: Rule,
+    /// Identity and time of messages, by topic.
+    pub rules: Rules,
     /// Widths of windows.
     pub widths: Widths,
     /// How often it reports.
@@ -122,7 +122,7 @@ impl Settings {
                     tap,
                     reports: Reports::Topic { cluster: Box::new(audit_cluster), topic },
                     excluded: excluded.clone(),
-                    rule: config.rule,
+                    rules: config.rules.clone(),
                     widths: config.widths.clone(),
                     heartbeat: HEARTBEAT,
                     stall_patience: stall::PATIENCE,

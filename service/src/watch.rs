@@ -21,7 +21,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chaperone_audit::{Rule, SystemClock};
+use chaperone_audit::{Rules, SystemClock};
 use chaperone_collector::{
     Pipeline, Pipelines, SqliteStore, Stage, StageKind, Store, StoreError, TopicPattern, query::WindowQuery,
 };
@@ -210,7 +210,7 @@ fn rename_hint<'a>(to: &str, lonely: &[&str], there: impl Iterator<Item = &'a st
 }
 
 fn blueprint(options: &Options, topics: &[TopicPattern], store: Arc<dyn Store>) -> Blueprint {
-    let rule = Rule::new(rand::random());
+    let rules = Rules::new(rand::random());
     let tap = |side: &Side| Settings {
         cluster: side.cluster(),
         tap: config::Tap {
@@ -229,7 +229,7 @@ fn blueprint(options: &Options, topics: &[TopicPattern], store: Arc<dyn Store>) 
         membership: Membership::Alone,
         reports: Reports::Store,
         excluded: BTreeSet::new(),
-        rule,
+        rules: rules.clone(),
         widths: Widths::default(),
         heartbeat: HEARTBEAT,
         stall_patience: PATIENCE,

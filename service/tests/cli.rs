@@ -90,6 +90,28 @@ fn intervals_count_once_along_the_chain() {
 }
 
 #[test]
+fn rule_finds_time_and_identity() {
+    // {"meta":{"ts":1790000000}}, then without the field, then the id.
+    let messages = "{\"value\":\"eyJtZXRhIjp7InRzIjoxNzkwMDAwMDAwfX0=\"}\n{\"value\":\"e30=\",\"timestamp_ms\":1}\n";
+    let output = fed(&["inspect", "rule", "--time", "json:/meta/ts", "--unit", "s"], messages);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = lines(&output.stdout);
+    let found: Vec<_> = said.iter().map(|a| (a["event_ms"].as_i64(), a["class"].as_str())).collect();
+    assert_eq!(found, [(Some(1_790_000_000_000), Some("ok")), (None, Some("no_time"))]);
+    assert!(said[0]["id"] != said[1]["id"] && said[0]["id"].as_str().is_some_and(|id| id.len() == 32), "{said:?}");
+    for (arguments, words) in [
+        (["--time", "jsn:/ts"], "'jsn:/ts' is no time rule; allowed: default, timestamp, cloudevents"),
+        (["--time", "json:ts"], "does not begin with '/'"),
+        (["--time=json:/ts", "--unit=min"], "'min' is no unit; allowed: ms, s, us, ns, rfc3339"),
+        (["--time=default", "--id=uuid"], "'uuid' is no identity rule; allowed: default, content"),
+    ] {
+        let output = fed(&["inspect", "rule", arguments[0], arguments[1]], "");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(64) && output.stdout.is_empty() && said.contains(words), "{said}");
+    }
+}
+
+#[test]
 fn a_bad_line_is_named_with_what_is_allowed_and_the_others_are_answered() {
     let output = fed(&["inspect", "verdict"], "{}\n{\"atempted\":1}\n{\"caveats\":[\"weather\"]}\n[\n{}\n");
     assert_eq!(output.status.code(), Some(64));

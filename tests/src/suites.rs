@@ -93,6 +93,7 @@ pub const SUITES: &[Suite] = &[
         test: Some("slots"),
         args: &["full_size"],
     },
+    Suite { name: "scan", mode: Mode::Ci, minutes: 0, needs: &[], figures: &["scan"], test: Some("scan"), args: &[] },
     Suite {
         name: "harness",
         mode: Mode::Ci,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::table::Outcome;
 use crate::fingerprint::Fingerprint;
 use crate::histogram::Histogram;
-use crate::rule::{Class, RuleId};
+use crate::rule::{Class, Rules};
 use crate::state::{SlotState, flag};
 use crate::window::{Width, WindowStart};
 use crate::wire::{SlotRecord, Sum};
@@ -131,7 +131,7 @@ impl Slot {
     }
 
     /// The state as it goes on the wire; a slot without a number takes the next.
-    pub(super) fn record(&mut self, ids: &mut u64, rule: RuleId, width_ms: Width) -> SlotRecord {
+    pub(super) fn record(&mut self, ids: &mut u64, rules: &Rules, width_ms: Width) -> SlotRecord {
         let id = *self.id.get_or_insert_with(|| {
             *ids += 1;
             *ids - 1
@@ -155,6 +155,14 @@ impl Slot {
             flags: flags.into_iter().filter(|f| f.0).map(|f| f.1.to_owned()).collect(),
             is_final: self.closed,
         };
-        SlotRecord { id, topic: self.topic.to_string(), window_ms, width_ms, class, rule, state }
+        SlotRecord {
+            id,
+            topic: self.topic.to_string(),
+            window_ms,
+            width_ms,
+            class,
+            rule: rules.of(&self.topic).id(),
+            state,
+        }
     }
 }

@@ -24,7 +24,7 @@ use super::slot::{Kind, Place, Slot};
 use crate::clock::Clock;
 use crate::fingerprint::Fingerprint;
 use crate::message::Message;
-use crate::rule::{Class, Rule};
+use crate::rule::{Class, Rules};
 use crate::window::{Width, WindowStart};
 use crate::wire::{self, OVERFLOW_TOPIC, SlotRecord, Sum};
 
@@ -94,7 +94,7 @@ pub(super) enum Look {
 pub(super) struct Table {
     shards: Vec<Mutex<Shard>>,
     clock: Arc<dyn Clock>,
-    rule: Rule,
+    rules: Rules,
     width: Width,
     max_slots: usize,
     /// Slots in the topics' shards.
@@ -137,11 +137,11 @@ struct Arrival<'a> {
 }
 
 impl Table {
-    pub(super) fn new(clock: Arc<dyn Clock>, seed: u64, width: Width, max_slots: usize) -> Self {
+    pub(super) fn new(clock: Arc<dyn Clock>, rules: Rules, width: Width, max_slots: usize) -> Self {
         Self {
             shards: (0..=OVERFLOW_SHARD).map(|_| Mutex::default()).collect(),
             floor_ms: AtomicI64::new(i64::MIN),
-            rule: Rule::new(seed),
+            rules,
             clock,
             width,
             max_slots,
@@ -156,8 +156,9 @@ impl Table {
     /// Counts a message; `None` after the close, when it only counts as uncounted.
     pub(super) fn arrive(&self, message: &Message<'_>, kind: Kind) -> Option<Counted> {
         // Hashing the payload stays outside the lock; the time that dates the arrival is read inside.
-        let seen = self.rule.observe(message, self.now_ms());
-        let hash = seen.id.hash(self.rule.seed());
+        let rule = self.rules.of(message.topic);
+        let seen = rule.observe(message, self.now_ms());
+        let hash = seen.id.hash(rule.seed());
         let arrival = Arrival { message, class: seen.class, event_ms: seen.event_ms, hash, kind };
         match self.count_in(shard_of(message.topic), &arrival) {
             Count::Done(counted) => Some(counted),
@@ -232,7 +233,7 @@ impl Table {
         let mut records = Vec::new();
         for shard in &self.shards {
             let mut shard = shard.lock();
-            records.extend(shard.slots.values_mut().map(|slot| slot.record(ids, self.rule.id(), self.width)));
+            records.extend(shard.slots.values_mut().map(|slot| slot.record(ids, &self.rules, self.width)));
         }
         records
     }
@@ -348,7 +349,7 @@ impl Shard {
             if !closed_now && (slot.closed || slot.changes == slot.settled) {
                 continue;
             }
-            let record = slot.record(ids, table.rule.id(), table.width);
+            let record = slot.record(ids, &table.rules, table.width);
             let captured = Captured { at: SlotAt { shard: shard_no, key: *key }, record, changes: slot.changes };
             if closed_now {
                 slot.taken = true;

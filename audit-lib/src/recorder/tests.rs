@@ -3,6 +3,7 @@
 
 mod conservation;
 mod crash;
+mod rules;
 mod thread;
 mod windows;
 

@@ -66,7 +66,7 @@ impl Plan {
         let stages = |topic: &str| self.stages_of(&config, topic);
         let mut seen = Vec::new();
         for cluster in watched {
-            seen.extend(cluster.end(config.rule, &SystemClock, stages).map_err(in_own_words)?);
+            seen.extend(cluster.end(&config.rules, &SystemClock, stages).map_err(in_own_words)?);
         }
         let estimate = estimate(&seen, self.hosts);
         if self.json {

@@ -64,7 +64,7 @@ impl Recount {
         let only = Only { partition: self.partition, run: self.offsets };
         let topic = self.kafka_name(&config, cluster, tap)?;
         let source = Source { cluster, topic: &topic, isolation: tap.isolation };
-        let mut again = stored.again(config.rule);
+        let mut again = stored.again(config.rules.of(&self.topic).clone());
         let reach = read(&source, &stored.runs(only), &mut again, &clock)?;
         let rows = compare(&stored, only, &again, &reach);
         let summary = Summary::of(&rows);

@@ -1,6 +1,7 @@
 //! From the file's shape to a [`Config`]: fills in defaults, resolves names and references, and lists every mistake.
 
 mod lag;
+pub(super) mod rules;
 mod stamped;
 
 use std::collections::BTreeSet;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chaperone_audit::wire::DEFAULT_TOPIC;
-use chaperone_audit::{Rule, Width};
+use chaperone_audit::{Rules, TopicRule, Width};
 use chaperone_collector::{Pipeline, Pipelines, Stage, StageKind, TopicPattern};
 
 use super::file::{self, Scalar};
@@ -87,15 +88,18 @@ pub fn check(file: file::File, lookup: &dyn Lookup) -> Result<Config, ConfigErro
     tap_targets(&mut clusters, &mut m);
     let mut pipelines = Vec::new();
     let mut widths = Vec::new();
+    let mut rules = Vec::new();
     for (name, raw) in file.pipeline.0 {
         let (pipeline, width) = pipeline(&name, &raw, &clusters, &mut m);
         widths.extend(pipeline.topics.iter().map(|t| (t.clone(), width)));
+        let recipe = rules::recipe(&name, &raw, &mut m);
+        rules.extend(pipeline.topics.iter().map(|t| TopicRule { topics: t.clone(), recipe: recipe.clone() }));
         pipelines.push(pipeline);
     }
     match (seed, listen) {
         (Some(seed), Some(listen)) if m.0.is_empty() => Ok(Config {
             data_dir: file.data_dir,
-            rule: Rule::new(seed),
+            rules: Rules::with(seed, rules),
             listen,
             pipelines: Arc::new(Pipelines { list: pipelines, sources: super::sources(&clusters) }),
             clusters,

@@ -46,7 +46,7 @@ pub(super) fn read(text: &str, lookup: &dyn Lookup, secrets: Secrets) -> Result<
     let config = check::check(shape(text)?, lookup)?;
     let mut root = Table::new();
     root.insert("data_dir".to_owned(), config.data_dir.to_string_lossy().into_owned().into());
-    let seed = if secrets == Secrets::Shown { format!("{:016x}", config.rule.seed()) } else { HIDDEN.to_owned() };
+    let seed = if secrets == Secrets::Shown { format!("{:016x}", config.rules.seed()) } else { HIDDEN.to_owned() };
     root.insert("seed".to_owned(), seed.into());
     root.insert("web".to_owned(), table([("listen", config.listen.to_string().into())]).into());
     let mut clusters = Table::new();
@@ -145,7 +145,7 @@ fn pipelines(file: &file::File, config: &Config) -> Table {
     for ((name, raw), pipeline) in file.pipeline.0.iter().zip(&config.pipelines.list) {
         // One width a topic pattern, all equal within a pipeline.
         let width = widths.by_ref().take(pipeline.topics.len()).last().map(|(_, width)| *width).unwrap_or_default();
-        let table = table([
+        let mut table = table([
             ("topics", texts(&raw.topics)),
             ("stages", texts(&raw.stages)),
             ("complete", texts(&raw.complete)),
@@ -155,6 +155,7 @@ fn pipelines(file: &file::File, config: &Config) -> Table {
             ("silent_after", span(pipeline.silent_after).into()),
             ("width", span(Duration::from_millis(width.ms().unsigned_abs())).into()),
         ]);
+        table.extend(check::rules::written(raw).map(|(key, value)| (key.to_owned(), value.into())));
         out.insert(name.clone(), table.into());
     }
     out
@@ -209,6 +210,8 @@ groups = ["billing", "^eu-.*"]
 topics = ["b", "c"]
 stages = ["producer", "kafka:k"]
 width = "600s"
+time = "header:t"
+id = "json:/a~1b/0"
 [pipeline.a]
 topics = ["^a.*"]
 stages = ["producer", "kafka:k"]
@@ -236,6 +239,10 @@ stages = ["producer", "kafka:k"]
         for line in [
             "width = \"10m\"",
             "width = \"10s\"",
+            "time = \"header:t\"",
+            "unit = \"ms\"",
+            "id = \"json:/a~1b/0\"",
+            "id = \"default\"",
             "grace = \"10s\"",
             "retention = \"14d\"",
             "stage = \"kafka:k\"",

@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn the_example_is_a_good_configuration_of_two_clusters() {
         let config = Config::parse(&example(0xabc), &Secret).expect("good");
-        assert_eq!(config.rule.seed(), 0xabc);
+        assert_eq!(config.rules.seed(), 0xabc);
         assert_eq!(config.clusters.iter().filter(|c| c.tap.is_some()).count(), 2);
         assert_eq!(config.pipelines.list.iter().map(|p| p.stages.len()).collect::<Vec<_>>(), [2]);
     }

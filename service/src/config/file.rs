@@ -206,6 +206,17 @@ pub struct Pipeline {
     pub silent_after: Option<Span>,
     /// Width of the taps' windows: 10s (default), 60s or 600s.
     pub width: Option<Span>,
+    /// Where the taps find a message's event time: `"default"` (the `chaperone` header, else `ce_time`, else the record's
+    /// timestamp), `"timestamp"`, `"cloudevents"` (`ce_time`, or `time` of a structured event), `"header:NAME"` or
+    /// `"json:/POINTER"` (RFC 6901). Default `"default"`. Linked stages must say the same, else `rules differ`.
+    pub time: Option<String>,
+    /// What times in `header:` and `json:` are written in: `"ms"`, `"s"`, `"us"`, `"ns"` (since 1970) or `"rfc3339"`. Default
+    /// `"ms"`. It is never guessed; other times are counted as `malformed` or `out_of_range`.
+    pub unit: Option<String>,
+    /// Where the taps find a message's identity: `"default"` (the `chaperone` header, else `ce_id` and `ce_source`, else the
+    /// content), `"content"`, `"cloudevents"`, `"header:NAME"` or `"json:/POINTER"`. Default `"default"`. A message without
+    /// it has that of its content.
+    pub id: Option<String>,
 }
 
 /// A librdkafka value.

@@ -66,6 +66,9 @@ pub const EFFECTS: &[(&str, Effect)] = &[
     ("pipeline.NAME.grace", Effect::Reload),
     ("pipeline.NAME.silent_after", Effect::Reload),
     ("pipeline.NAME.width", Effect::Reload),
+    ("pipeline.NAME.time", Effect::Reload),
+    ("pipeline.NAME.unit", Effect::Reload),
+    ("pipeline.NAME.id", Effect::Reload),
 ];
 
 /// A configuration as it was read, so that the next reading can be compared with it.

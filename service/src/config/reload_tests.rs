@@ -89,6 +89,12 @@ fn each_change_is_named_with_its_path_and_effect() {
             "topics = [\"order\"]\ngrace = '2s'",
             &["pipeline.orders.topics", "pipeline.orders.grace"],
         ),
+        ("topics = [\"orders\"]", "topics = [\"orders\"]\nid = 'content'", &["pipeline.orders.id"]),
+        (
+            "topics = [\"orders\"]",
+            "topics = [\"orders\"]\ntime = 'json:/ts'\nunit = 'us'",
+            &["pipeline.orders.time", "pipeline.orders.unit"],
+        ),
     ];
     for (what, with, expected) in table {
         assert_eq!(changed(what, with), *expected, "{what} → {with}");

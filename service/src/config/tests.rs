@@ -1,6 +1,7 @@
 //! Every kind of mistake names its key; what is right is read as it was meant.
 
 use super::*;
+use chaperone_audit::{Recipe, Rule};
 use chaperone_collector::StageKind;
 
 struct Fixed;
@@ -50,6 +51,9 @@ at_least_once = ["consumer"]
 stamped_only = ["producer"]
 grace = "2s"
 width = "1m"
+time = "json:/meta/ts"
+unit = "us"
+id = "header:x-id"
 [pipeline.all]
 topics = ["^.*"]
 stages = ["kafka:regional", "kafka:agg"]
@@ -63,7 +67,7 @@ fn mistakes(text: &str) -> String {
 fn a_full_file_reads_with_defaults_filled_in() {
     let c = Config::parse(FULL, &Fixed).expect("good");
     assert_eq!(c.listen.port(), 0);
-    assert_eq!(c.rule.seed(), 255);
+    assert_eq!(c.rules.seed(), 255);
     let regional = c.cluster("regional").expect("there");
     assert_eq!(regional.bootstrap_servers, "a:9092,b:9092");
     let value = |k: &str| regional.properties.0.get(k).map(String::as_str);
@@ -93,6 +97,8 @@ fn pipelines_keep_the_order_of_the_file_and_know_kafka_stages() {
     let kinds: Vec<(StageKind, bool)> = orders.stages.iter().map(|s| (s.kind, s.complete)).collect();
     assert_eq!(kinds, [(Client, true), (Client, false), (Kafka, true), (Kafka, true), (Client, false)]);
     assert_eq!(orders.stages.iter().map(|s| s.stamped_only).collect::<Vec<_>>(), [true, false, false, false, false]);
+    let recipe = Recipe::parse(Some("json:/meta/ts"), Some("us"), Some("header:x-id")).expect("good");
+    assert_eq!((c.rules.of("orders"), c.rules.of("other")), (&Rule::with(255, recipe), &Rule::new(255)));
     assert_eq!((c.widths.of("orders").ms(), c.widths.of("other").ms()), (60_000, 10_000));
 }
 
@@ -187,6 +193,15 @@ fn every_kind_of_mistake_names_its_key() {
         ("grace = \"2s\"", "grace = \"2h\"", &["pipeline.zebra.grace", "1h"]),
         ("grace = \"2s\"", "silent_after = \"1s\"", &["pipeline.zebra.silent_after"]),
         ("width = \"1m\"", "width = \"15s\"", &["pipeline.zebra.width: allowed are 10s"]),
+        ("json:/meta/ts", "json:meta/ts", &["pipeline.zebra.time: 'json:meta/ts'", "does not begin with '/'"]),
+        ("json:/meta/ts", "clock", &["pipeline.zebra.time: 'clock' is no time rule; allowed: default, timestamp"]),
+        ("json:/meta/ts", "timestamp", &["pipeline.zebra.unit: unit us does not go with 'timestamp'"]),
+        (
+            "unit = \"us\"",
+            "unit = \"min\"",
+            &["pipeline.zebra.unit: 'min' is no unit; allowed: ms, s, us, ns, rfc3339"],
+        ),
+        ("header:x-id", "uuid", &["pipeline.zebra.id: 'uuid' is no identity rule; allowed: default, content"]),
         (
             "stages = [\"kafka:regional\", \"kafka:agg\"]",
             "stages = [\"kafka:regional\"]",

@@ -4,8 +4,7 @@
 //! ([`observe_message`]).
 
 use chaperone_audit::kafka::observe_message;
-use chaperone_audit::message::NoHeaders;
-use chaperone_audit::{Fingerprint, Message, Observation, Rule};
+use chaperone_audit::{Fingerprint, Observation, Rule};
 use rdkafka::Timestamp;
 
 /// What a tap keeps of a message.
@@ -41,10 +40,8 @@ where
     let observed = observe_message(message);
     let observation = rule.observe(&observed, arrival_ms);
     // The content's id under the deployment's seed: it tells one log from another and gives no payload away.
-    let content = match message.headers() {
-        None => observation.id,
-        Some(_) => rule.observe(&Message { headers: &NoHeaders, ..observed }, arrival_ms).id,
-    };
+    let content =
+        if rule.is_default() && message.headers().is_none() { observation.id } else { rule.content_id(&observed) };
     Seen {
         offset: message.offset(),
         observation,

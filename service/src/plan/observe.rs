@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use chaperone_audit::{Clock, Rule};
+use chaperone_audit::{Clock, Rules};
 use chaperone_collector::TopicPattern;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -108,7 +108,12 @@ impl<'a> Watched<'a> {
     ///
     /// # Errors
     /// As [`begin`](Self::begin).
-    pub fn end(self, rule: Rule, clock: &dyn Clock, stages: impl Fn(&str) -> (u32, u32)) -> Result<Vec<Seen>, Failure> {
+    pub fn end(
+        self,
+        rules: &Rules,
+        clock: &dyn Clock,
+        stages: impl Fn(&str) -> (u32, u32),
+    ) -> Result<Vec<Seen>, Failure> {
         let (after, at) = self.ends()?;
         let seconds = at.saturating_duration_since(self.at).as_secs_f64();
         let mut topics: BTreeMap<&str, Topic> = BTreeMap::new();
@@ -124,7 +129,7 @@ impl<'a> Watched<'a> {
         }
         let mut topics: Vec<(&str, Topic)> = topics.into_iter().collect();
         topics.sort_by_key(|(_, topic)| std::cmp::Reverse(topic.arrived()));
-        let sampler = Sampler::new(self.target.cluster, self.target.isolation, rule, clock)?;
+        let sampler = Sampler::new(self.target.cluster, self.target.isolation, rules, clock)?;
         let until = Instant::now() + ALL_SAMPLES_WITHIN;
         let mut seen = Vec::new();
         for (name, topic) in topics {
@@ -179,7 +184,7 @@ fn named(cluster: &Cluster, client: &BaseConsumer<Ear>, topic: &str, may_be_coun
 struct Sampler<'a> {
     cluster: &'a Cluster,
     consumer: BaseConsumer<Ear>,
-    rule: Rule,
+    rules: &'a Rules,
     clock: &'a dyn Clock,
 }
 
@@ -194,7 +199,12 @@ struct Pile {
 }
 
 impl<'a> Sampler<'a> {
-    fn new(cluster: &'a Cluster, isolation: Isolation, rule: Rule, clock: &'a dyn Clock) -> Result<Self, Failure> {
+    fn new(
+        cluster: &'a Cluster,
+        isolation: Isolation,
+        rules: &'a Rules,
+        clock: &'a dyn Clock,
+    ) -> Result<Self, Failure> {
         let mut config = assigned_consumer(cluster, "plan");
         // The end is an answer as well; and no more is fetched ahead than is looked at.
         config
@@ -204,7 +214,7 @@ impl<'a> Sampler<'a> {
             .set("queued.max.messages.kbytes", "1024")
             .set("fetch.message.max.bytes", "262144")
             .set("fetch.wait.max.ms", "100");
-        Ok(Self { cluster, consumer: create(cluster, &config, Ear::default())?, rule, clock })
+        Ok(Self { cluster, consumer: create(cluster, &config, Ear::default())?, rules, clock })
     }
 
     /// The newest messages of the partitions with the most traffic; `None` where nothing arrived or nothing is left.
@@ -266,7 +276,7 @@ impl<'a> Sampler<'a> {
     }
 
     fn add(&self, message: &BorrowedMessage<'_>, pile: &mut Pile) {
-        let seen = look(message, &self.rule, self.clock.now_ms());
+        let seen = look(message, self.rules.of(message.topic()), self.clock.now_ms());
         let headers = message
             .headers()
             .map_or(0, |headers| headers.iter().map(|h| h.key.len() + h.value.map_or(0, <[u8]>::len)).sum::<usize>());

@@ -70,7 +70,7 @@ const fn meaning(outcome: Outcome) -> &'static str {
         Outcome::Gone => "retention has removed some of these offsets since they were counted",
         Outcome::Truncated => "the log ends before these offsets: it was truncated, or the topic was made anew",
         Outcome::OtherLog => "counted in an earlier topic of that name",
-        Outcome::OtherRule => "as many messages and bytes; the ids were made with another seed and cannot be compared",
+        Outcome::OtherRule => "counted by another rule or under another seed; it cannot be compared",
         Outcome::InPart => "only a part of these offsets was asked for",
         Outcome::Unknown => {
             "the store does not know where all of these messages lie: still being counted, or proven more than a week ago"

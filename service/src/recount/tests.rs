@@ -32,7 +32,7 @@ fn scene() -> (Stored, Again, BTreeMap<i32, Reach>) {
     };
     let offsets = vec![at(W, 0, 4, 5, 8), at(W, 1, 2, 0, 1), at(W + 10_000, 1, 1, 2, 2)];
     let mut stored = Stored { offsets, totals: Vec::new(), logs: [(0, 3), (1, 3)].into() };
-    let mut again = stored.again(rule);
+    let mut again = stored.again(rule.clone());
     for (partition, seen) in messages() {
         again.count(partition, &seen);
     }
@@ -119,6 +119,13 @@ fn what_cannot_be_compared_says_why_and_is_no_difference() {
     let rows = compare(&stored, whole, &again, &reach);
     assert_eq!((rows[2].outcome, rows[4].outcome), (Outcome::OtherRule, Outcome::Unknown));
     assert_eq!(Summary::of(&rows), Summary { equal: 0, differ: 0, not_compared: 2 });
+
+    let (mut stored, again, reach) = scene();
+    stored.totals[0].rule = Some(Rule::new(8).id());
+    stored.totals[0].n += 1;
+    stored.offsets[0].n += 1;
+    let rows = compare(&stored, whole, &again, &reach);
+    assert_eq!((rows[0].outcome, rows[2].outcome), (Outcome::OtherRule, Outcome::OtherRule), "another window, perhaps");
 
     let (mut stored, again, reach) = scene();
     stored.offsets.clear();

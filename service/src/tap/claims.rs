@@ -213,7 +213,14 @@ impl Claims {
             id = claim.topic_id.map(tracing::field::display),
             "claimed"
         );
-        let partition = Partition::new(&name, number, claim, log.start, settings.rule, settings.widths.of(&name));
+        let partition = Partition::new(
+            &name,
+            number,
+            claim,
+            log.start,
+            settings.rules.of(&name).clone(),
+            settings.widths.of(&name),
+        );
         Some((tp.clone(), partition))
     }
 }

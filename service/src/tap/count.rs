@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use chaperone_audit::wire::{Anchor, GapCause, Gaps, Interval, IntervalKind, IntervalWindow, MAX_BYTES};
-use chaperone_audit::{Class, Histogram, Rule, RuleId, Width, WindowStart};
+use chaperone_audit::{Class, Histogram, Rule, Width, WindowStart};
 use chaperone_collector::Claim;
 
 use super::frontier::Frontier;
@@ -29,7 +29,6 @@ pub struct PartitionCount {
     partition: i32,
     claim: Claim,
     rule: Rule,
-    rule_id: RuleId,
     width: Width,
     from: i64,
     to: i64,
@@ -46,7 +45,6 @@ impl PartitionCount {
             topic: topic.to_owned(),
             partition,
             rule,
-            rule_id: rule.id(),
             width,
             from: claim.next,
             to: claim.next,
@@ -63,8 +61,8 @@ impl PartitionCount {
         &self.claim
     }
     /// The rule that it counts by.
-    pub fn rule(&self) -> RuleId {
-        self.rule_id
+    pub fn rule(&self) -> &Rule {
+        &self.rule
     }
     /// The next offset that counts.
     pub fn next(&self) -> i64 {
@@ -94,7 +92,7 @@ impl PartitionCount {
         }
         self.to = seen.offset + 1;
         self.last =
-            Some(Anchor { offset: seen.offset, hash: seen.content, time_ms: seen.time_ms, rule: Some(self.rule_id) });
+            Some(Anchor { offset: seen.offset, hash: seen.content, time_ms: seen.time_ms, rule: Some(self.rule.id()) });
         let time_ms = seen.observation.window_time_ms(seen.arrival_ms);
         let start = self.width.window_of(time_ms);
         let width_ms = self.width;
@@ -176,7 +174,7 @@ impl PartitionCount {
             claim_from: self.claim.next,
             from: self.from,
             to: self.to,
-            rule: self.rule_id,
+            rule: self.rule.id(),
             kind: IntervalKind::Counted,
             cause: GapCause::Gone,
             anchor: self.last.take(),

@@ -125,6 +125,10 @@ impl Partition {
     pub fn start(&self) -> i64 {
         self.verify.as_ref().map_or(self.count.next(), |(anchor, _)| anchor.offset)
     }
+    /// How its messages' time and identity are found.
+    pub fn rule(&self) -> &Rule {
+        self.count.rule()
+    }
     /// The topic's audited name.
     pub fn topic(&self) -> &str {
         &self.topic
@@ -210,7 +214,7 @@ impl Partition {
                 return Counted::No;
             }
             // A hash made under another rule (another seed) cannot be compared; the message's time still can.
-            let comparable = anchor.rule.is_none_or(|rule| rule == self.count.rule());
+            let comparable = anchor.rule.is_none_or(|rule| rule == self.count.rule().id());
             let same = anchor.time_ms == seen.time_ms && (anchor.hash == seen.content || !comparable);
             if seen.offset == anchor.offset && !same {
                 return Counted::OtherLog;

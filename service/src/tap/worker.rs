@@ -224,7 +224,7 @@ impl Worker {
 
     /// Counts a batch.
     fn count(&mut self, wait: Duration) -> Outcome {
-        let Self { reader, owned, settings, shared, budget, .. } = self;
+        let Self { reader, owned, shared, budget, .. } = self;
         let mut outcome = Outcome::default();
         let most = if budget.is_some() { BURST_CAPPED } else { BURST };
         let Some(mut batch) = reader.batch(wait, most) else { return outcome };
@@ -267,7 +267,7 @@ impl Worker {
                 found = Some((place, of_topic.and_then(|partitions| partitions.get_mut(&place.1))));
             }
             let Some((_, Some(partition))) = &mut found else { continue };
-            let seen = look(message, &settings.rule, now_ms);
+            let seen = look(message, partition.rule(), now_ms);
             if partition.deliver(&seen) == Counted::OtherLog {
                 outcome.lost = Some((message.topic().to_owned(), place.1));
                 outcome.dropped = true;

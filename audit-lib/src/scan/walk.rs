@@ -1,0 +1,345 @@
+//! From the document's beginning to the field, container by container.
+//!
+//! `depth` counts from the container that is searched: 0 is directly in it. Blocks are taken in order, each once, so that
+//! what is carried from one to the next is right; only the answer's own bytes are looked at one by one.
+
+#![expect(clippy::inline_always, reason = "what is not inlined into the dispatched function loses its instructions")]
+
+use fearless_simd::Simd;
+use memchr::memchr2;
+use serde::de::IgnoredAny;
+
+use super::masks::{BLOCK, Carry, Masks, masks, positions};
+use super::number::Number;
+use super::text::{Text, name_end};
+use super::{Found, Step};
+
+/// What the value is in, which decides what may follow it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Within {
+    Nothing,
+    Object,
+    Array,
+}
+
+impl Within {
+    /// By the bracket that opened it.
+    pub(super) const fn of(bracket: Option<u8>) -> Self {
+        match bracket {
+            Some(b'{') => Self::Object,
+            Some(_) => Self::Array,
+            None => Self::Nothing,
+        }
+    }
+}
+
+/// How a step ends, if not at a value.
+enum Stop {
+    Absent,
+    Malformed,
+}
+
+#[inline(always)]
+pub(super) fn walk<'a, S: Simd>(simd: S, document: &'a [u8], steps: &[Step]) -> Found<'a> {
+    let mut at = skip_space(document, 0);
+    let mut within = None;
+    let mut cursor = Cursor::new(simd, document);
+    for step in steps {
+        let bracket = document.get(at).copied();
+        let next = match bracket {
+            Some(b'{') => cursor.member(at + 1, step),
+            Some(b'[') => cursor.element(at + 1, step.index),
+            _ => return into_scalar(document, at, Within::of(within)),
+        };
+        within = bracket;
+        at = match next {
+            Ok(at) => at,
+            Err(Stop::Absent) => return Found::Absent,
+            Err(Stop::Malformed) => return Found::Malformed,
+        };
+    }
+    value(document, at, Within::of(within))
+}
+
+/// The pointer leads into what is no container.
+pub(super) fn into_scalar(document: &[u8], at: usize, within: Within) -> Found<'_> {
+    // A whole document that is a scalar is a rarity, and may be anything but JSON: let a full parser see it.
+    let good = match within {
+        Within::Nothing => serde_json::from_slice::<IgnoredAny>(document).is_ok(),
+        _ => value(document, at, within) != Found::Malformed,
+    };
+    if good { Found::Absent } else { Found::Malformed }
+}
+
+struct Cursor<'a, S> {
+    simd: S,
+    document: &'a [u8],
+    /// Where the block begins.
+    base: usize,
+    masks: Masks,
+    carry: Carry,
+    probe: u8,
+}
+
+impl<'a, S: Simd> Cursor<'a, S> {
+    #[inline(always)]
+    fn new(simd: S, document: &'a [u8]) -> Self {
+        let mut carry = Carry::default();
+        let masks = masks(simd, document, 0, 0, &mut carry);
+        Self { simd, document, base: 0, masks, carry, probe: 0 }
+    }
+
+    /// The next block; `false` at the document's end.
+    #[inline(always)]
+    fn next(&mut self) -> bool {
+        if self.base + BLOCK >= self.document.len() {
+            return false;
+        }
+        self.base += BLOCK;
+        self.masks = masks(self.simd, self.document, self.base, self.probe, &mut self.carry);
+        true
+    }
+
+    /// Goes to the block that has byte `at`, and asks for `probe` from there on.
+    #[inline(always)]
+    fn seek(&mut self, at: usize, probe: u8) -> bool {
+        while at >= self.base + BLOCK {
+            if !self.next() {
+                return false;
+            }
+        }
+        self.probe = probe;
+        self.masks.probe = positions(self.simd, self.document, self.base, probe);
+        at < self.document.len()
+    }
+
+    /// The value of the first member of that name, in the object whose content begins at `from`.
+    #[inline(always)]
+    fn member(&mut self, from: usize, step: &Step) -> Result<usize, Stop> {
+        if !self.seek(from, step.first) {
+            return Err(Stop::Malformed);
+        }
+        let mut live = !0u64 << (from - self.base);
+        let mut depth = 0;
+        loop {
+            let level = Level::new(&self.masks, live, depth);
+            if let Some(here) = level.reaches() {
+                let found = self.among(&level, self.masks.like(step.beyond) & here, step);
+                if let Some(at) = found {
+                    return at;
+                }
+                if level.ends() {
+                    return Err(Stop::Absent);
+                }
+            }
+            depth = level.after();
+            live = !0;
+            if !self.next() {
+                return Err(Stop::Malformed);
+            }
+        }
+    }
+
+    /// The value of the first of these strings that is the wanted key.
+    #[inline(always)]
+    fn among(&self, level: &Level, mut starts: u64, step: &Step) -> Option<Result<usize, Stop>> {
+        while starts != 0 {
+            let bit = starts.trailing_zeros();
+            starts &= starts - 1;
+            let at = self.base + bit as usize;
+            if level.at(bit) == 0
+                && let Some(end) = key_end(self.document, at + 1, step)
+                && let Some(found) = after_key(self.document, at, end)
+            {
+                return Some(found);
+            }
+        }
+        None
+    }
+
+    /// The element of that index, in the array whose content begins at `from`.
+    #[inline(always)]
+    fn element(&mut self, from: usize, index: Option<u64>) -> Result<usize, Stop> {
+        let Some(mut left) = index else { return Err(Stop::Absent) };
+        let first = skip_space(self.document, from);
+        match self.document.get(first) {
+            None => return Err(Stop::Malformed),
+            Some(b']') => return Err(Stop::Absent),
+            Some(_) if left == 0 => return Ok(first),
+            Some(_) => {}
+        }
+        if !self.seek(from, b',') {
+            return Err(Stop::Malformed);
+        }
+        let mut live = !0u64 << (from - self.base);
+        let mut depth = 0;
+        loop {
+            let level = Level::new(&self.masks, live, depth);
+            if let Some(here) = level.reaches() {
+                let mut commas = self.masks.probe & !self.masks.strings & here;
+                while commas != 0 {
+                    let bit = commas.trailing_zeros();
+                    commas &= commas - 1;
+                    left -= u64::from(level.at(bit) == 0);
+                    if left == 0 {
+                        return Ok(skip_space(self.document, self.base + bit as usize + 1));
+                    }
+                }
+                if level.ends() {
+                    return Err(Stop::Absent);
+                }
+            }
+            depth = level.after();
+            live = !0;
+            if !self.next() {
+                return Err(Stop::Malformed);
+            }
+        }
+    }
+}
+
+/// The brackets of a block, or of its part from where the container begins.
+struct Level {
+    open: u64,
+    close: u64,
+    /// Depth before the first of them.
+    before: u64,
+    /// The part that lies in the container.
+    here: u64,
+}
+
+impl Level {
+    #[inline(always)]
+    fn new(masks: &Masks, live: u64, before: u64) -> Self {
+        let (open, close) = (masks.open & live, masks.close & live);
+        let mut level = Self { open, close, before, here: live };
+        if u64::from(close.count_ones()) > before {
+            level.end();
+        }
+        level
+    }
+
+    /// Finds where the container ends, if it does.
+    #[inline(always)]
+    fn end(&mut self) {
+        let mut left = self.close;
+        let mut closed = 0;
+        while left != 0 {
+            let below = (left & left.wrapping_neg()) - 1;
+            if self.before + u64::from((self.open & below).count_ones()) == closed {
+                self.here &= below;
+                return;
+            }
+            closed += 1;
+            left &= left - 1;
+        }
+        // It does not: `here` says so by reaching to the last bit.
+    }
+
+    /// The part of the block that lies in the container, if anything of it may lie directly in it.
+    #[inline(always)]
+    fn reaches(&self) -> Option<u64> {
+        (u64::from(self.close.count_ones()) >= self.before).then_some(self.here)
+    }
+
+    /// Whether the container ends in this block.
+    #[inline(always)]
+    fn ends(&self) -> bool {
+        self.here >> 63 == 0
+    }
+
+    /// The depth at a bit before the end.
+    #[inline(always)]
+    fn at(&self, bit: u32) -> u64 {
+        let below = (1u64 << bit) - 1;
+        self.before + u64::from((self.open & below).count_ones()) - u64::from((self.close & below).count_ones())
+    }
+
+    /// The depth behind the block, in which the container does not end.
+    #[inline(always)]
+    fn after(&self) -> u64 {
+        self.before + u64::from(self.open.count_ones()) - u64::from(self.close.count_ones())
+    }
+}
+
+/// Where the string ends that begins with the quote at `at`: the position of its closing quote, and whether it has
+/// escapes.
+fn string_end(document: &[u8], at: usize) -> Option<(usize, bool)> {
+    let mut from = at + 1;
+    let mut escapes = false;
+    loop {
+        let hit = from + memchr2(b'"', b'\\', document.get(from..)?)?;
+        if document.get(hit) == Some(&b'"') {
+            return Some((hit, escapes));
+        }
+        escapes = true;
+        from = hit + 2;
+    }
+}
+
+/// If the string whose content begins at `from` is that name: where its closing quote is.
+#[inline(always)]
+fn key_end(document: &[u8], from: usize, step: &Step) -> Option<usize> {
+    let end = from + step.name.len();
+    let same = step.plain && document.get(from..end) == Some(&*step.name) && document.get(end) == Some(&b'"');
+    if same { Some(end) } else { name_end(document, from, &step.name) }
+}
+
+/// Where the value begins of the string from `at` to `end` if it is a key; a string that stands where no key can is not
+/// one.
+#[inline(always)]
+fn after_key(document: &[u8], at: usize, end: usize) -> Option<Result<usize, Stop>> {
+    let colon = skip_space(document, end + 1);
+    match document.get(colon) {
+        Some(b':') => {}
+        None => return Some(Err(Stop::Malformed)),
+        Some(_) => return None,
+    }
+    let before = document.get(..at).unwrap_or_default().iter().rfind(|b| !is_space(**b));
+    match before {
+        Some(b'{' | b',') => Some(Ok(skip_space(document, colon + 1))),
+        _ => Some(Err(Stop::Malformed)),
+    }
+}
+
+const fn is_space(b: u8) -> bool {
+    matches!(b, b' ' | b'\t' | b'\n' | b'\r')
+}
+
+/// The first byte from `at` on that is no white space; the document's length if there is none.
+#[inline(always)]
+fn skip_space(document: &[u8], mut at: usize) -> usize {
+    while document.get(at).is_some_and(|b| is_space(*b)) {
+        at += 1;
+    }
+    at
+}
+
+/// The value at `at`.
+pub(super) fn value(document: &[u8], at: usize, within: Within) -> Found<'_> {
+    let rest = document.get(at..).unwrap_or_default();
+    let (found, length) = match rest.first() {
+        Some(b'"') => {
+            let Some((end, escapes)) = string_end(document, at) else { return Found::Malformed };
+            let raw = document.get(at + 1..end).unwrap_or_default();
+            let Some(text) = Text::new(raw, escapes) else { return Found::Malformed };
+            (Found::Text(text), end + 1 - at)
+        }
+        Some(b'-' | b'0'..=b'9') => {
+            let Some(number) = Number::at(rest) else { return Found::Malformed };
+            (Found::Number(number), number.as_bytes().len())
+        }
+        Some(b'n') if rest.starts_with(b"null") => (Found::Null, 4),
+        Some(b't') if rest.starts_with(b"true") => (Found::Other, 4),
+        Some(b'f') if rest.starts_with(b"false") => (Found::Other, 5),
+        Some(b'{' | b'[') => return Found::Other,
+        _ => return Found::Malformed,
+    };
+    let next = document.get(skip_space(document, at + length));
+    let good = match within {
+        Within::Nothing => next.is_none(),
+        Within::Object => matches!(next, Some(b',' | b'}')),
+        Within::Array => matches!(next, Some(b',' | b']')),
+    };
+    if good { found } else { Found::Malformed }
+}
