@@ -22,8 +22,10 @@ pub mod flag {
     pub const SEEN: &str = "seen";
     /// The slot table was full: totals are kept, topic and window are lost.
     pub const OVERFLOW: &str = "overflow";
-    /// The reporter has no write-ahead log: the counts do not survive its process.
+    /// The reporter has no write-ahead log: the counts do not survive its machine.
     pub const NO_WAL: &str = "no_wal";
+    /// The slots are not in memory that outlives the process: its death loses what was counted since the last checkpoint.
+    pub const NO_CRASH_RECOVERY: &str = "no_crash_recovery";
     /// Made final by recovery from the last checkpoint of a dead incarnation, which may be older than its last report.
     pub const CRASH: &str = "crash";
 }

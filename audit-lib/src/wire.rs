@@ -76,6 +76,9 @@ pub struct AuditMessage {
     /// How the incarnation ended; absent while it lives.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<End>,
+    /// With an end that is not clean: all that it counted was recovered. Absent where counts may be missing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub whole: bool,
 }
 
 /// Who reports.
@@ -424,7 +427,8 @@ pub(crate) fn topic_name(text: &str) -> Result<(), WireError> {
     Ok(())
 }
 
-fn check_slot(s: &SlotRecord) -> Result<(), WireError> {
+/// Whether a slot can be an honest reporter's.
+pub(crate) fn check_slot(s: &SlotRecord) -> Result<(), WireError> {
     topic_name(&s.topic)?;
     count("slots.n", s.state.n)?;
     count("slots.acked", s.state.acked)?;

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::error::Error;
 use crate::frame::{FrameKind, Kind, replaced, seqs};
-use crate::recovery::{self, Span};
+use crate::recovery::{self, Recovered, Span};
 use crate::scan::{Found, Header, Scan};
 use crate::segments::number_of;
 use crate::state::Seq;
@@ -161,6 +161,31 @@ fn listed(segment: u64, found: &Found<'_>) -> Option<Listed> {
 /// # Errors
 /// [`Error::Storage`] if the directory or a file in it cannot be read.
 pub fn inspect_dir(dir: &Path) -> Result<Inspection, Error> {
+    files_of(dir).map(|files| inspect(&files))
+}
+
+/// What opening the log in a directory would find, as far as this release knows its segments. Takes no lock and changes
+/// nothing, as [`inspect_dir`].
+///
+/// # Errors
+/// [`Error::Storage`] if the directory or a file in it cannot be read. [`Error::UnknownFormat`].
+pub fn peek_dir(dir: &Path) -> Result<Recovered, Error> {
+    let files = files_of(dir)?;
+    let mut scans = Vec::new();
+    for (name, bytes) in &files {
+        let Some(number) = number_of(name) else { continue };
+        let scan = Scan::of(number, bytes);
+        if let Header::Foreign(found) = scan.header {
+            return Err(Error::UnknownFormat { name: name.clone(), found });
+        }
+        scans.push(scan);
+    }
+    scans.sort_by_key(|s| s.number);
+    scans.retain(|s| !s.is_unused());
+    Ok(recovery::read(&scans).recovered)
+}
+
+fn files_of(dir: &Path) -> Result<Vec<(String, Vec<u8>)>, Error> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(Error::storage("listing segments"))? {
         let entry = entry.map_err(Error::storage("listing segments"))?;
@@ -175,5 +200,5 @@ pub fn inspect_dir(dir: &Path) -> Result<Inspection, Error> {
             Err(e) => return Err(Error::storage("reading a segment")(e)),
         }
     }
-    Ok(inspect(&files))
+    Ok(files)
 }

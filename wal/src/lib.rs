@@ -42,7 +42,7 @@ pub mod sim;
 
 pub use error::Error;
 pub use frame::Kind;
-pub use inspect::{Inspection, Listed, SegmentInfo, Standing, inspect, inspect_dir};
+pub use inspect::{Inspection, Listed, SegmentInfo, Standing, inspect, inspect_dir, peek_dir};
 pub use log::Log;
 pub use recovery::{Recovered, Span};
 pub use state::{Config, Entry, Seq};

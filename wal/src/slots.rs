@@ -58,6 +58,8 @@ pub use file::{Table, default_dir};
 pub use layout::{ABOUT_BYTES, Geometry, Header, TAGS, WORDS};
 pub use line::Line;
 pub use reading::{At, Limits, Slot, Trouble};
+#[cfg(not(loom))]
+pub use recovery::boot_id;
 pub use table::{Refused, Standing};
 
 use uuid::Uuid;

@@ -1,37 +1,67 @@
 //! The reporter's life: taking over what the dead left, running, checkpoints, the close.
 //!
-//! Invariants: an incarnation that ends says how: `clean` by itself, `crash` by the next one that opens its log. The
+//! Invariants: an incarnation that ends says how: `clean` by itself, `crash` or `power` by the next one that finds its log
+//! or its slot file. A slot file is removed when what it tells is in the log, or with the sink. The
 //! first checkpoint is written before the first message is counted, so even a very short life is told of.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use chaperone_wal::Entry;
+use uuid::Uuid;
 
 use super::Closed;
 use super::message::POSITION_BYTES;
 use super::outbox::Letter;
 use super::recover;
 use super::report::{Command, POLL_BUSY, Reporter};
-use super::table::Look;
+use super::start::Left;
+use super::table::How;
 use crate::wire::End;
 
 /// One turn of waiting for the sink while closing.
 const FLUSH_SLICE: Duration = Duration::from_millis(100);
 
 impl Reporter {
-    /// Takes over what earlier incarnations left in the log, then writes a checkpoint of its own.
-    pub(super) fn recover(&mut self, entries: &[Entry], now: Instant) {
-        let (words, unreadable) = recover::last_words(entries);
+    /// Takes over what earlier incarnations left, then writes a checkpoint of its own.
+    pub(super) fn recover(&mut self, left: Left, now: Instant) {
+        let Left { entries, remains } = left;
+        let told: BTreeSet<Uuid> = remains.iter().filter(|r| r.words_count()).map(|r| r.incarnation).collect();
+        let (words, unreadable) = recover::last_words(&entries, self.boot, |incarnation| told.contains(&incarnation));
+        let ended: BTreeSet<Uuid> = words.iter().map(|m| m.incarnation).collect();
         self.shared.counters.records.fetch_add(unreadable, Ordering::Relaxed);
         let letters = words.iter().filter_map(|m| self.letter(m, Vec::new())).collect();
         // The log must hold the last words before the next checkpoint supersedes the one that they were made from.
         self.log_letters(letters);
+        for dead in remains {
+            self.shared.counters.records.fetch_add(dead.refused, Ordering::Relaxed);
+            // After the machine's death the checkpoint speaks, if there is one.
+            let words = if dead.words_count() || !ended.contains(&dead.incarnation) { dead.words } else { Vec::new() };
+            let letters = words.iter().filter_map(|m| self.letter(m, Vec::new())).collect();
+            let mut tokens = self.log_letters(letters);
+            tokens.retain(|token| self.outbox.is_unlogged(*token));
+            self.remains.push((tokens, dead.file));
+        }
+        // A number that no letter has: for those that wait for nothing.
+        self.bury(0);
         // What the log holds is fetched from there, oldest first.
         self.outbox.behind |= !self.journal.is_none();
         self.fetch();
         self.write_checkpoint(now);
+    }
+
+    /// A letter is in a safe place: removes the files whose last words all are.
+    pub(super) fn bury(&mut self, token: u64) {
+        for (tokens, _) in &mut self.remains {
+            tokens.remove(&token);
+        }
+        for (_, file) in self.remains.extract_if(.., |(tokens, _)| tokens.is_empty()) {
+            if let Err(error) = file.remove() {
+                // It is told again by the next, which changes nothing.
+                tracing::warn!(%error, "a slot file that is not needed any more");
+            }
+        }
     }
 
     /// Runs until told to stop.
@@ -49,6 +79,7 @@ impl Reporter {
                 }
                 #[cfg(any(test, feature = "testing"))]
                 Ok(Command::Abandon { reply }) => {
+                    self.shared.table.abandon();
                     drop(self);
                     reply.send(()).ok();
                     return;
@@ -62,12 +93,15 @@ impl Reporter {
     pub(super) fn close(&mut self, deadline: Instant) -> Closed {
         self.snapshot = None;
         let positions = self.shared.positions.changed(POSITION_BYTES);
-        let capture = self.shared.table.capture(Look::Close, &mut self.ids);
+        let capture = self.shared.table.capture(How::Close, &mut self.ids);
         let in_doubt = self.shared.table.totals().in_doubt + capture.in_flight;
+        let capture_partial = capture.partial;
         let mut letters = self.final_letters(capture.finals);
         let mut goodbye = self.message(Vec::new());
-        goodbye.watermark_ms = Some(capture.watermark_ms);
-        goodbye.sum = Some(capture.sum);
+        if !capture_partial {
+            goodbye.watermark_ms = Some(capture.watermark_ms);
+            goodbye.sum = Some(capture.sum);
+        }
         goodbye.positions = positions;
         goodbye.end = Some(End::Clean);
         letters.extend(self.letter(&goodbye, Vec::new()).map(|l| Letter { farewell: true, ..l }));
@@ -93,19 +127,44 @@ impl Reporter {
         }
         self.journal.sync();
         let unlogged = self.outbox.unlogged();
+        self.leave_slots(unlogged == 0 && !capture_partial);
         Closed { in_doubt, unsent: self.journal.pending().count() as u64 + unlogged }
+    }
+
+    /// Leaves the slot file to the next, or removes it if all that is in it is in a safe place.
+    fn leave_slots(&self, safe: bool) {
+        let slots = self.shared.table.slots();
+        if safe && let Err(error) = slots.remove() {
+            tracing::warn!(%error, "a slot file that is not needed any more");
+        }
+        slots.unlock();
     }
 
     pub(super) fn write_checkpoint(&mut self, now: Instant) {
         self.checkpoint_at = now + self.timing.checkpoint;
+        self.look_for_slot_file();
         if self.journal.is_none() {
             return;
         }
-        let slots = self.shared.table.copy(&mut self.ids);
+        // A thread in the midst of a count for long: the next checkpoint is soon.
+        let Some(slots) = self.shared.table.copy(&mut self.ids) else { return };
         // A checkpoint is not sent, so it takes no number of the sequence.
         let message = self.head.message(self.seq, self.shared.table.now_ms(), slots);
-        if let Ok(bytes) = message.encode() {
+        if let Some(bytes) = recover::checkpoint(&message, self.boot) {
             self.journal.append_checkpoint(message.uuid, &bytes);
+        }
+    }
+
+    /// Somebody may have removed the slot file: then nobody would find the counts after this process's death.
+    fn look_for_slot_file(&self) {
+        let slots = self.shared.table.slots();
+        if slots.survives() && !slots.is_reachable() && !self.shared.counters.unreachable.swap(true, Ordering::Relaxed)
+        {
+            let path = slots.path().map(|p| p.display().to_string()).unwrap_or_default();
+            tracing::warn!(
+                path,
+                "the slot file was removed: counting goes on, but the death of this process would lose what it counted since the last checkpoint"
+            );
         }
     }
 }

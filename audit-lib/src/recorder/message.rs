@@ -49,6 +49,7 @@ impl Head {
             sum: None,
             dropped: crate::wire::Dropped::default(),
             end: None,
+            whole: false,
         }
     }
 }

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use chaperone_wal::Seq;
 use uuid::Uuid;
 
+use super::registry::Key;
 use super::sink::{Sink, SinkError};
-use super::table::SlotAt;
 
 /// Logged letters held in memory.
 const LOADED: usize = 64;
@@ -34,7 +34,7 @@ pub(super) struct Letter {
     /// Its place in the log.
     pub(super) seq: Option<Seq>,
     /// Slots that leave the table when the sink has it.
-    pub(super) frees: Vec<SlotAt>,
+    pub(super) frees: Vec<Key>,
     /// How many slot states are in it.
     pub(super) records: u64,
     /// Sent after all others.
@@ -68,6 +68,9 @@ impl Outbox {
     /// Letters that are nowhere but here.
     pub(super) fn unlogged(&self) -> u64 {
         self.letters.values().filter(|l| l.seq.is_none()).count() as u64
+    }
+    pub(super) fn is_unlogged(&self, token: u64) -> bool {
+        self.letters.get(&token).is_some_and(|l| l.seq.is_none())
     }
     /// Records that are nowhere but here.
     pub(super) fn unlogged_records(&self) -> u64 {

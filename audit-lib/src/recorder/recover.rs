@@ -1,17 +1,18 @@
 //! What a dead incarnation left in the log, made ready to be sent again.
 //!
-//! Records go out as they are, under their UUIDs. The checkpoint becomes the dead incarnation's last word: its open
-//! slots are final, flagged `crash`, and the incarnation's end is told. The same checkpoint always becomes the same
-//! messages, so recovering twice (a crash while recovering) changes nothing.
+//! Records go out as they are, under their UUIDs. Where its slot file is gone (slots on the heap, or the machine died) the
+//! checkpoint becomes its last word: its open slots are final, flagged `crash`, and the incarnation's end is told, `power`
+//! if the machine has booted since. The same checkpoint always becomes the same messages, so recovering twice (a crash
+//! while recovering) changes nothing.
 //!
-//! Limit: with heap slots the checkpoint may be up to its interval older than the process's death; counts since then
-//! are lost unless a heartbeat brought them, and the flag says so. A slot that only a heartbeat showed gets no final
-//! state: the incarnation's end is its end.
+//! Limit: a checkpoint may be up to its interval older than the death; counts since then are lost unless a heartbeat
+//! brought them, and the flag says so. A slot that only a heartbeat showed gets no final state: the incarnation's end is
+//! its end.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chaperone_wal::{Entry, Kind};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
@@ -28,8 +29,30 @@ pub(super) fn key_of(payload: &[u8]) -> Option<String> {
     serde_json::from_slice::<Keyed>(payload).ok().map(|k| k.incarnation.to_string())
 }
 
-/// The last words of incarnations whose checkpoint is still there, and how many checkpoints cannot be read.
-pub(super) fn last_words(entries: &[Entry]) -> (Vec<AuditMessage>, u64) {
+/// A checkpoint as it stands in the log: a message that is never sent as it is, and which boot of the machine wrote it.
+#[derive(Serialize)]
+struct Checkpoint<'a> {
+    #[serde(flatten)]
+    message: &'a AuditMessage,
+    boot: Uuid,
+}
+
+/// The bytes of a checkpoint; `None` for a message that cannot be encoded.
+pub(super) fn checkpoint(message: &AuditMessage, boot: [u8; 16]) -> Option<Vec<u8>> {
+    serde_json::to_vec(&Checkpoint { message, boot: Uuid::from_bytes(boot) }).ok()
+}
+
+fn boot_of(payload: &[u8]) -> Option<[u8; 16]> {
+    #[derive(Deserialize)]
+    struct Booted {
+        boot: Uuid,
+    }
+    serde_json::from_slice::<Booted>(payload).ok().map(|b| b.boot.into_bytes()).filter(|boot| *boot != [0; 16])
+}
+
+/// The last words of incarnations whose checkpoint is still there, but for those that `told` says have told more
+/// themselves; and how many checkpoints cannot be read. `boot`: the machine's boot now.
+pub(super) fn last_words(entries: &[Entry], boot: [u8; 16], told: impl Fn(Uuid) -> bool) -> (Vec<AuditMessage>, u64) {
     let mut finished: BTreeMap<Uuid, BTreeSet<u64>> = BTreeMap::new();
     for message in entries.iter().filter(|e| e.kind == Kind::Record).filter_map(decode) {
         finished.entry(message.incarnation).or_default().extend(message.slots.iter().map(|s| s.id));
@@ -38,12 +61,14 @@ pub(super) fn last_words(entries: &[Entry]) -> (Vec<AuditMessage>, u64) {
     let mut unreadable = 0;
     for entry in entries.iter().filter(|e| e.kind == Kind::Checkpoint) {
         match decode(entry) {
+            Some(checkpoint) if told(checkpoint.incarnation) => {}
             Some(mut checkpoint) => {
                 // Closed after the checkpoint and logged, but the crash came before the next checkpoint.
                 if let Some(ids) = finished.get(&checkpoint.incarnation) {
                     checkpoint.slots.retain(|s| !ids.contains(&s.id));
                 }
-                words.extend(crashed(checkpoint));
+                let moved = boot_of(&entry.payload).is_some_and(|then| boot != [0; 16] && then != boot);
+                words.extend(crashed(checkpoint, if moved { End::Power } else { End::Crash }));
             }
             None => unreadable += 1,
         }
@@ -55,7 +80,7 @@ fn decode(entry: &Entry) -> Option<AuditMessage> {
     AuditMessage::decode(&entry.payload).inspect_err(|error| tracing::warn!(%error, "unreadable entry in the log")).ok()
 }
 
-fn crashed(mut checkpoint: AuditMessage) -> Vec<AuditMessage> {
+fn crashed(mut checkpoint: AuditMessage, end: End) -> Vec<AuditMessage> {
     for slot in checkpoint.slots.iter_mut().filter(|s| !s.state.is_final) {
         slot.state.is_final = true;
         slot.state.flags.insert(flag::CRASH.to_owned());
@@ -68,14 +93,14 @@ fn crashed(mut checkpoint: AuditMessage) -> Vec<AuditMessage> {
     let part = |(i, slots)| AuditMessage {
         uuid: if i == 0 { checkpoint.uuid } else { derived(checkpoint.uuid, i as u64) },
         slots,
-        end: (i + 1 == count).then_some(End::Crash),
+        end: (i + 1 == count).then_some(end),
         ..checkpoint.clone()
     };
     parts.into_iter().enumerate().map(part).collect()
 }
 
 /// A `UUIDv7` of the same instant that is always the same for the same part.
-fn derived(uuid: Uuid, part: u64) -> Uuid {
+pub(super) fn derived(uuid: Uuid, part: u64) -> Uuid {
     let bytes = uuid.as_bytes();
     let mut ms = [0; 8];
     for (to, from) in ms.iter_mut().skip(2).zip(bytes) {

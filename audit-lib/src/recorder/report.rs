@@ -17,14 +17,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
+use chaperone_wal::slots::recovery::SlotFile;
+
 use super::Closed;
 use super::journal::Journal;
 use super::message::{Head, POSITION_BYTES, split};
 use super::outbox::{Letter, Outbox};
 use super::positions::Positions;
 use super::recover;
+use super::registry::Key;
 use super::sink::{Sink, SinkError};
-use super::table::{Capture, Captured, Look, SlotAt, Table};
+use super::table::{Capture, Captured, How, Table};
 use crate::state::flag;
 use crate::wire::{AuditMessage, Dropped, Position, SlotRecord};
 
@@ -52,6 +55,8 @@ pub(super) struct Counters {
     pub(super) waiting: AtomicU64,
     pub(super) panics: AtomicU64,
     pub(super) reporting: AtomicBool,
+    /// The slot file was removed by somebody.
+    pub(super) unreachable: AtomicBool,
 }
 
 /// Orders for the reporter.
@@ -82,6 +87,10 @@ pub(super) struct Reporter {
     pub(super) journal: Journal,
     pub(super) outbox: Outbox,
     pub(super) snapshot: Option<Snapshot>,
+    /// Slot files of the dead, until their last words are in a safe place: the tokens of those that are not.
+    pub(super) remains: Vec<(BTreeSet<u64>, SlotFile)>,
+    /// The machine's boot.
+    pub(super) boot: [u8; 16],
     /// Slots numbered so far.
     pub(super) ids: u64,
     pub(super) seq: u64,
@@ -94,7 +103,7 @@ pub(super) struct Reporter {
 pub(super) struct Snapshot {
     began: Instant,
     /// Parts with the sink, and the states in them.
-    parts: BTreeMap<u64, Vec<(SlotAt, u64)>>,
+    parts: BTreeMap<u64, Vec<(Key, u64)>>,
     /// Finals of the same look with the outbox.
     finals: BTreeSet<u64>,
     last: Last,
@@ -102,7 +111,7 @@ pub(super) struct Snapshot {
 }
 
 enum Last {
-    Waiting(Box<AuditMessage>, Vec<(SlotAt, u64)>),
+    Waiting(Box<AuditMessage>, Vec<(Key, u64)>),
     Sent { token: u64, positions: Vec<Position> },
 }
 
@@ -123,6 +132,8 @@ impl Reporter {
             journal,
             outbox: Outbox::default(),
             snapshot: None,
+            remains: Vec::new(),
+            boot: [0; 16],
             ids: 0,
             seq: 0,
             token: 0,
@@ -162,8 +173,8 @@ impl Reporter {
             return;
         }
         let positions = self.shared.positions.changed(POSITION_BYTES);
-        let capture = self.shared.table.capture(Look::Beat { grace_ms: self.timing.grace_ms }, &mut self.ids);
-        let Capture { watermark_ms, dirty, finals, sum, .. } = capture;
+        let capture = self.shared.table.capture(How::Beat { grace_ms: self.timing.grace_ms }, &mut self.ids);
+        let Capture { watermark_ms, dirty, finals, sum, partial, .. } = capture;
         let letters = self.final_letters(finals);
         let closed_any = !letters.is_empty();
         let mut finals = self.log_letters(letters);
@@ -193,9 +204,11 @@ impl Reporter {
         }
         let (states, records) = self.unpack(tail);
         let mut last = self.message(records);
-        last.watermark_ms = Some(watermark_ms);
-        last.sum = Some(sum);
-        last.positions = positions;
+        if !partial {
+            last.watermark_ms = Some(watermark_ms);
+            last.sum = Some(sum);
+            last.positions = positions;
+        }
         snapshot.last = Last::Waiting(Box::new(last), states);
         self.snapshot = Some(snapshot);
     }
@@ -233,6 +246,7 @@ impl Reporter {
             if let Some(letter) = self.outbox.report(token, &result, now) {
                 letter.seq.into_iter().for_each(|seq| self.journal.done(seq));
                 self.shared.table.free(&letter.frees);
+                self.bury(token);
             }
         }
     }
@@ -295,7 +309,7 @@ impl Reporter {
         letters
     }
 
-    pub(super) fn letter(&self, message: &AuditMessage, frees: Vec<SlotAt>) -> Option<Letter> {
+    pub(super) fn letter(&self, message: &AuditMessage, frees: Vec<Key>) -> Option<Letter> {
         let records = message.slots.len() as u64;
         let Ok(payload) = message.encode() else {
             self.shared.counters.records.fetch_add(records, Ordering::Relaxed);
@@ -333,15 +347,19 @@ impl Reporter {
     }
 
     /// Takes states apart into what to settle and what to send.
-    fn unpack(&self, part: Vec<Captured>) -> (Vec<(SlotAt, u64)>, Vec<SlotRecord>) {
-        let no_wal = self.journal.is_none();
+    fn unpack(&self, part: Vec<Captured>) -> (Vec<(Key, u64)>, Vec<SlotRecord>) {
+        let no_wal = self.journal.is_none().then_some(flag::NO_WAL);
+        let heap = self.is_heap().then_some(flag::NO_CRASH_RECOVERY);
         let mark = |mut record: SlotRecord| {
-            if no_wal {
-                record.state.flags.insert(flag::NO_WAL.to_owned());
-            }
+            record.state.flags.extend(no_wal.into_iter().chain(heap).map(str::to_owned));
             record
         };
-        part.into_iter().map(|c| ((c.at, c.changes), mark(c.record))).unzip()
+        part.into_iter().map(|c| ((c.key, c.changes), mark(c.record))).unzip()
+    }
+
+    /// Whether the death of this process would lose counts.
+    pub(super) fn is_heap(&self) -> bool {
+        !self.shared.table.slots().survives() || self.shared.counters.unreachable.load(Ordering::Relaxed)
     }
 
     /// The next message of the sequence.

@@ -1,17 +1,28 @@
-//! One slot in heap memory: the three chains as they grow. Pure; the shard's lock is around it.
+//! What a slot's words mean: from a message to the words of a line, and from the lines of a slot to its state. Pure.
+//!
+//! A slot on the wire is the sum of the lines of the threads that counted in it. A line's *in* words are bytes, Σ of
+//! ids (2), smallest and largest event time, last arrival; its cells are the delay histogram. Its *out* words are acked,
+//! failed, in doubt, Σ of ids acked (2) and failed (2). Its tags say which slot it is of, so that whoever finds the file
+//! of a dead process can make the same states of it ([`SCHEMA`] says which meaning of words a file has).
+//!
+//! Limits: doubt is known here only; on the wire it is what a final state has no report for. An overflow slot mixes
+//! topics and windows, so it has no histogram and no span.
 
-use std::sync::Arc;
+use chaperone_wal::slots::{Slot, Standing, TAGS, Trouble, Words};
 
 use super::table::Outcome;
 use crate::fingerprint::Fingerprint;
-use crate::histogram::Histogram;
-use crate::rule::{Class, Rules};
+use crate::histogram::{Histogram, cell_of};
+use crate::rule::{Class, RuleId};
 use crate::state::{SlotState, flag};
 use crate::window::{Width, WindowStart};
 use crate::wire::{SlotRecord, Sum};
 
+/// The meaning of words, cells and tags in a slot file.
+pub(super) const SCHEMA: u64 = 1;
+
 /// How a message is counted. Kinds have slots of their own, so that what was only seen never looks in flight.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Kind {
     Attempted,
     Seen,
@@ -20,107 +31,158 @@ pub(super) enum Kind {
 /// Within a topic, what a slot is for.
 pub(super) type Place = (WindowStart, Class, Kind);
 
-#[derive(Debug)]
-pub(super) struct Slot {
-    pub(super) topic: Arc<str>,
+/// All that a slot's lines have in common, but for the topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Purpose {
     pub(super) place: Place,
-    /// Grows with every change of what is on the wire.
-    pub(super) changes: u64,
-    /// The value of `changes` in the last state that the sink has.
-    pub(super) settled: u64,
-    /// No longer counts; its final state is or will be captured.
-    pub(super) closed: bool,
-    /// The final state was captured.
-    pub(super) taken: bool,
-    /// Given at the first capture.
-    id: Option<u64>,
-    overflow: bool,
-    n: u64,
+    pub(super) width: Width,
+    pub(super) rule: RuleId,
+    pub(super) overflow: bool,
+}
+
+impl Purpose {
+    pub(super) fn tags(&self) -> [u64; TAGS] {
+        let (window, class, kind) = self.place;
+        let class = Class::ALL.iter().position(|c| *c == class).unwrap_or(0) as u64;
+        let kind = u64::from(kind == Kind::Seen);
+        let what = class | kind << 8 | u64::from(self.overflow) << 16;
+        [window.0.cast_unsigned(), u64::from(u32::from(self.width)), what, self.rule.0, 0, 0, 0, 0]
+    }
+
+    /// `None` for tags that this release does not write.
+    pub(super) fn of(tags: &[u64; TAGS]) -> Option<Self> {
+        let [window, width, what, rule, ..] = *tags;
+        let class = *Class::ALL.get(usize::try_from(what & 0xff).ok()?)?;
+        let kind = match what >> 8 & 0xff {
+            0 => Kind::Attempted,
+            1 => Kind::Seen,
+            _ => return None,
+        };
+        Some(Self {
+            place: (WindowStart(window.cast_signed()), class, kind),
+            width: Width::try_from(u32::try_from(width).ok()?).ok()?,
+            rule: RuleId(rule),
+            overflow: what >> 16 & 1 == 1,
+        })
+    }
+
+    /// Whether its messages have times of their own that mean something together.
+    fn is_timed(&self) -> bool {
+        self.place.1.has_time() && !self.overflow
+    }
+}
+
+/// What one message adds to the *in* words.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Addition {
+    pub(super) bytes: u64,
+    pub(super) hash: Fingerprint,
+    /// The event's time, or the arrival's where there is none.
+    pub(super) event_ms: i64,
+}
+
+impl Addition {
+    /// The words of n + 1 and the histogram's cell; `first` if n is 0.
+    #[inline]
+    pub(super) fn count(&self, words: &mut Words, first: bool, now_ms: i64) -> u8 {
+        let [bytes, hi, lo, min, max, last, _] = words;
+        *bytes = bytes.wrapping_add(self.bytes);
+        *hi = hi.wrapping_add(self.hash.hi);
+        *lo = lo.wrapping_add(self.hash.lo);
+        if first || self.event_ms < min.cast_signed() {
+            *min = self.event_ms.cast_unsigned();
+        }
+        if first || self.event_ms > max.cast_signed() {
+            *max = self.event_ms.cast_unsigned();
+        }
+        if first || now_ms > last.cast_signed() {
+            *last = now_ms.cast_unsigned();
+        }
+        u8::try_from(cell_of(now_ms.saturating_sub(self.event_ms))).unwrap_or(u8::MAX)
+    }
+}
+
+/// What an outcome adds to the *out* words.
+pub(super) fn outcome(outcome: Outcome, hash: Fingerprint) -> Words {
+    match outcome {
+        Outcome::Acked => [1, 0, 0, hash.hi, hash.lo, 0, 0],
+        Outcome::Failed => [0, 1, 0, 0, 0, hash.hi, hash.lo],
+        Outcome::InDoubt => [0, 0, 1, 0, 0, 0, 0],
+    }
+}
+
+/// Attempts of a line without any outcome.
+pub(super) fn line_in_flight(line: &Standing) -> u64 {
+    line.n.saturating_sub(line.m)
+}
+
+/// The sum of a slot's lines.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Tally {
+    pub(super) n: u64,
     bytes: u64,
     f_in: Fingerprint,
     hist: Histogram,
-    /// Smallest and largest event time.
-    span_ms: Option<(i64, i64)>,
-    last_ms: i64,
-    acked: u64,
-    failed: u64,
-    in_doubt: u64,
+    /// A line's cells were not those of its count: there is no histogram.
+    no_hist: bool,
+    /// Smallest and largest event time, last arrival.
+    times: Option<(i64, i64, i64)>,
+    pub(super) acked: u64,
+    pub(super) failed: u64,
+    pub(super) in_doubt: u64,
     f_acked: Fingerprint,
     f_failed: Fingerprint,
 }
 
-impl Slot {
-    pub(super) fn new(topic: Arc<str>, place: Place, overflow: bool) -> Self {
-        Self {
-            topic,
-            place,
-            changes: 0,
-            settled: 0,
-            closed: false,
-            taken: false,
-            id: None,
-            overflow,
-            n: 0,
-            bytes: 0,
-            f_in: Fingerprint::ZERO,
-            hist: Histogram::new(),
-            span_ms: None,
-            last_ms: i64::MIN,
-            acked: 0,
-            failed: 0,
-            in_doubt: 0,
-            f_acked: Fingerprint::ZERO,
-            f_failed: Fingerprint::ZERO,
-        }
-    }
-
-    pub(super) fn arrive(&mut self, bytes: u64, hash: Fingerprint, event_ms: Option<i64>, now_ms: i64) {
-        self.n += 1;
+impl Tally {
+    /// Adds a line.
+    pub(super) fn add(&mut self, line: &Slot) {
+        let [bytes, hi, lo, min, max, last, _] = line.words_in;
+        self.n += line.n;
         self.bytes = self.bytes.saturating_add(bytes);
-        self.f_in = self.f_in.plus(hash);
-        self.last_ms = self.last_ms.max(now_ms);
-        self.changes += 1;
-        // An overflow slot mixes topics and windows: a delay or a span of it would mean nothing.
-        if let Some(event_ms) = event_ms.filter(|_| !self.overflow) {
-            self.hist.record(now_ms.saturating_sub(event_ms));
-            let (min, max) = self.span_ms.unwrap_or((event_ms, event_ms));
-            self.span_ms = Some((min.min(event_ms), max.max(event_ms)));
+        self.f_in = self.f_in.plus(Fingerprint { hi, lo });
+        if line.n > 0 {
+            let (min, max, last) = (min.cast_signed(), max.cast_signed(), last.cast_signed());
+            let (a, b, c) = self.times.unwrap_or((min, max, last));
+            self.times = Some((a.min(min), b.max(max), c.max(last)));
         }
+        self.no_hist |= line.troubles.iter().any(|t| matches!(t, Trouble::Cells { .. }));
+        for (cell, count) in line.cells.iter().enumerate().filter(|(_, count)| **count > 0) {
+            self.hist.add_cell(cell, u64::from(*count));
+        }
+        let [acked, failed, in_doubt, a_hi, a_lo, f_hi, f_lo] = line.words_out;
+        self.acked = self.acked.saturating_add(acked);
+        self.failed = self.failed.saturating_add(failed);
+        self.in_doubt = self.in_doubt.saturating_add(in_doubt);
+        self.f_acked = self.f_acked.plus(Fingerprint { hi: a_hi, lo: a_lo });
+        self.f_failed = self.f_failed.plus(Fingerprint { hi: f_hi, lo: f_lo });
     }
 
-    pub(super) fn resolve(&mut self, outcome: Outcome, hash: Fingerprint) {
-        match outcome {
-            Outcome::Acked => {
-                self.acked += 1;
-                self.f_acked = self.f_acked.plus(hash);
-            }
-            Outcome::Failed => {
-                self.failed += 1;
-                self.f_failed = self.f_failed.plus(hash);
-            }
-            Outcome::InDoubt => {
-                // Known here only: on the wire, doubt is what a final state has no report for.
-                self.in_doubt += 1;
-                return;
-            }
-        }
-        self.changes += 1;
-        debug_assert!(self.acked + self.failed + self.in_doubt <= self.n, "I3: more outcomes than attempts");
+    /// Grows with every change of it.
+    pub(super) fn changes(&self) -> u64 {
+        self.n.saturating_add(self.acked).saturating_add(self.failed).saturating_add(self.in_doubt)
     }
 
-    pub(super) fn in_flight(&self) -> u64 {
-        match self.place.2 {
-            Kind::Attempted if !self.closed => self.n - self.acked - self.failed - self.in_doubt,
-            Kind::Attempted | Kind::Seen => 0,
+    /// Attempts without any outcome. Zero for what was only seen.
+    pub(super) fn in_flight(&self, kind: Kind) -> u64 {
+        match kind {
+            Kind::Attempted => self.n.saturating_sub(self.acked + self.failed + self.in_doubt),
+            Kind::Seen => 0,
         }
     }
 
     /// Whether no more is to be expected: grace has passed since the window's end and since the last arrival, and
     /// nothing is in flight. Counting from the last arrival keeps a consumer with a backlog from closing and opening a
     /// slot at every heartbeat.
-    pub(super) fn is_due(&self, now_ms: i64, grace_ms: i64, width: Width) -> bool {
-        let quiet_ms = self.place.0.end_ms(width).max(self.last_ms);
-        now_ms >= quiet_ms.saturating_add(grace_ms) && self.in_flight() == 0
+    pub(super) fn is_due(&self, purpose: &Purpose, now_ms: i64, grace_ms: i64) -> bool {
+        let (window, _, kind) = purpose.place;
+        let last_ms = self.times.map_or(i64::MIN, |t| t.2);
+        let quiet_ms = window.end_ms(purpose.width).max(last_ms);
+        now_ms >= quiet_ms.saturating_add(grace_ms) && self.in_flight(kind) == 0
+    }
+
+    pub(super) fn last_ms(&self) -> Option<i64> {
+        self.times.map(|t| t.2)
     }
 
     pub(super) fn add_to(&self, sum: &mut Sum) {
@@ -130,22 +192,19 @@ impl Slot {
         sum.f_in = sum.f_in.plus(self.f_in);
     }
 
-    /// The state as it goes on the wire; a slot without a number takes the next.
-    pub(super) fn record(&mut self, ids: &mut u64, rules: &Rules, width_ms: Width) -> SlotRecord {
-        let id = *self.id.get_or_insert_with(|| {
-            *ids += 1;
-            *ids - 1
-        });
-        let (window_ms, class, kind) = self.place;
-        let flags = [(kind == Kind::Seen, flag::SEEN), (self.overflow, flag::OVERFLOW)];
+    /// The state as it goes on the wire.
+    pub(super) fn record(&self, id: u64, topic: &str, purpose: &Purpose, is_final: bool) -> SlotRecord {
+        let (window_ms, class, kind) = purpose.place;
+        let flags = [(kind == Kind::Seen, flag::SEEN), (purpose.overflow, flag::OVERFLOW)];
+        let span = self.times.filter(|_| purpose.is_timed());
         let state = SlotState {
             n: self.n,
             bytes: self.bytes,
             f_in: (self.n > 0).then_some(self.f_in),
-            hist: self.span_ms.map(|_| self.hist.clone()),
-            min_ms: self.span_ms.map(|s| s.0),
-            max_ms: self.span_ms.map(|s| s.1),
-            last_ms: (self.n > 0).then_some(self.last_ms),
+            hist: span.filter(|_| !self.no_hist).map(|_| self.hist.clone()),
+            min_ms: span.map(|s| s.0),
+            max_ms: span.map(|s| s.1),
+            last_ms: self.last_ms(),
             acked: self.acked,
             failed: self.failed,
             f_acked: (self.acked > 0).then_some(self.f_acked),
@@ -153,16 +212,48 @@ impl Slot {
             sketch_n: None,
             sketch: None,
             flags: flags.into_iter().filter(|f| f.0).map(|f| f.1.to_owned()).collect(),
-            is_final: self.closed,
+            is_final,
         };
-        SlotRecord {
-            id,
-            topic: self.topic.to_string(),
-            window_ms,
-            width_ms,
-            class,
-            rule: rules.of(&self.topic).id(),
-            state,
+        SlotRecord { id, topic: topic.to_owned(), window_ms, width_ms: purpose.width, class, rule: purpose.rule, state }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn tags_say_all_of_a_purpose_and_others_say_nothing_wrong(
+            window in any::<i64>(), class in 0usize..Class::ALL.len(), seen: bool, overflow: bool, width in 0usize..3,
+            rule: u64, noise: [u64; TAGS],
+        ) {
+            let kind = if seen { Kind::Seen } else { Kind::Attempted };
+            let place = (WindowStart(window), Class::ALL[class], kind);
+            let purpose = Purpose { place, width: Width::ALL[width], rule: RuleId(rule), overflow };
+            prop_assert_eq!(Purpose::of(&purpose.tags()), Some(purpose));
+            if let Some(read) = Purpose::of(&noise) {
+                prop_assert_eq!(&read.tags()[..2], &noise[..2]);
+            }
+        }
+
+        #[test]
+        fn the_words_of_many_messages_are_their_sums(
+            messages in proptest::collection::vec((0u64..1000, any::<u128>(), -5i64..100_000, 0i64..200_000), 1..50),
+        ) {
+            let mut words = [0; 7];
+            for (i, (bytes, hash, event_ms, now_ms)) in messages.iter().enumerate() {
+                let one = Addition { bytes: *bytes, hash: Fingerprint::from_u128(*hash), event_ms: *event_ms };
+                let cell = one.count(&mut words, i == 0, *now_ms);
+                prop_assert_eq!(usize::from(cell), cell_of(now_ms - event_ms));
+            }
+            let hash = messages.iter().fold(Fingerprint::ZERO, |f, m| f.plus(Fingerprint::from_u128(m.1)));
+            let (min, max) = (messages.iter().map(|m| m.2).min(), messages.iter().map(|m| m.2).max());
+            prop_assert_eq!(words[0], messages.iter().map(|m| m.0).sum::<u64>());
+            prop_assert_eq!(Fingerprint { hi: words[1], lo: words[2] }, hash);
+            prop_assert_eq!((Some(words[3].cast_signed()), Some(words[4].cast_signed())), (min, max));
+            prop_assert_eq!(Some(words[5].cast_signed()), messages.iter().map(|m| m.3).max());
         }
     }
 }

@@ -1,50 +1,50 @@
 //! The slot table: where a message becomes a count. Everything that the host's threads touch is here.
 //!
+//! Counts are in mapped memory (`chaperone_wal::slots`), so the death of the process loses none: `lines` has what a
+//! thread owns, `registry` what they share, `slot` what the words mean.
+//!
 //! Invariants:
-//! * Time is read inside the shard's lock and never lies below the last watermark; the reporter fixes its watermark
-//!   *before* it locks the shards. So everything that arrived before a watermark is in the capture that carries it.
+//! * An arrival is dated inside its count, at or after the last watermark; the reporter fixes its watermark, *then* waits
+//!   until every count that began before is published, then reads. So everything that arrived before a watermark is in
+//!   the capture that carries it; where a thread was too slow to be waited for, the capture carries none.
 //! * A slot's key is (topic, window, class, attempted or seen) at the recorder's one width. The reporter numbers slots
-//!   when it first captures them, so ids are dense at every capture; a number is never used again.
+//!   when it first looks at them, so ids are dense at every look.
 //! * n = acked + failed + in doubt + in flight (I3); a slot with messages in flight is never made final, except at the
 //!   close, when nobody counts any more.
-//! * `arrive` and `resolve` do not panic, do no I/O and allocate only when a slot is opened.
+//! * `arrive` and `resolve` do not panic, do no I/O, and allocate and lock only when a line is opened (I8).
 //!
-//! Limits: at most `max_slots` slots beside those for overflow. One lock per shard and topics spread over the shards by
-//! hash, so all threads that count one topic share a lock: the mapped slots, where every thread owns its lines, remove
-//! this. The table is heap memory: counts since the last checkpoint die with the process.
+//! Limits: with more than half of `max_slots` lines in use, further ones are behind locks; with all in use the overflow
+//! slots count. In a child that the process forked nothing is counted.
 
-use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
+use chaperone_wal::slots::{self, At, Refused, Slot};
 use parking_lot::Mutex;
-use xxhash_rust::xxh3::xxh3_64;
 
-use super::slot::{Kind, Place, Slot};
+use super::lines::{self, Arrival, Missed};
+use super::registry::{Key, Look, Registry, Way};
+use super::slot::{Addition, Kind, Purpose, Tally, line_in_flight, outcome};
 use crate::clock::Clock;
 use crate::fingerprint::Fingerprint;
 use crate::message::Message;
-use crate::rule::{Class, Rules};
+use crate::rule::Rules;
 use crate::window::{Width, WindowStart};
-use crate::wire::{self, OVERFLOW_TOPIC, SlotRecord, Sum};
+use crate::wire::{self, SlotRecord, Sum};
 
-const SHARDS: usize = 16;
-/// The shard of the overflow slots, behind those that topics are spread over.
-const OVERFLOW_SHARD: usize = SHARDS;
-/// Overflow slots of one kind, one per arrival window, so that the bound holds while Kafka is away.
-const OVERFLOW_SLOTS: usize = 4;
-
-/// Where a slot is, for as long as it is in the table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct SlotAt {
-    shard: usize,
-    key: u64,
-}
+/// How often a thread that is in the midst of a count is waited for. Each time is some microseconds.
+const BEAT_TRIES: u32 = 64;
+/// The same when there is no later look.
+const LAST_TRIES: u32 = 4096;
+/// How often a delivery report is offered to a line that other threads hold: each time is far longer than they need.
+const REPORT_TRIES: u32 = 16;
 
 /// A counted message, to be resolved by its delivery report.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Counted {
-    at: SlotAt,
+    pass: Arc<Pass>,
+    at: At,
     hash: Fingerprint,
 }
 
@@ -59,7 +59,7 @@ pub(super) enum Outcome {
 /// A slot's state as it was when the reporter looked.
 #[derive(Debug, Clone)]
 pub(super) struct Captured {
-    pub(super) at: SlotAt,
+    pub(super) key: Key,
     pub(super) record: SlotRecord,
     /// How often the slot had changed; see [`Table::settle`].
     pub(super) changes: u64,
@@ -77,11 +77,13 @@ pub(super) struct Capture {
     pub(super) sum: Sum,
     /// Attempts without any outcome at this look.
     pub(super) in_flight: u64,
+    /// A thread was too slow to be waited for: the watermark and the sums say nothing.
+    pub(super) partial: bool,
 }
 
 /// How to look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Look {
+pub(super) enum How {
     /// Close the slots whose time has come.
     Beat {
         /// How long after its end a window is left open.
@@ -89,32 +91,6 @@ pub(super) enum Look {
     },
     /// Close all; nothing is counted from now on.
     Close,
-}
-
-pub(super) struct Table {
-    shards: Vec<Mutex<Shard>>,
-    clock: Arc<dyn Clock>,
-    rules: Rules,
-    width: Width,
-    max_slots: usize,
-    /// Slots in the topics' shards.
-    slots: AtomicUsize,
-    /// The last watermark; arrivals are not dated before it, even if the wall clock steps back.
-    floor_ms: AtomicI64,
-    closed: AtomicBool,
-    overflowed: AtomicU64,
-    in_doubt: AtomicU64,
-    uncounted: AtomicU64,
-}
-
-#[derive(Default)]
-struct Shard {
-    /// Open slots by topic; a closed slot is no longer listed, so a late message opens another.
-    open: HashMap<Arc<str>, BTreeMap<Place, u64>>,
-    slots: BTreeMap<u64, Slot>,
-    next_key: u64,
-    /// Sums of the slots that were freed.
-    freed: Sum,
 }
 
 /// Totals for [`Stats`](super::Stats).
@@ -127,152 +103,305 @@ pub(super) struct Totals {
     pub(super) uncounted: u64,
 }
 
-/// An arrival, as the slots see it.
-struct Arrival<'a> {
-    message: &'a Message<'a>,
-    class: Class,
-    event_ms: Option<i64>,
-    hash: Fingerprint,
-    kind: Kind,
+pub(super) struct Table {
+    number: u64,
+    slots: slots::Table,
+    registry: Mutex<Registry>,
+    clock: Arc<dyn Clock>,
+    rules: Rules,
+    width: Width,
+    /// The last watermark; arrivals are not dated before it, even if the wall clock steps back.
+    floor_ms: AtomicI64,
+    closed: AtomicBool,
+    overflowed: AtomicU64,
+    uncounted: AtomicU64,
+}
+
+/// A thread's reference to the table; the tickets of its messages share it.
+#[derive(Debug)]
+pub(super) struct Pass(Arc<Table>);
+
+impl Pass {
+    pub(super) fn new(table: &Arc<Table>) -> Self {
+        Self(Arc::clone(table))
+    }
+    pub(super) fn number(&self) -> u64 {
+        self.0.number
+    }
+    pub(super) fn is_closed(&self) -> bool {
+        self.0.closed.load(Ordering::Relaxed)
+    }
+    pub(super) fn floor_ms(&self) -> i64 {
+        self.0.floor_ms.load(Ordering::SeqCst)
+    }
+    pub(super) fn width_ms(&self) -> u64 {
+        self.0.width.ms().cast_unsigned()
+    }
+    pub(super) fn window_of(&self, ms: i64) -> WindowStart {
+        self.0.width.window_of(ms)
+    }
+    pub(super) fn line(&self, a: &Arrival<'_>, spent: bool) -> Way {
+        self.0.line(a, spent)
+    }
+}
+
+impl Counted {
+    /// Enters what became of the attempt.
+    pub(super) fn resolve(&self, what: Outcome) {
+        let addends = outcome(what, self.hash);
+        for _ in 0..REPORT_TRIES {
+            match self.pass.0.slots.add(self.at, &addends) {
+                // A thread was stopped while it held the line. Without a report the message ends in doubt.
+                Err(Refused::Busy) => std::thread::yield_now(),
+                // A slot that is closed had its attempts declared in doubt at the close: a report after it is too late.
+                _ => return,
+            }
+        }
+    }
 }
 
 impl Table {
-    pub(super) fn new(clock: Arc<dyn Clock>, rules: Rules, width: Width, max_slots: usize) -> Self {
+    pub(super) fn new(
+        slots: slots::Table,
+        clock: Arc<dyn Clock>,
+        rules: Rules,
+        width: Width,
+        max_slots: usize,
+    ) -> Self {
+        static NUMBER: AtomicU64 = AtomicU64::new(1);
         Self {
-            shards: (0..=OVERFLOW_SHARD).map(|_| Mutex::default()).collect(),
+            number: NUMBER.fetch_add(1, Ordering::Relaxed),
+            slots,
+            registry: Mutex::new(Registry::new(max_slots)),
             floor_ms: AtomicI64::new(i64::MIN),
             rules,
             clock,
             width,
-            max_slots,
-            slots: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             overflowed: AtomicU64::new(0),
-            in_doubt: AtomicU64::new(0),
             uncounted: AtomicU64::new(0),
         }
     }
 
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The mapping underneath.
+    pub(super) fn slots(&self) -> &slots::Table {
+        &self.slots
+    }
+
     /// Counts a message; `None` after the close, when it only counts as uncounted.
-    pub(super) fn arrive(&self, message: &Message<'_>, kind: Kind) -> Option<Counted> {
-        // Hashing the payload stays outside the lock; the time that dates the arrival is read inside.
-        let rule = self.rules.of(message.topic);
-        let seen = rule.observe(message, self.now_ms());
-        let hash = seen.id.hash(rule.seed());
-        let arrival = Arrival { message, class: seen.class, event_ms: seen.event_ms, hash, kind };
-        match self.count_in(shard_of(message.topic), &arrival) {
-            Count::Done(counted) => Some(counted),
-            Count::Closed => None,
-            Count::Full => match self.count_in(OVERFLOW_SHARD, &arrival) {
-                Count::Done(counted) => Some(counted),
-                Count::Closed | Count::Full => None,
-            },
-        }
-    }
-
-    fn count_in(&self, shard_no: usize, a: &Arrival<'_>) -> Count {
-        let Some(mut shard) = self.shards.get(shard_no).map(Mutex::lock) else { return Count::Full };
-        if self.closed.load(Ordering::Relaxed) {
-            self.uncounted.fetch_add(1, Ordering::Relaxed);
-            return Count::Closed;
-        }
+    pub(super) fn arrive(self: &Arc<Self>, message: &Message<'_>, kind: Kind) -> Option<Counted> {
         let now_ms = self.now_ms();
-        let key = if shard_no == OVERFLOW_SHARD {
-            self.overflowed.fetch_add(1, Ordering::Relaxed);
-            Some(shard.overflow_slot(self.width.window_of(now_ms), a.kind))
-        } else {
-            let window = self.width.window_of(a.event_ms.unwrap_or(now_ms));
-            self.slot_for(&mut shard, a, window)
+        let rule = self.rules.of(message.topic);
+        let seen = rule.observe(message, now_ms);
+        let hash = seen.id.hash(rule.seed());
+        let addition = Addition { bytes: message.bytes(), hash, event_ms: seen.window_time_ms(now_ms) };
+        let arrival = Arrival { topic: message.topic, class: seen.class, kind, addition, now_ms };
+        let counted = match lines::count(self, &arrival) {
+            Err(Missed::Full) => self.overflow(&arrival),
+            counted => counted,
         };
-        let Some((key, slot)) = key.and_then(|key| Some((key, shard.slots.get_mut(&key)?))) else { return Count::Full };
-        slot.arrive(a.message.bytes(), a.hash, a.event_ms, now_ms);
-        Count::Done(Counted { at: SlotAt { shard: shard_no, key }, hash: a.hash })
+        match counted {
+            Ok((pass, at)) => Some(Counted { pass, at, hash }),
+            Err(_) => {
+                self.uncounted.fetch_add(1, Ordering::Relaxed);
+                None
+            }
+        }
     }
 
-    /// The open slot for an arrival, opened if there is room and the topic has a name that Kafka allows.
-    fn slot_for(&self, shard: &mut Shard, a: &Arrival<'_>, window: WindowStart) -> Option<u64> {
-        let place = (window, a.class, a.kind);
-        if let Some(key) = shard.open.get(a.message.topic).and_then(|slots| slots.get(&place)) {
-            return Some(*key);
+    /// A line for an arrival, if its topic has a name that Kafka allows.
+    fn line(&self, a: &Arrival<'_>, spent: bool) -> Way {
+        if wire::topic_name(a.topic).is_err() {
+            return Way::Full;
         }
-        wire::topic_name(a.message.topic).ok()?;
-        let room = |slots| (slots < self.max_slots).then_some(slots + 1);
-        self.slots.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).ok()?;
-        Some(shard.open_slot(a.message.topic, place, false))
+        let window = self.width.window_of(a.addition.event_ms);
+        let rule = self.rules.of(a.topic).id();
+        let purpose = Purpose { place: (window, a.class, a.kind), width: self.width, rule, overflow: false };
+        self.registry.lock().line(&self.slots, thread_number(), a.topic, &purpose, spent)
     }
 
-    /// Enters what became of an attempt.
-    pub(super) fn resolve(&self, counted: Counted, outcome: Outcome) {
-        let Some(mut shard) = self.shards.get(counted.at.shard).map(Mutex::lock) else { return };
-        // A slot that is gone or closed had its attempts declared in doubt at the close: a report after it is too late.
-        let Some(slot) = shard.slots.get_mut(&counted.at.key).filter(|s| !s.closed) else { return };
-        slot.resolve(outcome, counted.hash);
-        if outcome == Outcome::InDoubt {
-            self.in_doubt.fetch_add(1, Ordering::Relaxed);
+    /// Counts what has no slot of its own.
+    #[cold]
+    fn overflow(self: &Arc<Self>, a: &Arrival<'_>) -> Result<lines::Place, Missed> {
+        for _ in 0..REPORT_TRIES {
+            let window = self.width.window_of(a.now_ms);
+            let way = self.registry.lock().overflow_line(&self.slots, self.width, window, a.kind);
+            let common = match way {
+                Way::Common(common) => common,
+                Way::Closed => return Err(Missed::Closed),
+                Way::Own(_) | Way::Full => return Err(Missed::Full),
+            };
+            match lines::count_in(&mut common.0.lock(), a, || self.floor_ms.load(Ordering::SeqCst)) {
+                Ok(at) => {
+                    self.overflowed.fetch_add(1, Ordering::Relaxed);
+                    return Ok((Arc::new(Pass::new(self)), at));
+                }
+                Err(Refused::Forked) => return Err(Missed::Closed),
+                // Closed meanwhile: the next one.
+                Err(_) => {}
+            }
         }
+        Err(Missed::Full)
     }
 
     /// Looks at every slot. `ids` is the number that the next new slot gets.
-    pub(super) fn capture(&self, look: Look, ids: &mut u64) -> Capture {
-        // Before any lock: who locks a shard after us reads this floor and dates its arrival at or after it.
+    pub(super) fn capture(&self, how: How, ids: &mut u64) -> Capture {
+        // Before the wait: what begins after it reads this floor and dates its arrival at or after it.
         let watermark_ms = self.now_ms();
         self.floor_ms.store(watermark_ms, Ordering::SeqCst);
-        if look == Look::Close {
+        if how == How::Close {
+            self.registry.lock().shut();
             self.closed.store(true, Ordering::SeqCst);
         }
-        let mut capture = Capture { watermark_ms, ..Capture::default() };
-        for (shard_no, shard) in self.shards.iter().enumerate() {
-            shard.lock().capture(shard_no, look, self, ids, &mut capture);
+        let tries = if how == How::Close { LAST_TRIES } else { BEAT_TRIES };
+        let quiet = matches!(patiently(tries, || self.slots.quiesce()), Some(Ok(())));
+        let mut capture = Capture { watermark_ms, partial: !quiet, ..Capture::default() };
+        let (looks, freed) = {
+            let mut registry = self.registry.lock();
+            (registry.look(&self.slots, ids), registry.freed().0)
+        };
+        capture.sum = freed;
+        for look in looks {
+            self.capture_slot(&look, how, tries, &mut capture);
         }
         capture.sum.slots = *ids;
         capture
     }
 
-    /// The state of every slot in the table, for a checkpoint.
-    pub(super) fn copy(&self, ids: &mut u64) -> Vec<SlotRecord> {
-        let mut records = Vec::new();
-        for shard in &self.shards {
-            let mut shard = shard.lock();
-            records.extend(shard.slots.values_mut().map(|slot| slot.record(ids, &self.rules, self.width)));
+    fn capture_slot(&self, look: &Look, how: How, tries: u32, capture: &mut Capture) {
+        if let Some(last) = &look.last {
+            last.add_to(&mut capture.sum);
+            return;
         }
-        records
+        let Some(mut tally) = self.tally(&look.lines, tries) else {
+            capture.partial = true;
+            return;
+        };
+        let due = match how {
+            How::Close => true,
+            How::Beat { grace_ms } => {
+                look.closing || tally.is_due(&look.purpose, capture.watermark_ms, grace_ms) && self.has_spare(look)
+            }
+        };
+        let mut is_final = false;
+        if due {
+            match self.close_slot(look, how, tries) {
+                Closing::Closed(last) => (tally, is_final) = (last, true),
+                Closing::Busy(now) => tally = now,
+                Closing::Unreadable => {
+                    capture.partial = true;
+                    return;
+                }
+            }
+        }
+        tally.add_to(&mut capture.sum);
+        capture.in_flight += tally.in_flight(look.purpose.place.2);
+        let changes = tally.changes();
+        let captured = |record| Captured { key: look.key, record, changes };
+        if is_final {
+            capture.finals.push(captured(look.record(&tally, true)));
+            self.registry.lock().close(look.key, tally);
+        } else if changes != look.settled {
+            capture.dirty.push(captured(look.record(&tally, false)));
+        }
+    }
+
+    fn has_spare(&self, look: &Look) -> bool {
+        !look.purpose.overflow || self.registry.lock().overflow_has_spare(look.purpose.place.2)
+    }
+
+    /// Closes all lines of a slot, each when nothing of it is in flight.
+    fn close_slot(&self, look: &Look, how: How, tries: u32) -> Closing {
+        let lines = self.registry.lock().unlist(look.key);
+        let seen = look.purpose.place.2 == Kind::Seen;
+        let (mut last, mut closed) = (Tally::default(), true);
+        for at in lines.iter().copied() {
+            let quiet = |line: &slots::Standing| how == How::Close || seen || line_in_flight(line) == 0;
+            match patiently(tries, || self.slots.close_if(at, quiet)) {
+                Some(Ok(Some(line))) => last.add(&line),
+                // Closed at an earlier look.
+                Some(Err(Refused::Closed)) => match self.slots.read(at) {
+                    Ok(line) => last.add(&line),
+                    Err(_) => closed = false,
+                },
+                _ => closed = false,
+            }
+        }
+        if closed {
+            return Closing::Closed(last);
+        }
+        self.tally(&lines, tries).map_or(Closing::Unreadable, Closing::Busy)
+    }
+
+    fn tally(&self, lines: &[At], tries: u32) -> Option<Tally> {
+        let mut tally = Tally::default();
+        for at in lines {
+            tally.add(&self.read(*at, tries)?);
+        }
+        Some(tally)
+    }
+
+    fn read(&self, at: At, tries: u32) -> Option<Slot> {
+        patiently(tries, || self.slots.read(at))?.ok()
+    }
+
+    /// The state of every slot in the table, for a checkpoint. `None`: one could not be read.
+    pub(super) fn copy(&self, ids: &mut u64) -> Option<Vec<SlotRecord>> {
+        let looks = self.registry.lock().look(&self.slots, ids);
+        let record = |look: &Look| match &look.last {
+            Some(last) => Some(look.record(last, true)),
+            None => Some(look.record(&self.tally(&look.lines, BEAT_TRIES)?, false)),
+        };
+        looks.iter().map(record).collect()
     }
 
     /// The sink has these states: slots that have not changed since are no longer dirty.
-    pub(super) fn settle(&self, reported: &[(SlotAt, u64)]) {
-        for (at, changes) in reported {
-            let Some(mut shard) = self.shards.get(at.shard).map(Mutex::lock) else { continue };
-            if let Some(slot) = shard.slots.get_mut(&at.key) {
-                slot.settled = slot.settled.max(*changes);
-            }
-        }
+    pub(super) fn settle(&self, reported: &[(Key, u64)]) {
+        let mut registry = self.registry.lock();
+        reported.iter().for_each(|(key, changes)| registry.settle(*key, *changes));
     }
 
     /// Takes closed slots out of the table.
-    pub(super) fn free(&self, slots: &[SlotAt]) {
-        for at in slots {
-            let Some(mut shard) = self.shards.get(at.shard).map(Mutex::lock) else { continue };
-            let Some(slot) = shard.slots.remove(&at.key) else { continue };
-            debug_assert!(slot.closed, "a slot is freed after it was closed");
-            slot.add_to(&mut shard.freed);
-            if at.shard != OVERFLOW_SHARD {
-                self.slots.fetch_sub(1, Ordering::Relaxed);
-            }
+    pub(super) fn free(&self, slots: &[Key]) {
+        if !slots.is_empty() {
+            let mut registry = self.registry.lock();
+            slots.iter().for_each(|key| registry.free(&self.slots, *key));
         }
     }
 
     pub(super) fn totals(&self) -> Totals {
-        let mut totals = Totals {
-            in_doubt: self.in_doubt.load(Ordering::Relaxed),
-            uncounted: self.uncounted.load(Ordering::Relaxed),
-            ..Totals::default()
+        let (open, last, (sum, in_doubt), slots) = {
+            let registry = self.registry.lock();
+            let (open, last) = registry.lines();
+            (open, last, registry.freed(), registry.slots())
         };
-        for shard in &self.shards {
-            let shard = shard.lock();
-            totals.slots += shard.slots.len();
-            shard.add_to(&mut totals.sum, &mut totals.in_flight);
+        let uncounted = self.uncounted.load(Ordering::Relaxed);
+        let mut totals = Totals { sum, in_doubt, slots, uncounted, ..Totals::default() };
+        for tally in &last {
+            tally.add_to(&mut totals.sum);
+            totals.in_doubt += tally.in_doubt;
+        }
+        for (kind, lines) in open {
+            // A line that is closed and freed meanwhile is missing from this one answer.
+            let mut tally = Tally::default();
+            lines.iter().filter_map(|at| self.read(*at, BEAT_TRIES)).for_each(|line| tally.add(&line));
+            tally.add_to(&mut totals.sum);
+            totals.in_doubt += tally.in_doubt;
+            totals.in_flight += tally.in_flight(kind);
         }
         totals
+    }
+
+    /// Counts no more and lets go of the file, as the death of the process does.
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) fn abandon(&self) {
+        self.registry.lock().shut();
+        self.closed.store(true, Ordering::SeqCst);
+        self.slots.unlock();
     }
 
     /// Messages counted in overflow slots.
@@ -285,100 +414,33 @@ impl Table {
     }
 }
 
-enum Count {
-    Done(Counted),
-    /// No slot can be opened here.
-    Full,
-    Closed,
+impl fmt::Debug for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Table").field("number", &self.number).finish_non_exhaustive()
+    }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "a remainder of 16")]
-fn shard_of(topic: &str) -> usize {
-    (xxh3_64(topic.as_bytes()) % SHARDS as u64) as usize
+enum Closing {
+    /// For good.
+    Closed(Tally),
+    /// A line still has something in flight: it counts on, and so does the slot.
+    Busy(Tally),
+    Unreadable,
 }
 
-impl Shard {
-    fn open_slot(&mut self, topic: &str, place: Place, overflow: bool) -> u64 {
-        let key = self.next_key;
-        self.next_key += 1;
-        let topic = self.open.get_key_value(topic).map_or_else(|| Arc::from(topic), |(known, _)| Arc::clone(known));
-        self.slots.insert(key, Slot::new(Arc::clone(&topic), place, overflow));
-        self.open.entry(topic).or_default().insert(place, key);
-        key
+/// Tries while a thread is in the midst of something; `None` if it is so all the time.
+fn patiently<T>(tries: u32, mut f: impl FnMut() -> Result<T, Refused>) -> Option<Result<T, Refused>> {
+    for turn in 0..tries {
+        match f() {
+            Err(Refused::Busy) if turn % 4 == 3 => std::thread::yield_now(),
+            Err(Refused::Busy) => {}
+            done => return Some(done),
+        }
     }
+    None
+}
 
-    /// The overflow slot of a kind for an arrival window, else the latest open one: there is always one.
-    fn overflow_slot(&mut self, window: WindowStart, kind: Kind) -> u64 {
-        let place = (window, Class::NoTime, kind);
-        let listed = self.open.get(OVERFLOW_TOPIC);
-        if let Some(key) = listed.and_then(|slots| slots.get(&place)) {
-            return *key;
-        }
-        let latest = listed.and_then(|slots| slots.iter().rev().find(|((_, _, k), _)| *k == kind));
-        match latest {
-            Some((_, key)) if self.of_kind(kind).count() >= OVERFLOW_SLOTS => *key,
-            _ => self.open_slot(OVERFLOW_TOPIC, place, true),
-        }
-    }
-
-    fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Slot> {
-        self.slots.values().filter(move |slot| slot.place.2 == kind)
-    }
-
-    fn capture(&mut self, shard_no: usize, look: Look, table: &Table, ids: &mut u64, capture: &mut Capture) {
-        self.add_to(&mut capture.sum, &mut capture.in_flight);
-        let mut closing = Vec::new();
-        for (key, slot) in &self.slots {
-            let due = match look {
-                Look::Close => true,
-                Look::Beat { grace_ms } => slot.is_due(capture.watermark_ms, grace_ms, table.width),
-            };
-            // One overflow slot of a kind can always be opened or is open, however long Kafka is away.
-            let spare = look == Look::Close
-                || shard_no != OVERFLOW_SHARD
-                || self.of_kind(slot.place.2).filter(|s| s.closed).count() + closing.len() + 1 < OVERFLOW_SLOTS;
-            if due && spare && !slot.closed {
-                closing.push(*key);
-            }
-        }
-        for key in closing {
-            self.close(key);
-        }
-        for (key, slot) in &mut self.slots {
-            let closed_now = slot.closed && !slot.taken;
-            if !closed_now && (slot.closed || slot.changes == slot.settled) {
-                continue;
-            }
-            let record = slot.record(ids, &table.rules, table.width);
-            let captured = Captured { at: SlotAt { shard: shard_no, key: *key }, record, changes: slot.changes };
-            if closed_now {
-                slot.taken = true;
-                capture.finals.push(captured);
-            } else {
-                capture.dirty.push(captured);
-            }
-        }
-    }
-
-    fn close(&mut self, key: u64) {
-        let Some(slot) = self.slots.get_mut(&key) else { return };
-        slot.closed = true;
-        if let Some(listed) = self.open.get_mut(&slot.topic) {
-            listed.remove(&slot.place);
-            if listed.is_empty() {
-                self.open.remove(&slot.topic);
-            }
-        }
-    }
-
-    fn add_to(&self, sum: &mut Sum, in_flight: &mut u64) {
-        sum.n += self.freed.n;
-        sum.acked += self.freed.acked;
-        sum.failed += self.freed.failed;
-        sum.f_in = sum.f_in.plus(self.freed.f_in);
-        for slot in self.slots.values() {
-            slot.add_to(sum);
-            *in_flight += slot.in_flight();
-        }
-    }
+/// The calling thread, for people who look at the file.
+fn thread_number() -> u64 {
+    u64::from(rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned())
 }

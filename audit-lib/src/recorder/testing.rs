@@ -5,6 +5,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use super::report::{Command, Reporter};
+use super::start::build;
 use super::{Closed, Config, Recorder, Sink, StartError};
 use crate::clock::Clock;
 
@@ -33,13 +34,32 @@ impl Stepper {
     }
 }
 
+impl Drop for Stepper {
+    fn drop(&mut self) {
+        self.reporter.shared.table.abandon();
+    }
+}
+
 impl Recorder {
     /// A recorder whose reporter works only when its [`Stepper`] is told to.
     ///
     /// # Errors
     /// As [`Recorder::start`].
     pub fn stepped(config: Config, sink: Box<dyn Sink>, clock: Arc<dyn Clock>) -> Result<(Self, Stepper), StartError> {
-        let (recorder, reporter, _) = Self::build(config, sink, clock)?;
+        Self::stepped_in(config, sink, clock, chaperone_wal::slots::boot_id())
+    }
+
+    /// The same on a machine that was booted as `boot` says.
+    ///
+    /// # Errors
+    /// As [`Recorder::start`].
+    pub fn stepped_in(
+        config: Config,
+        sink: Box<dyn Sink>,
+        clock: Arc<dyn Clock>,
+        boot: [u8; 16],
+    ) -> Result<(Self, Stepper), StartError> {
+        let (recorder, reporter, _) = build(config, sink, clock, boot)?;
         let now = Instant::now();
         Ok((recorder, Stepper { reporter, now }))
     }

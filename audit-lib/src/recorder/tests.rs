@@ -3,7 +3,10 @@
 
 mod conservation;
 mod crash;
+mod hostile;
+mod mapped;
 mod rules;
+mod share;
 mod thread;
 mod windows;
 
@@ -13,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use super::{Behaviour, Closed, Config, MemorySink, Recorder, StartError, Stepper, Ticket};
+use super::{Behaviour, Closed, Config, MemorySink, Recorder, Slots, StartError, Stepper, Ticket};
 use crate::clock::ManualClock;
 use crate::message::{Message, NoHeaders};
 use crate::rule::Rule;
@@ -25,7 +28,7 @@ const T0: i64 = 1_790_000_400_000;
 const SEED: u64 = 7;
 
 fn config() -> Config {
-    Config { seed: SEED, ..Config::new("producer", "test") }
+    Config { seed: SEED, slots: Slots::Heap, max_slots: 1024, ..Config::new("producer", "test") }
 }
 
 fn message<'a>(topic: &'a str, value: &'a [u8], event_ms: i64) -> Message<'a> {

@@ -1,9 +1,8 @@
 //! The receipt for an attempt, to be handed in with the delivery report.
 
 use std::fmt;
-use std::sync::Arc;
 
-use super::table::{Counted, Outcome, Table};
+use super::table::{Counted, Outcome};
 
 /// One attempted message that waits for its delivery report.
 ///
@@ -12,14 +11,13 @@ use super::table::{Counted, Outcome, Table};
 /// keeps its slot open until the recorder closes.
 #[must_use = "a ticket that is dropped puts its message in doubt; call acked() or failed() with the delivery report"]
 pub struct Ticket {
-    table: Arc<Table>,
     /// `None` when handed in, or when the recorder was closed before the attempt.
     counted: Option<Counted>,
 }
 
 impl Ticket {
-    pub(super) fn new(table: Arc<Table>, counted: Option<Counted>) -> Self {
-        Self { table, counted }
+    pub(super) fn new(counted: Option<Counted>) -> Self {
+        Self { counted }
     }
 
     /// The message is persisted.
@@ -35,7 +33,7 @@ impl Ticket {
 
     fn hand_in(&mut self, outcome: Outcome) {
         if let Some(counted) = self.counted.take() {
-            self.table.resolve(counted, outcome);
+            counted.resolve(outcome);
         }
     }
 }

@@ -127,6 +127,7 @@ impl World {
             sum: None,
             dropped: Dropped::default(),
             end: None,
+            whole: false,
         }
     }
 

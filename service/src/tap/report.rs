@@ -63,6 +63,7 @@ impl Reporting {
             sum: None,
             dropped: chaperone_audit::wire::Dropped::default(),
             end: None,
+            whole: false,
         }
     }
 

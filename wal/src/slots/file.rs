@@ -227,6 +227,15 @@ impl Table {
         self.core.flag(bits)
     }
 
+    /// Lets go of the file: nobody counts in it any more, and whoever recovers it may have it at once, not only when this
+    /// process ends.
+    pub fn unlock(&self) {
+        if let Some(b) = self.backing.as_ref().filter(|b| b.pid == std::process::id()) {
+            // What cannot be unlocked now is unlocked by the process's end.
+            flock(&b.file, FlockOperation::Unlock).ok();
+        }
+    }
+
     /// Removes the file: everything in it is in a safe place. Counting goes on, but nobody would find the counts.
     ///
     /// # Errors

@@ -147,6 +147,11 @@ impl Gate {
         None
     }
 
+    /// Whether the door is shut for good.
+    pub(crate) fn is_shut(&self) -> bool {
+        self.door.load(Ordering::Relaxed) == SHUT
+    }
+
     /// For the others: puts a hand on the door and waits until the owner is outside. `false`: shut, held by somebody
     /// else, or the owner did not come out in time; then nothing is held.
     pub(crate) fn hold(&self, barrier: Barrier, token: u64) -> bool {

@@ -32,6 +32,11 @@ impl Line {
         self.n
     }
 
+    /// Whether it counts no more: whoever has it may let it go.
+    pub fn is_closed(&self) -> bool {
+        self.gate.is_shut()
+    }
+
     /// Counts one: `next` changes the words to those of n + 1 and answers the histogram's cell (one beyond the last
     /// counts in the last). Nobody sees the words of n + 1 with the n before, or the other way round, whenever the
     /// process dies. No allocation, no lock, no system call; it waits, some microseconds at most, only while the line is

@@ -69,6 +69,11 @@ pub struct Contents {
     pub flags: u64,
 }
 
+/// The machine's boot, 16 bytes; zero if unknown.
+pub fn boot_id() -> [u8; 16] {
+    Here::now().boot
+}
+
 /// The slot files of a directory, oldest first. A directory that is not there has none.
 ///
 /// # Errors
@@ -117,6 +122,11 @@ impl SlotFile {
         let life = life(&header, free, &here, here::start_of);
         let machine_died = header.boot != here.boot && header.boot != [0; 16] && here.boot != [0; 16];
         Ok(Self { path: path.to_owned(), file, header, life, machine_died })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The part of its header that never changes.

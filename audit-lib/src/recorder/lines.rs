@@ -1,0 +1,220 @@
+//! The lines that a thread counts in, as the thread finds them: no lock and no allocation once a line is known.
+//!
+//! Invariants: a thread's lines go with the thread, which hands them over to whoever counts there next. Whatever a line
+//! refuses is counted in another one or, when there is none, is said to be missed; nothing is counted twice.
+//!
+//! Limit: a thread that counts no more keeps the memory of its last recorders until it ends.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use chaperone_wal::slots::{At, Line, Refused};
+use rustc_hash::FxHashMap;
+
+use super::registry::{Common, Way};
+use super::slot::{Addition, Kind};
+use super::table::{Pass, Table};
+use crate::rule::Class;
+use crate::window::WindowStart;
+
+/// Lines that are remembered before it is looked for closed ones.
+const PRUNE_AT: usize = 64;
+/// How often another line is asked for; a slot is seldom closed twice between two looks.
+const TURNS: u32 = 16;
+
+thread_local! {
+    static MINE: RefCell<Vec<Mine>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A message on its way into a line.
+#[derive(Clone, Copy)]
+pub(super) struct Arrival<'a> {
+    pub(super) topic: &'a str,
+    pub(super) class: Class,
+    pub(super) kind: Kind,
+    pub(super) addition: Addition,
+    /// The arrival, as it was read before.
+    pub(super) now_ms: i64,
+}
+
+/// Why a message is in no line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Missed {
+    /// There is no room but in an overflow slot.
+    Full,
+    /// Nothing is counted any more, or this process is a child of the one that counts.
+    Closed,
+}
+
+/// Where a message was counted, and what its ticket needs.
+pub(super) type Place = (Arc<Pass>, At);
+
+/// Counts a message in a line of this thread's, or in one that it shares.
+pub(super) fn count(table: &Arc<Table>, arrival: &Arrival<'_>) -> Result<Place, Missed> {
+    let mine = MINE.try_with(|mine| {
+        // Borrowed already only if counting a message counted another one; that one goes the slow way.
+        let mut mine = mine.try_borrow_mut().ok()?;
+        let at = match mine.iter().position(|m| m.pass.number() == table.number()) {
+            Some(at) => at,
+            None => {
+                mine.retain(|m| !m.pass.is_closed());
+                mine.push(Mine::new(table));
+                mine.len() - 1
+            }
+        };
+        Some(mine.get_mut(at)?.count(arrival))
+    });
+    match mine {
+        Ok(Some(counted)) => counted,
+        // The thread is ending, or in the midst of it: a line for this one message.
+        _ => Mine::new(table).count(arrival),
+    }
+}
+
+/// What one thread has of one recorder.
+struct Mine {
+    pass: Arc<Pass>,
+    seats: Vec<Option<Seat>>,
+    vacant: Vec<usize>,
+    by_topic: FxHashMap<Arc<str>, Vec<usize>>,
+    last: usize,
+    prune_at: usize,
+}
+
+/// A line and what it is for.
+struct Seat {
+    topic: Arc<str>,
+    window: WindowStart,
+    class: Class,
+    kind: Kind,
+    line: Sitting,
+}
+
+enum Sitting {
+    Own(Line),
+    Shared(Common),
+}
+
+impl Seat {
+    #[inline]
+    fn is_for(&self, a: &Arrival<'_>, width_ms: u64) -> bool {
+        let into = a.addition.event_ms.wrapping_sub(self.window.0).cast_unsigned();
+        into < width_ms && self.class == a.class && self.kind == a.kind && *self.topic == *a.topic
+    }
+
+    #[inline]
+    fn count(&mut self, a: &Arrival<'_>, floor: impl Fn() -> i64) -> Result<At, Refused> {
+        match &mut self.line {
+            Sitting::Own(line) => count_in(line, a, floor),
+            Sitting::Shared(common) => count_in(&mut common.0.lock(), a, floor),
+        }
+    }
+}
+
+#[inline]
+pub(super) fn count_in(line: &mut Line, a: &Arrival<'_>, floor: impl Fn() -> i64) -> Result<At, Refused> {
+    let first = line.n() == 0;
+    // The floor is read inside: what is not in a look at the table is dated at or after that look's watermark.
+    line.count(|words| a.addition.count(words, first, a.now_ms.max(floor())))?;
+    Ok(line.at())
+}
+
+impl Mine {
+    fn new(table: &Arc<Table>) -> Self {
+        Self {
+            pass: Arc::new(Pass::new(table)),
+            seats: Vec::new(),
+            vacant: Vec::new(),
+            by_topic: FxHashMap::default(),
+            last: 0,
+            prune_at: PRUNE_AT,
+        }
+    }
+
+    #[inline]
+    fn count(&mut self, a: &Arrival<'_>) -> Result<Place, Missed> {
+        let width_ms = self.pass.width_ms();
+        let mut spent = false;
+        for _ in 0..TURNS {
+            let Some(at) = self.find(a, width_ms) else {
+                self.sit_down(a, spent)?;
+                continue;
+            };
+            let Some(seat) = self.seats.get_mut(at).and_then(Option::as_mut) else { continue };
+            match seat.count(a, || self.pass.floor_ms()) {
+                Ok(at) => return Ok((Arc::clone(&self.pass), at)),
+                Err(Refused::Forked) => return Err(Missed::Closed),
+                Err(refused) => {
+                    spent = refused == Refused::Spent;
+                    self.stand_up(at);
+                }
+            }
+        }
+        Err(Missed::Full)
+    }
+
+    #[inline]
+    fn find(&mut self, a: &Arrival<'_>, width_ms: u64) -> Option<usize> {
+        let fits = |at: usize| matches!(self.seats.get(at), Some(Some(seat)) if seat.is_for(a, width_ms));
+        if fits(self.last) {
+            return Some(self.last);
+        }
+        let found = self.by_topic.get(a.topic)?.iter().rev().copied().find(|at| fits(*at))?;
+        self.last = found;
+        Some(found)
+    }
+
+    /// Gets a line for messages like this one.
+    #[cold]
+    fn sit_down(&mut self, a: &Arrival<'_>, spent: bool) -> Result<(), Missed> {
+        self.prune();
+        let line = match self.pass.line(a, spent) {
+            Way::Own(line) => Sitting::Own(line),
+            Way::Common(common) => Sitting::Shared(common),
+            Way::Full => return Err(Missed::Full),
+            Way::Closed => return Err(Missed::Closed),
+        };
+        let topic = match self.by_topic.get_key_value(a.topic) {
+            Some((topic, _)) => Arc::clone(topic),
+            None => Arc::from(a.topic),
+        };
+        let window = self.pass.window_of(a.addition.event_ms);
+        let seat = Seat { topic: Arc::clone(&topic), window, class: a.class, kind: a.kind, line };
+        let at = self.vacant.pop().unwrap_or(self.seats.len());
+        match self.seats.get_mut(at) {
+            Some(vacant) => *vacant = Some(seat),
+            None => self.seats.push(Some(seat)),
+        }
+        self.by_topic.entry(topic).or_default().push(at);
+        self.last = at;
+        Ok(())
+    }
+
+    /// Gives a line up that is closed.
+    #[cold]
+    fn stand_up(&mut self, at: usize) {
+        let Some(seat) = self.seats.get_mut(at).and_then(Option::take) else { return };
+        self.vacant.push(at);
+        if let Some(list) = self.by_topic.get_mut(&seat.topic) {
+            list.retain(|other| *other != at);
+            if list.is_empty() {
+                self.by_topic.remove(&seat.topic);
+            }
+        }
+    }
+
+    /// Forgets lines of slots that were closed meanwhile, now and then.
+    fn prune(&mut self) {
+        if self.seats.len() - self.vacant.len() < self.prune_at {
+            return;
+        }
+        let closed = |seat: &Seat| match &seat.line {
+            Sitting::Own(line) => line.is_closed(),
+            Sitting::Shared(common) => common.0.lock().is_closed(),
+        };
+        let gone: Vec<usize> =
+            (0..self.seats.len()).filter(|at| self.seats[*at].as_ref().is_some_and(closed)).collect();
+        gone.into_iter().for_each(|at| self.stand_up(at));
+        self.prune_at = PRUNE_AT.max(2 * (self.seats.len() - self.vacant.len()));
+    }
+}
