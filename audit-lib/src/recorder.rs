@@ -41,6 +41,7 @@ use crate::message::Message;
 use crate::wire::Dropped;
 
 mod config;
+mod dispatch;
 mod home;
 mod journal;
 mod life;
@@ -55,6 +56,7 @@ mod report;
 mod sink;
 mod slot;
 mod start;
+mod survey;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -69,6 +71,7 @@ use report::{Command, Counters, Reporter, Shared};
 pub use sink::{Behaviour, MemorySink};
 pub use sink::{Sink, SinkError};
 use slot::Kind;
+pub use survey::{Account, Survey, SurveyError, survey};
 use table::Table;
 #[cfg(any(test, feature = "testing"))]
 pub use testing::Stepper;

@@ -67,7 +67,8 @@ pub struct AuditMessage {
     /// How far a consumer has processed each partition.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub positions: Vec<Position>,
-    /// Sums over all slots that this incarnation ever had, at the watermark.
+    /// Sums over all slots that this incarnation ever had, at the watermark. With an end: all that it ever counted; an
+    /// end that is not clean has none where counts may be missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sum: Option<Sum>,
     /// What could not be kept, by cause; empty when nothing was dropped.
@@ -76,9 +77,6 @@ pub struct AuditMessage {
     /// How the incarnation ended; absent while it lives.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<End>,
-    /// With an end that is not clean: all that it counted was recovered. Absent where counts may be missing.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub whole: bool,
 }
 
 /// Who reports.

@@ -8,6 +8,7 @@ pub mod inspect;
 pub mod plan;
 pub mod print_config;
 pub mod recount;
+pub mod recover;
 pub mod run;
 pub mod schema;
 pub mod tap;
@@ -78,6 +79,8 @@ enum Verb {
     DemoStage(demo::DemoStage),
     /// The write-ahead log of a linked process.
     Wal(wal::Wal),
+    /// Tells what dead processes counted and had not reported yet. Changes nothing.
+    Recover(recover::Recover),
     /// Answers what chaperone makes of a line of JSON, with the functions that it runs on.
     Inspect(inspect::Inspect),
 }
@@ -193,6 +196,7 @@ impl Cli {
             Verb::Demo(demo) => demo.run(),
             Verb::DemoStage(stage) => stage.run(),
             Verb::Wal(wal) => wal.run(),
+            Verb::Recover(recover) => recover.run(),
             Verb::Inspect(inspect) => inspect.run(),
         }
     }

@@ -4,6 +4,7 @@
 //! product, because they come from the same functions. Unknown fields are an error that names them; absent ones have
 //! the default of INTERFACES.
 
+pub mod count;
 pub mod intervals;
 pub mod join;
 pub mod rule;

@@ -46,4 +46,4 @@ pub use inspect::{Inspection, Listed, SegmentInfo, Standing, inspect, inspect_di
 pub use log::Log;
 pub use recovery::{Recovered, Span};
 pub use state::{Config, Entry, Seq};
-pub use storage::{Disk, File, Storage};
+pub use storage::{Disk, File, Storage, is_in_use};

@@ -101,6 +101,23 @@ impl Disk {
     }
 }
 
+/// Whether a living process has the log in a directory open. Changes nothing.
+///
+/// # Errors
+/// [`Error::Storage`].
+pub fn is_in_use(dir: &Path) -> Result<bool, Error> {
+    let lock = match fs::File::open(dir.join("lock")) {
+        Ok(lock) => lock,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(e) => return Err(Error::storage("opening the lock file")(e)),
+    };
+    match flock(&lock, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => Ok(false),
+        Err(Errno::WOULDBLOCK) => Ok(true),
+        Err(e) => Err(Error::storage("asking for the lock")(e.into())),
+    }
+}
+
 impl Storage for Disk {
     fn list(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();

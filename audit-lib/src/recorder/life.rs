@@ -4,12 +4,9 @@
 //! or its slot file. A slot file is removed when what it tells is in the log, or with the sink. The
 //! first checkpoint is written before the first message is counted, so even a very short life is told of.
 
-use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
-
-use uuid::Uuid;
 
 use super::Closed;
 use super::message::POSITION_BYTES;
@@ -26,42 +23,8 @@ const FLUSH_SLICE: Duration = Duration::from_millis(100);
 impl Reporter {
     /// Takes over what earlier incarnations left, then writes a checkpoint of its own.
     pub(super) fn recover(&mut self, left: Left, now: Instant) {
-        let Left { entries, remains } = left;
-        let told: BTreeSet<Uuid> = remains.iter().filter(|r| r.words_count()).map(|r| r.incarnation).collect();
-        let (words, unreadable) = recover::last_words(&entries, self.boot, |incarnation| told.contains(&incarnation));
-        let ended: BTreeSet<Uuid> = words.iter().map(|m| m.incarnation).collect();
-        self.shared.counters.records.fetch_add(unreadable, Ordering::Relaxed);
-        let letters = words.iter().filter_map(|m| self.letter(m, Vec::new())).collect();
-        // The log must hold the last words before the next checkpoint supersedes the one that they were made from.
-        self.log_letters(letters);
-        for dead in remains {
-            self.shared.counters.records.fetch_add(dead.refused, Ordering::Relaxed);
-            // After the machine's death the checkpoint speaks, if there is one.
-            let words = if dead.words_count() || !ended.contains(&dead.incarnation) { dead.words } else { Vec::new() };
-            let letters = words.iter().filter_map(|m| self.letter(m, Vec::new())).collect();
-            let mut tokens = self.log_letters(letters);
-            tokens.retain(|token| self.outbox.is_unlogged(*token));
-            self.remains.push((tokens, dead.file));
-        }
-        // A number that no letter has: for those that wait for nothing.
-        self.bury(0);
-        // What the log holds is fetched from there, oldest first.
-        self.outbox.behind |= !self.journal.is_none();
-        self.fetch();
+        self.dispatch.take_over(left, self.boot);
         self.write_checkpoint(now);
-    }
-
-    /// A letter is in a safe place: removes the files whose last words all are.
-    pub(super) fn bury(&mut self, token: u64) {
-        for (tokens, _) in &mut self.remains {
-            tokens.remove(&token);
-        }
-        for (_, file) in self.remains.extract_if(.., |(tokens, _)| tokens.is_empty()) {
-            if let Err(error) = file.remove() {
-                // It is told again by the next, which changes nothing.
-                tracing::warn!(%error, "a slot file that is not needed any more");
-            }
-        }
     }
 
     /// Runs until told to stop.
@@ -104,31 +67,31 @@ impl Reporter {
         }
         goodbye.positions = positions;
         goodbye.end = Some(End::Clean);
-        letters.extend(self.letter(&goodbye, Vec::new()).map(|l| Letter { farewell: true, ..l }));
-        self.log_letters(letters);
-        self.outbox.hurry();
+        letters.extend(self.dispatch.letter(&goodbye, Vec::new()).map(|l| Letter { farewell: true, ..l }));
+        self.log(letters);
+        self.dispatch.outbox.hurry();
         loop {
             let now = Instant::now();
-            self.post(now);
+            self.dispatch.post(now);
             let left = deadline.saturating_duration_since(now);
-            self.sink.flush(left.min(FLUSH_SLICE));
+            self.dispatch.sink.flush(left.min(FLUSH_SLICE));
             self.collect(Duration::ZERO, now);
-            if self.outbox.is_empty() || left.is_zero() {
+            if self.dispatch.outbox.is_empty() || left.is_zero() {
                 break;
             }
-            if self.outbox.due().is_some_and(|due| due > Instant::now()) {
+            if self.dispatch.outbox.due().is_some_and(|due| due > Instant::now()) {
                 std::thread::sleep(left.min(POLL_BUSY));
             }
         }
-        let lost = self.outbox.unlogged_records();
+        let lost = self.dispatch.outbox.unlogged_records();
         self.shared.counters.records.fetch_add(lost, Ordering::Relaxed);
         if lost == 0 {
-            self.journal.drop_checkpoint();
+            self.dispatch.journal.drop_checkpoint();
         }
-        self.journal.sync();
-        let unlogged = self.outbox.unlogged();
+        self.dispatch.journal.sync();
+        let unlogged = self.dispatch.outbox.unlogged();
         self.leave_slots(unlogged == 0 && !capture_partial);
-        Closed { in_doubt, unsent: self.journal.pending().count() as u64 + unlogged }
+        Closed { in_doubt, unsent: self.dispatch.journal.pending().count() as u64 + unlogged }
     }
 
     /// Leaves the slot file to the next, or removes it if all that is in it is in a safe place.
@@ -143,7 +106,7 @@ impl Reporter {
     pub(super) fn write_checkpoint(&mut self, now: Instant) {
         self.checkpoint_at = now + self.timing.checkpoint;
         self.look_for_slot_file();
-        if self.journal.is_none() {
+        if self.dispatch.journal.is_none() {
             return;
         }
         // A thread in the midst of a count for long: the next checkpoint is soon.
@@ -151,7 +114,7 @@ impl Reporter {
         // A checkpoint is not sent, so it takes no number of the sequence.
         let message = self.head.message(self.seq, self.shared.table.now_ms(), slots);
         if let Some(bytes) = recover::checkpoint(&message, self.boot) {
-            self.journal.append_checkpoint(message.uuid, &bytes);
+            self.dispatch.journal.append_checkpoint(message.uuid, &bytes);
         }
     }
 

@@ -49,7 +49,6 @@ impl Head {
             sum: None,
             dropped: crate::wire::Dropped::default(),
             end: None,
-            whole: false,
         }
     }
 }

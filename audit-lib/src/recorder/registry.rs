@@ -14,18 +14,18 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use chaperone_wal::slots::{self, At, Line, Refused};
+use chaperone_wal::slots::{self, At, Line, Refused, TAGS};
 use parking_lot::Mutex;
 
-use super::slot::{Kind, Place, Purpose, Tally};
+use super::slot::{Kind, LEDGER, Ledger, Place, Purpose, Tally};
 use crate::rule::{Class, RuleId};
 use crate::window::{Width, WindowStart};
-use crate::wire::{OVERFLOW_TOPIC, SlotRecord, Sum};
+use crate::wire::{OVERFLOW_TOPIC, SlotRecord};
 
 /// Overflow slots of one kind, one per arrival window, so that the bound holds while Kafka is away.
 const OVERFLOW_SLOTS: usize = 4;
-/// Lines for both kinds of them.
-pub(super) const OVERFLOW_LINES: u32 = 2 * OVERFLOW_SLOTS as u32;
+/// Lines beside those for slots: for both kinds of overflow, and the ledger.
+pub(super) const OTHER_LINES: u32 = 2 * OVERFLOW_SLOTS as u32 + 1;
 
 /// A slot, for as long as it is in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,12 +94,14 @@ pub(super) struct Registry {
     /// Lines in use, without those for overflow.
     lines: usize,
     /// Of the slots that were freed.
-    freed: Sum,
-    freed_in_doubt: u64,
+    freed: Ledger,
+    /// Where that is kept in the file.
+    ledger: Option<Line>,
 }
 
 impl Registry {
-    pub(super) fn new(max_slots: usize) -> Self {
+    pub(super) fn new(table: &slots::Table, max_slots: usize) -> Self {
+        keep_a_name_for_overflow(table);
         Self {
             closed: false,
             max_slots,
@@ -107,8 +109,8 @@ impl Registry {
             open: HashMap::new(),
             next_key: 0,
             lines: 0,
-            freed: Sum::default(),
-            freed_in_doubt: 0,
+            freed: Ledger::default(),
+            ledger: table.open(0, LEDGER, &[u64::MAX; TAGS]).ok(),
         }
     }
 
@@ -121,9 +123,9 @@ impl Registry {
         self.groups.len()
     }
 
-    /// Sums of the slots that were freed, and how many attempts in them are in doubt.
-    pub(super) fn freed(&self) -> (Sum, u64) {
-        (self.freed, self.freed_in_doubt)
+    /// What was counted in slots that were freed.
+    pub(super) fn freed(&self) -> Ledger {
+        self.freed
     }
 
     /// A line for counting in the slot of that purpose, which is opened if there is none. `spent`: the line that it had
@@ -279,14 +281,33 @@ impl Registry {
     pub(super) fn free(&mut self, table: &slots::Table, key: Key) {
         let Some(group) = self.groups.get(&key) else { return };
         debug_assert!(group.last.is_some(), "a slot is freed after it was closed");
-        let Some(last) = group.last.clone() else { return };
-        last.add_to(&mut self.freed);
-        self.freed_in_doubt += last.in_doubt;
+        let (Some(last), Some(id)) = (&group.last, group.id) else { return };
+        self.freed.enter(id, last);
+        if let Some(ledger) = &mut self.ledger {
+            let words = self.freed.words();
+            ledger
+                .count(|now| {
+                    *now = words;
+                    0
+                })
+                .ok();
+        }
         let Some(group) = self.groups.remove(&key) else { return };
         for at in group.lines {
             // It was closed by us and nobody else frees it.
             table.free(at).ok();
             self.lines -= usize::from(!group.purpose.overflow);
+        }
+    }
+}
+
+/// Names are kept for good, so this one has a place even when topics have filled all others.
+fn keep_a_name_for_overflow(table: &slots::Table) {
+    if let Ok(line) = table.open(0, OVERFLOW_TOPIC, &[u64::MAX; TAGS]) {
+        let at = line.at();
+        drop(line);
+        if table.close_if(at, |_| true).is_ok() {
+            table.free(at).ok();
         }
     }
 }

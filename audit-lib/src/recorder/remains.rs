@@ -21,8 +21,8 @@ use uuid::Uuid;
 use super::home::About;
 use super::message::{Head, split};
 use super::recover::derived;
-use super::slot::{Purpose, SCHEMA, Tally};
-use crate::wire::{self, AuditMessage, End, OVERFLOW_TOPIC, SlotRecord};
+use super::slot::{LEDGER, Ledger, Purpose, SCHEMA, Tally};
+use crate::wire::{self, AuditMessage, End, OVERFLOW_TOPIC, SlotRecord, Sum};
 
 /// A dead process's file.
 #[derive(Debug)]
@@ -74,7 +74,7 @@ fn dead(path: &Path, mine: impl Fn(&About) -> bool) -> Option<Remains> {
     }
     let head = about.head(file.header().incarnation);
     if file.machine_died() {
-        let words = last_words(&head, file.header().started_ms, Vec::new(), End::Power, false);
+        let words = last_words(&head, file.header().started_ms, Vec::new(), End::Power, None);
         return Some(Remains { incarnation: head.incarnation, file, words, refused: 0 });
     }
     let contents = match file.read(Limits::default()) {
@@ -84,23 +84,41 @@ fn dead(path: &Path, mine: impl Fn(&About) -> bool) -> Option<Remains> {
             return None;
         }
     };
-    let (records, refused) = records(&contents);
+    let Found { records, sum, refused } = found(&contents);
     if refused > 0 {
         tracing::warn!(path = %path.display(), refused, "slots of a dead process do not fit together and are not counted");
     }
-    let words = last_words(&head, file.header().started_ms, records, End::Crash, refused == 0);
+    let sum = (refused == 0).then_some(sum);
+    let words = last_words(&head, file.header().started_ms, records, End::Crash, sum);
     Some(Remains { incarnation: head.incarnation, file, words, refused })
 }
 
-/// Final states of the slots in a file, and how many lines are not among them.
-pub(super) fn records(contents: &Contents) -> (Vec<SlotRecord>, u64) {
-    let mut refused = u64::from(contents.cut_off);
+/// What is in a file.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Final states of its slots.
+    pub(super) records: Vec<SlotRecord>,
+    /// Over all slots that the process ever had.
+    pub(super) sum: Sum,
+    /// Lines that cannot be trusted and are not in the others.
+    pub(super) refused: u64,
+}
+
+/// Makes final states of the lines in a file.
+pub(super) fn found(contents: &Contents) -> Found {
+    let ledgers = contents.slots.iter().filter(|line| line.name == LEDGER);
+    let ledger = ledgers.map(|line| Ledger::of(&line.words_in)).next().unwrap_or_default();
+    let mut found = Found { sum: ledger.sum, refused: u64::from(contents.cut_off), ..Found::default() };
     let mut slots: BTreeMap<(u64, String, Purpose), Tally> = BTreeMap::new();
-    for line in &contents.slots {
+    for line in contents.slots.iter().filter(|line| line.name != LEDGER) {
         let Some(purpose) = Purpose::of(&line.tags).filter(|_| is_sound(line)) else {
-            refused += 1;
+            found.refused += 1;
             continue;
         };
+        // The process died while it freed this one: what is left of it is not all of it, and it is in a safe place.
+        if line.note > 0 && line.note == ledger.last {
+            continue;
+        }
         let named = !line.name.is_empty() && !line.troubles.contains(&Trouble::Name);
         let topic = if named { line.name.clone() } else { OVERFLOW_TOPIC.to_owned() };
         let purpose = Purpose { overflow: purpose.overflow || !named, ..purpose };
@@ -108,25 +126,28 @@ pub(super) fn records(contents: &Contents) -> (Vec<SlotRecord>, u64) {
     }
     let taken = slots.keys().map(|(note, ..)| *note).max().unwrap_or(0);
     let mut next = contents.heartbeat.max(taken);
-    let mut records = Vec::new();
     for ((note, topic, purpose), tally) in slots {
         if note == 0 && tally.n == 0 {
             continue;
         }
         // The note is the number plus one; the heartbeat is the next number.
         let id = if note > 0 { note - 1 } else { next };
-        next += u64::from(note == 0);
+        next = next.saturating_add(u64::from(note == 0));
         let record = tally.record(id, &topic, &purpose, true);
         match wire::check_slot(&record) {
-            Ok(()) => records.push(record),
+            Ok(()) => {
+                tally.add_to(&mut found.sum);
+                found.records.push(record);
+            }
             Err(error) => {
                 tracing::warn!(%error, "a slot of a dead process");
-                refused += 1;
+                found.refused += 1;
             }
         }
     }
-    records.sort_by_key(|r| r.id);
-    (records, refused)
+    found.sum.slots = next;
+    found.records.sort_by_key(|r| r.id);
+    found
 }
 
 fn is_sound(line: &Slot) -> bool {
@@ -135,7 +156,7 @@ fn is_sound(line: &Slot) -> bool {
     !line.troubles.iter().any(bad) && outcomes == line.m
 }
 
-fn last_words(head: &Head, started_ms: u64, records: Vec<SlotRecord>, end: End, whole: bool) -> Vec<AuditMessage> {
+fn last_words(head: &Head, started_ms: u64, records: Vec<SlotRecord>, end: End, sum: Option<Sum>) -> Vec<AuditMessage> {
     let started_ms = i64::try_from(started_ms).unwrap_or(i64::MAX);
     let sent_ms = records.iter().filter_map(|r| r.state.last_ms).max().map_or(started_ms, |ms| ms.max(started_ms));
     let mut parts = split(records);
@@ -146,7 +167,7 @@ fn last_words(head: &Head, started_ms: u64, records: Vec<SlotRecord>, end: End, 
     let part = |(i, slots): (usize, Vec<SlotRecord>)| AuditMessage {
         uuid: derived(head.incarnation, 1 + i as u64),
         end: (i + 1 == count).then_some(end),
-        whole: i + 1 == count && whole,
+        sum: sum.filter(|_| i + 1 == count),
         ..head.message(0, sent_ms, slots)
     };
     parts.into_iter().enumerate().map(part).collect()

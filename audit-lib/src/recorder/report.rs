@@ -17,16 +17,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
-use chaperone_wal::slots::recovery::SlotFile;
-
 use super::Closed;
-use super::journal::Journal;
+use super::dispatch::Dispatch;
 use super::message::{Head, POSITION_BYTES, split};
-use super::outbox::{Letter, Outbox};
+use super::outbox::Letter;
 use super::positions::Positions;
-use super::recover;
 use super::registry::Key;
-use super::sink::{Sink, SinkError};
+use super::sink::SinkError;
 use super::table::{Capture, Captured, How, Table};
 use crate::state::flag;
 use crate::wire::{AuditMessage, Dropped, Position, SlotRecord};
@@ -41,7 +38,7 @@ const POLL_IDLE: Duration = Duration::from_millis(250);
 pub(super) struct Shared {
     pub(super) table: Arc<Table>,
     pub(super) positions: Positions,
-    pub(super) counters: Counters,
+    pub(super) counters: Arc<Counters>,
 }
 
 /// What the reporter tells about itself.
@@ -83,18 +80,13 @@ pub(super) struct Reporter {
     pub(super) shared: Arc<Shared>,
     pub(super) head: Head,
     pub(super) timing: Timing,
-    pub(super) sink: Box<dyn Sink>,
-    pub(super) journal: Journal,
-    pub(super) outbox: Outbox,
+    pub(super) dispatch: Dispatch,
     pub(super) snapshot: Option<Snapshot>,
-    /// Slot files of the dead, until their last words are in a safe place: the tokens of those that are not.
-    pub(super) remains: Vec<(BTreeSet<u64>, SlotFile)>,
     /// The machine's boot.
     pub(super) boot: [u8; 16],
     /// Slots numbered so far.
     pub(super) ids: u64,
     pub(super) seq: u64,
-    token: u64,
     pub(super) beat_at: Instant,
     pub(super) checkpoint_at: Instant,
 }
@@ -116,27 +108,16 @@ enum Last {
 }
 
 impl Reporter {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        head: Head,
-        timing: Timing,
-        sink: Box<dyn Sink>,
-        journal: Journal,
-        now: Instant,
-    ) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, head: Head, timing: Timing, dispatch: Dispatch, now: Instant) -> Self {
         Self {
             shared,
             head,
             timing,
-            sink,
-            journal,
-            outbox: Outbox::default(),
+            dispatch,
             snapshot: None,
-            remains: Vec::new(),
             boot: [0; 16],
             ids: 0,
             seq: 0,
-            token: 0,
             beat_at: now,
             checkpoint_at: now + timing.checkpoint,
         }
@@ -152,18 +133,18 @@ impl Reporter {
         if now >= self.checkpoint_at {
             self.write_checkpoint(now);
         }
-        self.post(now);
+        self.dispatch.post(now);
         self.collect(Duration::ZERO, now);
         self.finish_snapshot();
         self.collect(Duration::ZERO, now);
-        self.shared.counters.waiting.store(self.outbox.len() as u64, Ordering::Relaxed);
+        self.shared.counters.waiting.store(self.dispatch.outbox.len() as u64, Ordering::Relaxed);
     }
 
     pub(super) fn idle(&self) -> Duration {
-        if self.snapshot.is_some() || self.outbox.has_in_flight() {
+        if self.snapshot.is_some() || self.dispatch.outbox.has_in_flight() {
             return POLL_BUSY;
         }
-        let next = self.outbox.due().map_or(self.beat_at, |due| due.min(self.beat_at));
+        let next = self.dispatch.outbox.due().map_or(self.beat_at, |due| due.min(self.beat_at));
         next.saturating_duration_since(Instant::now()).clamp(Duration::from_millis(1), POLL_IDLE)
     }
 
@@ -177,14 +158,14 @@ impl Reporter {
         let Capture { watermark_ms, dirty, finals, sum, partial, .. } = capture;
         let letters = self.final_letters(finals);
         let closed_any = !letters.is_empty();
-        let mut finals = self.log_letters(letters);
+        let mut finals = self.log(letters);
         if closed_any {
             self.write_checkpoint(now);
         }
-        self.post(now);
+        self.dispatch.post(now);
         // A final that waits for its next attempt, or in the log, does not hold up the heartbeat: until it is stored,
         // the sums tell the collector that the watermark is not proven.
-        finals.retain(|token| self.outbox.is_in_flight(*token));
+        finals.retain(|token| self.dispatch.outbox.is_in_flight(*token));
         let mut parts = split(dirty);
         let tail = parts.pop().unwrap_or_default();
         let mut snapshot = Snapshot {
@@ -197,7 +178,7 @@ impl Reporter {
         for part in parts {
             let (states, records) = self.unpack(part);
             let message = self.message(records);
-            match self.send(&message) {
+            match self.dispatch.send(&message) {
                 Some(token) => drop(snapshot.parts.insert(token, states)),
                 None => snapshot.failed = true,
             }
@@ -224,7 +205,7 @@ impl Reporter {
         if snapshot.failed {
             return;
         }
-        let Some(token) = self.send(&message) else { return };
+        let Some(token) = self.dispatch.send(&message) else { return };
         snapshot.parts.insert(token, states);
         snapshot.last = Last::Sent { token, positions: message.positions };
         self.snapshot = Some(snapshot);
@@ -232,21 +213,19 @@ impl Reporter {
 
     /// Enters delivery reports.
     pub(super) fn collect(&mut self, timeout: Duration, now: Instant) {
-        for (token, result) in self.sink.poll(timeout) {
+        for (token, result) in self.dispatch.sink.poll(timeout) {
             let counters = &self.shared.counters;
             let counter = if result.is_ok() { &counters.stored } else { &counters.failures };
             counter.fetch_add(1, Ordering::Relaxed);
-            if !self.outbox.has(token) {
+            if !self.dispatch.outbox.has(token) {
                 self.report_part(token, &result);
                 continue;
             }
             if let Some(snapshot) = &mut self.snapshot {
                 snapshot.failed |= snapshot.finals.remove(&token) && result.is_err();
             }
-            if let Some(letter) = self.outbox.report(token, &result, now) {
-                letter.seq.into_iter().for_each(|seq| self.journal.done(seq));
+            if let Some(letter) = self.dispatch.report(token, &result, now) {
                 self.shared.table.free(&letter.frees);
-                self.bury(token);
             }
         }
     }
@@ -257,7 +236,7 @@ impl Reporter {
         if result.is_ok() {
             self.shared.table.settle(&states);
             // The sink works: what waits for a second attempt need not wait longer.
-            self.outbox.hurry();
+            self.dispatch.outbox.hurry();
         }
         snapshot.failed |= result.is_err();
         if let Last::Sent { token: last, positions } = &snapshot.last
@@ -271,84 +250,27 @@ impl Reporter {
         }
     }
 
-    /// Hands due letters to the sink, after fetching more from the log if there is room.
-    pub(super) fn post(&mut self, now: Instant) {
-        self.fetch();
-        self.outbox.send_due(&mut *self.sink, now);
-    }
-
-    /// Fetches letters from the log, oldest first.
-    pub(super) fn fetch(&mut self) {
-        if !self.outbox.behind || !self.outbox.has_room() {
-            return;
-        }
-        self.outbox.behind = false;
-        let pending: Vec<_> = self.journal.pending().filter(|e| !self.outbox.holds(e.seq)).collect();
-        for entry in pending {
-            let Some(key) = recover::key_of(&entry.payload) else {
-                // Not ours, or damaged past its checksum: it can never be sent.
-                self.shared.counters.records.fetch_add(1, Ordering::Relaxed);
-                self.journal.done(entry.seq);
-                continue;
-            };
-            let token = self.next_token();
-            if !self.outbox.push(token, Letter { seq: Some(entry.seq), ..Letter::new(key, entry.payload) }) {
-                break;
-            }
-        }
-    }
-
     /// Final states as letters, not logged yet.
     pub(super) fn final_letters(&mut self, finals: Vec<Captured>) -> Vec<Letter> {
         let mut letters = Vec::new();
         for part in split(finals) {
             let (states, records) = self.unpack(part);
             let message = self.message(records);
-            letters.extend(self.letter(&message, states.into_iter().map(|s| s.0).collect()));
+            letters.extend(self.dispatch.letter(&message, states.into_iter().map(|s| s.0).collect()));
         }
         letters
     }
 
-    pub(super) fn letter(&self, message: &AuditMessage, frees: Vec<Key>) -> Option<Letter> {
-        let records = message.slots.len() as u64;
-        let Ok(payload) = message.encode() else {
-            self.shared.counters.records.fetch_add(records, Ordering::Relaxed);
-            return None;
-        };
-        Some(Letter {
-            uuid: message.uuid,
-            frees,
-            records,
-            ..Letter::new(message.incarnation.to_string(), payload.into())
-        })
-    }
-
-    /// Logs letters with one device flush and puts them into the outbox; returns the tokens of those that are there.
-    pub(super) fn log_letters(&mut self, letters: Vec<Letter>) -> BTreeSet<u64> {
-        let entries: Vec<_> = letters.iter().map(|l| (l.uuid, &*l.payload)).collect();
-        let seqs = self.journal.append(&entries);
-        if seqs.is_none() && !self.journal.is_none() {
-            let records = letters.iter().map(|l| l.records).sum();
-            self.shared.counters.unlogged.fetch_add(records, Ordering::Relaxed);
-        }
-        let mut seqs = seqs.into_iter().flatten();
-        let mut tokens = BTreeSet::new();
-        for mut letter in letters {
-            letter.seq = seqs.next();
-            if letter.seq.is_some() {
-                self.shared.table.free(&std::mem::take(&mut letter.frees));
-            }
-            let token = self.next_token();
-            if self.outbox.push(token, letter) {
-                tokens.insert(token);
-            }
-        }
-        tokens
+    /// Logs letters; their slots leave the table. Returns the tokens of those that are in the outbox.
+    pub(super) fn log(&mut self, letters: Vec<Letter>) -> BTreeSet<u64> {
+        let logged = self.dispatch.log(letters);
+        self.shared.table.free(&logged.frees);
+        logged.tokens
     }
 
     /// Takes states apart into what to settle and what to send.
     fn unpack(&self, part: Vec<Captured>) -> (Vec<(Key, u64)>, Vec<SlotRecord>) {
-        let no_wal = self.journal.is_none().then_some(flag::NO_WAL);
+        let no_wal = self.dispatch.journal.is_none().then_some(flag::NO_WAL);
         let heap = self.is_heap().then_some(flag::NO_CRASH_RECOVERY);
         let mark = |mut record: SlotRecord| {
             record.state.flags.extend(no_wal.into_iter().chain(heap).map(str::to_owned));
@@ -368,19 +290,6 @@ impl Reporter {
         self.seq += 1;
         message.dropped = self.shared.dropped();
         message
-    }
-
-    /// Sends a message that is not repeated; its token, if the sink took it.
-    fn send(&mut self, message: &AuditMessage) -> Option<u64> {
-        let payload = message.encode().ok()?;
-        let token = self.next_token();
-        self.sink.send(message.incarnation.to_string().as_bytes(), &payload, token).ok()?;
-        Some(token)
-    }
-
-    fn next_token(&mut self) -> u64 {
-        self.token += 1;
-        self.token
     }
 }
 

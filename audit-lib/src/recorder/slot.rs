@@ -72,6 +72,39 @@ impl Purpose {
     }
 }
 
+/// The name of the line in which the sums of freed slots are kept: so the sums of all that was ever counted survive too.
+pub(super) const LEDGER: &str = "_chaperone.freed";
+
+/// The words of the ledger: n, acked, failed, in doubt, Σ of ids (2), and the number plus one of the slot freed last.
+///
+/// It is entered before the slot's lines are freed, so a death in between leaves some of them; the number tells which
+/// slot they are of, and that it is in a safe place already.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Ledger {
+    pub(super) sum: Sum,
+    pub(super) in_doubt: u64,
+    pub(super) last: u64,
+}
+
+impl Ledger {
+    pub(super) fn of(words: &Words) -> Self {
+        let [n, acked, failed, in_doubt, hi, lo, last] = *words;
+        Self { sum: Sum { slots: 0, n, acked, failed, f_in: Fingerprint { hi, lo } }, in_doubt, last }
+    }
+
+    pub(super) fn words(&self) -> Words {
+        let Sum { n, acked, failed, f_in, .. } = self.sum;
+        [n, acked, failed, self.in_doubt, f_in.hi, f_in.lo, self.last]
+    }
+
+    /// Enters a slot.
+    pub(super) fn enter(&mut self, id: u64, last: &Tally) {
+        last.add_to(&mut self.sum);
+        self.in_doubt += last.in_doubt;
+        self.last = id + 1;
+    }
+}
+
 /// What one message adds to the *in* words.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Addition {
@@ -138,7 +171,7 @@ impl Tally {
     /// Adds a line.
     pub(super) fn add(&mut self, line: &Slot) {
         let [bytes, hi, lo, min, max, last, _] = line.words_in;
-        self.n += line.n;
+        self.n = self.n.saturating_add(line.n);
         self.bytes = self.bytes.saturating_add(bytes);
         self.f_in = self.f_in.plus(Fingerprint { hi, lo });
         if line.n > 0 {
@@ -185,10 +218,11 @@ impl Tally {
         self.times.map(|t| t.2)
     }
 
+    /// Adds it to the sums over slots. What was read from a file may be anything, so it wraps rather than panics.
     pub(super) fn add_to(&self, sum: &mut Sum) {
-        sum.n += self.n;
-        sum.acked += self.acked;
-        sum.failed += self.failed;
+        sum.n = sum.n.wrapping_add(self.n);
+        sum.acked = sum.acked.wrapping_add(self.acked);
+        sum.failed = sum.failed.wrapping_add(self.failed);
         sum.f_in = sum.f_in.plus(self.f_in);
     }
 

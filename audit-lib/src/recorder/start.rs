@@ -10,11 +10,12 @@ use parking_lot::Mutex;
 use uuid::Uuid;
 
 use super::config::{Config, StartError};
+use super::dispatch::Dispatch;
 use super::home::About;
 use super::journal::Journal;
 use super::message::Head;
 use super::positions::Positions;
-use super::registry::OVERFLOW_LINES;
+use super::registry::OTHER_LINES;
 use super::remains::{Remains, dead_in};
 use super::report::{Command, Counters, Reporter, Shared, Timing};
 use super::slot::SCHEMA;
@@ -23,7 +24,7 @@ use super::{Handle, Recorder, Sink};
 use crate::clock::Clock;
 use crate::histogram;
 use crate::rule::Rules;
-use crate::wire::{OVERFLOW_TOPIC, Reporter as ReporterName};
+use crate::wire::Reporter as ReporterName;
 
 /// Room for names for each slot; names are never removed from a table.
 const NAME_BYTES_PER_SLOT: usize = 64;
@@ -54,8 +55,12 @@ pub(super) fn build(
     let slots = open_slots(&config, &head, &about)?;
     let rules = Rules::with(config.seed, config.rules);
     let table = Arc::new(Table::new(slots, clock, rules, config.width, config.max_slots));
-    let counters = Counters::default();
-    let shared = Arc::new(Shared { table: Arc::clone(&table), positions: Positions::default(), counters });
+    let counters = Arc::new(Counters::default());
+    let shared = Arc::new(Shared {
+        table: Arc::clone(&table),
+        positions: Positions::default(),
+        counters: Arc::clone(&counters),
+    });
     let timing = Timing {
         grace_ms: i64::try_from(config.grace.as_millis()).unwrap_or(i64::MAX),
         heartbeat: config.heartbeat,
@@ -64,7 +69,7 @@ pub(super) fn build(
     let (sender, receiver) = mpsc::channel();
     let incarnation = head.incarnation;
     let now = Instant::now();
-    let mut reporter = Reporter::new(Arc::clone(&shared), head, timing, sink, journal, now);
+    let mut reporter = Reporter::new(Arc::clone(&shared), head, timing, Dispatch::new(sink, journal, counters), now);
     reporter.boot = boot;
     reporter.recover(Left { entries, remains }, now);
     let handle = Handle { incarnation, table, shared, commands: sender, closed: Mutex::default() };
@@ -119,12 +124,10 @@ fn open_slots(config: &Config, head: &Head, about: &About) -> Result<slots::Tabl
         }
         (None, _) => None,
     };
-    let table = match table {
-        Some(table) => table,
-        None => slots::Table::heap(&start, geometry).map_err(wrong)?,
-    };
-    keep_a_name_for_overflow(&table);
-    Ok(table)
+    match table {
+        Some(table) => Ok(table),
+        None => slots::Table::heap(&start, geometry).map_err(wrong),
+    }
 }
 
 const NO_RECOVERY: &str = "the death of the process loses what it counted since the last checkpoint";
@@ -147,19 +150,8 @@ fn mapped(dir: &std::path::Path, start: &Start, geometry: Geometry) -> Option<sl
 fn geometry(max_slots: usize) -> Geometry {
     let names = (max_slots * NAME_BYTES_PER_SLOT).clamp(NAME_BYTES_MIN, NAME_BYTES_MAX);
     Geometry {
-        slots: u32::try_from(max_slots).unwrap_or(u32::MAX).saturating_add(OVERFLOW_LINES),
+        slots: u32::try_from(max_slots).unwrap_or(u32::MAX).saturating_add(OTHER_LINES),
         cells: u16::try_from(histogram::CELLS).unwrap_or(u16::MAX),
         names_bytes: u32::try_from(names.next_multiple_of(8)).unwrap_or(u32::MAX),
-    }
-}
-
-/// Names are kept for good, so this one has a place even when topics have filled all others.
-fn keep_a_name_for_overflow(table: &slots::Table) {
-    if let Ok(line) = table.open(0, OVERFLOW_TOPIC, &[0; slots::TAGS]) {
-        let at = line.at();
-        drop(line);
-        if table.close_if(at, |_| true).is_ok() {
-            table.free(at).ok();
-        }
     }
 }

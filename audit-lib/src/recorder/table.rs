@@ -171,8 +171,8 @@ impl Table {
         static NUMBER: AtomicU64 = AtomicU64::new(1);
         Self {
             number: NUMBER.fetch_add(1, Ordering::Relaxed),
+            registry: Mutex::new(Registry::new(&slots, max_slots)),
             slots,
-            registry: Mutex::new(Registry::new(max_slots)),
             floor_ms: AtomicI64::new(i64::MIN),
             rules,
             clock,
@@ -262,7 +262,7 @@ impl Table {
         let mut capture = Capture { watermark_ms, partial: !quiet, ..Capture::default() };
         let (looks, freed) = {
             let mut registry = self.registry.lock();
-            (registry.look(&self.slots, ids), registry.freed().0)
+            (registry.look(&self.slots, ids), registry.freed().sum)
         };
         capture.sum = freed;
         for look in looks {
@@ -374,13 +374,13 @@ impl Table {
     }
 
     pub(super) fn totals(&self) -> Totals {
-        let (open, last, (sum, in_doubt), slots) = {
+        let (open, last, freed, slots) = {
             let registry = self.registry.lock();
             let (open, last) = registry.lines();
             (open, last, registry.freed(), registry.slots())
         };
         let uncounted = self.uncounted.load(Ordering::Relaxed);
-        let mut totals = Totals { sum, in_doubt, slots, uncounted, ..Totals::default() };
+        let mut totals = Totals { sum: freed.sum, in_doubt: freed.in_doubt, slots, uncounted, ..Totals::default() };
         for tally in &last {
             tally.add_to(&mut totals.sum);
             totals.in_doubt += tally.in_doubt;

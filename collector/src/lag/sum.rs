@@ -30,7 +30,6 @@ fn topic(rows: &[GroupLag]) -> Option<GroupLag> {
         state: rows.iter().map(|r| r.state).max().unwrap_or(State::Unknown),
         committed: None,
         end: None,
-        whole: false,
         log_start: None,
         messages,
         lag_ms: worst.and_then(|w| w.lag_ms),

@@ -25,8 +25,6 @@ use crate::interval::Outcome;
 
 /// Rows of finals sealed per batch.
 const SEALED_PER_BATCH: u32 = 512;
-/// The word of earlier drafts for [`flag::NO_WAL`].
-const NO_CRASH_RECOVERY: &str = "no_crash_recovery";
 
 /// What became of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -294,7 +292,7 @@ impl Run {
 
 /// Notes what a slot's flags say about its reporter and its stage.
 fn note_flags(db: &Db<'_>, reporter: &mut Reporter, key: &Key, s: &SlotState, last_ms: Option<i64>) -> Done<()> {
-    if [flag::NO_WAL, flag::CRASH, NO_CRASH_RECOVERY].iter().any(|f| s.flags.contains(*f)) {
+    if [flag::CRASH, flag::NO_CRASH_RECOVERY].iter().any(|f| s.flags.contains(*f)) {
         reporter.note_heap();
     }
     if s.flags.contains(flag::OVERFLOW) {

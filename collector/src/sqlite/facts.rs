@@ -218,7 +218,9 @@ impl Facts {
                 Life::Gone => facts.doubtful.push(doubtful(CaveatKind::ReporterGone, last_ms)?),
                 // Recovered messages are as old as they say, not as their append.
                 Life::Ended(End::Power) => facts.doubtful.push(doubtful(CaveatKind::MachineLost, r.get(4)?)?),
-                // Slots live on the heap: what was counted after the last checkpoint died with the process.
+                // Its slots outlived it, and its sums prove that all of them are here.
+                Life::Ended(_) if !r.get::<_, bool>(7)? => facts.watermarks.push(watermark_ms),
+                // Slots on the heap: what was counted after the last checkpoint died with the process.
                 Life::Ended(_) => facts.doubtful.push(doubtful(CaveatKind::ReporterGone, r.get(4)?)?),
             }
         }

@@ -37,7 +37,6 @@ fn batch(next: i64, topics: std::ops::Range<u64>) -> Batch {
         sum: None,
         dropped: Dropped::default(),
         end: None,
-        whole: false,
     };
     let source = AuditPartition { cluster: "c".into(), topic: "t".into(), partition: 0 };
     let content = Content::Message(Box::new(message));

@@ -127,7 +127,6 @@ impl World {
             sum: None,
             dropped: Dropped::default(),
             end: None,
-            whole: false,
         }
     }
 

@@ -320,14 +320,16 @@ impl Reporter {
 
     fn end(&mut self, m: &AuditMessage) {
         let Some(end) = m.end else { return };
+        // Whoever recovered it knows that it does not know all.
+        self.heap |= end == End::Crash && m.sum.is_none();
         let end = graver(self.ended, end);
         match m.sum {
             _ if self.ended == Some(end) => {}
             Some(sum) => {
                 self.farewell = Some(Farewell { end: graver(self.farewell.as_ref().map(|f| f.end), end), sum });
             }
-            // Recovered finals carry no sums: what the dead one had counted since is unknown in any case. A goodbye
-            // without sums is believed of those who count no slots (taps).
+            // Finals recovered from a checkpoint carry no sums: what the dead one had counted since is unknown in any
+            // case. A goodbye without sums is believed of those who count no slots (taps).
             None if end != End::Clean || self.book.known.len() == 0 => self.ended = Some(end),
             None => {}
         }

@@ -73,7 +73,6 @@ pub(crate) fn head(incarnation: Uuid, stage: &str, host: &str, seq: u64, now_ms:
         sum: None,
         dropped: chaperone_audit::wire::Dropped::default(),
         end: None,
-        whole: false,
     }
 }
 

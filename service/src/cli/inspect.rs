@@ -1,12 +1,13 @@
 //! `chaperone inspect`
 
 use std::io;
+use std::path::PathBuf;
 
 use chaperone_audit::{Clock, Recipe, Rule, SystemClock};
 use clap::{Args, Subcommand};
 
 use crate::exit::{Code, Failure};
-use crate::inspect::{answer_lines, intervals, join, rule, verdict};
+use crate::inspect::{answer_lines, count, intervals, join, rule, verdict};
 
 /// Answers what chaperone makes of a line of JSON: one object a line on standard input, one answer a line.
 #[derive(Debug, Args)]
@@ -25,6 +26,27 @@ enum What {
     Verdict,
     /// Plays claims and intervals of one partition.
     Intervals,
+    /// Counts made-up messages with the real recorder and sends nothing: kill it, and see what `chaperone recover` finds.
+    Count(Count),
+}
+
+#[derive(Debug, Args)]
+struct Count {
+    /// Directory of the log and the slot file.
+    #[arg(long, value_name = "DIR")]
+    dir: PathBuf,
+    /// Keeps the counts in the process's own memory, where its death loses them.
+    #[arg(long)]
+    heap: bool,
+    /// Threads that count, 1 to 1024.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1024))]
+    threads: u64,
+    /// How many messages all threads count together. Without it until killed.
+    #[arg(long)]
+    messages: Option<u64>,
+    /// Does not write a byte after each message.
+    #[arg(long)]
+    quiet: bool,
 }
 
 #[derive(Debug, Args)]
@@ -54,6 +76,9 @@ impl Inspect {
             What::Join => Box::new(join::answer),
             What::Verdict => Box::new(verdict::answer),
             What::Intervals => Box::new(intervals::answer),
+            What::Count(Count { dir, heap, threads, messages, quiet }) => {
+                return count::run(&count::Work { dir, heap, threads, messages, quiet });
+            }
         };
         let bad = answer_lines(io::stdin().lock(), io::stdout().lock(), io::stderr().lock(), answer)
             .map_err(|e| Failure::new(Code::Unavailable, format!("standard input or output: {e}")))?;

@@ -63,7 +63,6 @@ impl Reporting {
             sum: None,
             dropped: chaperone_audit::wire::Dropped::default(),
             end: None,
-            whole: false,
         }
     }
 

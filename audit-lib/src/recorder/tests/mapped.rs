@@ -27,9 +27,10 @@ impl Home {
     }
 }
 
-fn ends(messages: &[AuditMessage], incarnation: Uuid) -> Vec<(End, bool)> {
+/// Ends of an incarnation and the sums that prove them.
+fn ends(messages: &[AuditMessage], incarnation: Uuid) -> Vec<(End, Option<Sum>)> {
     let of = messages.iter().filter(|m| m.incarnation == incarnation);
-    of.filter_map(|m| m.end.map(|end| (end, m.whole))).collect()
+    of.filter_map(|m| m.end.map(|end| (end, m.sum))).collect()
 }
 
 #[test]
@@ -46,10 +47,11 @@ fn a_dead_process_is_told_of_to_the_last_message() {
         let mut next = Bench::new(home.config());
         next.stepper.beat();
         let messages = next.sink.messages();
-        assert_eq!(ends(&messages, bench.recorder.incarnation()), [(End::Crash, true)]);
-        let old: Vec<_> = messages.into_iter().filter(|m| m.incarnation == bench.recorder.incarnation()).collect();
-        assert!(old.iter().all(|m| m.watermark_ms.is_none() && m.sum.is_none()));
+        let old: Vec<_> = messages.iter().filter(|m| m.incarnation == bench.recorder.incarnation()).cloned().collect();
+        assert!(old.iter().all(|m| m.watermark_ms.is_none()));
         let collector = Collector::of(&old);
+        let sum = collector.sum(bench.recorder.incarnation());
+        assert_eq!(ends(&messages, bench.recorder.incarnation()), [(End::Crash, Some(sum))]);
         let states: Vec<_> = collector.slots.values().collect();
         assert_eq!(states.len(), 3, "two windows of t, one of u");
         let (first, second) = (&states[0].state, &states[1].state);
@@ -152,7 +154,7 @@ fn the_death_of_the_machine_costs_at_most_what_came_after_the_checkpoint() {
         Recorder::stepped_in(home.config(), Box::new(sink.clone()), clock, [7; 16]).expect("started");
     stepper.beat();
     let messages = sink.messages();
-    assert_eq!(ends(&messages, dead), [(End::Power, false)]);
+    assert_eq!(ends(&messages, dead), [(End::Power, None)]);
     let collector = Collector::of(&messages);
     assert_eq!(collector.n(), 1, "never over-counted");
     assert!(collector.states().all(|s| s.is_final && s.flags.contains(flag::CRASH)));
@@ -251,7 +253,9 @@ proptest! {
         prop_assert_eq!((collector.n(), collector.states().map(|s| s.acked).sum::<u64>()), (counted, acked));
         prop_assert_eq!(collector.divergent, 0);
         prop_assert!(collector.states().all(|s| s.is_final));
-        prop_assert!(messages.iter().all(|m| m.end != Some(End::Crash) || m.whole));
+        for m in messages.iter().filter(|m| m.end.is_some()) {
+            prop_assert_eq!(m.sum, Some(collector.sum(m.incarnation)), "an end that proves that all is there");
+        }
         prop_assert_eq!(home.files(), 1, "only the living one's");
     }
 }

@@ -1,0 +1,170 @@
+//! Letters on their way: encoded messages are logged, handed to the sink, repeated until it has them, and marked done.
+//!
+//! Invariants: a letter is logged before it is sent, where there is a log that takes it. What a dead process left is
+//! removed when all of its last words are in the log, or with the sink.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use chaperone_wal::slots::recovery::SlotFile;
+use uuid::Uuid;
+
+use super::journal::Journal;
+use super::outbox::{Letter, Outbox};
+use super::recover;
+use super::registry::Key;
+use super::report::Counters;
+use super::sink::{Sink, SinkError};
+use super::start::Left;
+use crate::wire::AuditMessage;
+
+pub(super) struct Dispatch {
+    pub(super) sink: Box<dyn Sink>,
+    pub(super) journal: Journal,
+    pub(super) outbox: Outbox,
+    counters: Arc<Counters>,
+    /// Slot files of the dead, until their last words are in a safe place: the tokens of those that are not.
+    remains: Vec<(BTreeSet<u64>, SlotFile)>,
+    token: u64,
+}
+
+impl Dispatch {
+    pub(super) fn new(sink: Box<dyn Sink>, journal: Journal, counters: Arc<Counters>) -> Self {
+        Self { sink, journal, outbox: Outbox::default(), counters, remains: Vec::new(), token: 0 }
+    }
+
+    /// Takes over what dead incarnations left. `boot`: the machine's boot.
+    pub(super) fn take_over(&mut self, left: Left, boot: [u8; 16]) {
+        let Left { entries, remains } = left;
+        let told: BTreeSet<Uuid> = remains.iter().filter(|r| r.words_count()).map(|r| r.incarnation).collect();
+        let (words, unreadable) = recover::last_words(&entries, boot, |incarnation| told.contains(&incarnation));
+        let ended: BTreeSet<Uuid> = words.iter().map(|m| m.incarnation).collect();
+        self.counters.records.fetch_add(unreadable, Ordering::Relaxed);
+        let letters = words.iter().filter_map(|m| self.letter(m, Vec::new())).collect();
+        // The log must hold the last words before the next checkpoint supersedes the one that they were made from.
+        self.log(letters);
+        for dead in remains {
+            self.counters.records.fetch_add(dead.refused, Ordering::Relaxed);
+            // After the machine's death the checkpoint speaks, if there is one.
+            let words = if dead.words_count() || !ended.contains(&dead.incarnation) { dead.words } else { Vec::new() };
+            let letters = words.iter().filter_map(|m| self.letter(m, Vec::new())).collect();
+            let mut tokens = self.log(letters).tokens;
+            tokens.retain(|token| self.outbox.is_unlogged(*token));
+            self.remains.push((tokens, dead.file));
+        }
+        // A number that no letter has: for those that wait for nothing.
+        self.bury(0);
+        // What the log holds is fetched from there, oldest first.
+        self.outbox.behind |= !self.journal.is_none();
+        self.fetch();
+    }
+
+    /// A letter is in a safe place: removes the files whose last words all are.
+    fn bury(&mut self, token: u64) {
+        for (tokens, _) in &mut self.remains {
+            tokens.remove(&token);
+        }
+        for (_, file) in self.remains.extract_if(.., |(tokens, _)| tokens.is_empty()) {
+            if let Err(error) = file.remove() {
+                // It is told again by the next, which changes nothing.
+                tracing::warn!(%error, "a slot file that is not needed any more");
+            }
+        }
+    }
+
+    /// Hands due letters to the sink, after fetching more from the log if there is room.
+    pub(super) fn post(&mut self, now: Instant) {
+        self.fetch();
+        self.outbox.send_due(&mut *self.sink, now);
+    }
+
+    /// Fetches letters from the log, oldest first.
+    fn fetch(&mut self) {
+        if !self.outbox.behind || !self.outbox.has_room() {
+            return;
+        }
+        self.outbox.behind = false;
+        let pending: Vec<_> = self.journal.pending().filter(|e| !self.outbox.holds(e.seq)).collect();
+        for entry in pending {
+            let Some(key) = recover::key_of(&entry.payload) else {
+                // Not ours, or damaged past its checksum: it can never be sent.
+                self.counters.records.fetch_add(1, Ordering::Relaxed);
+                self.journal.done(entry.seq);
+                continue;
+            };
+            let token = self.next_token();
+            if !self.outbox.push(token, Letter { seq: Some(entry.seq), ..Letter::new(key, entry.payload) }) {
+                break;
+            }
+        }
+    }
+
+    pub(super) fn letter(&self, message: &AuditMessage, frees: Vec<Key>) -> Option<Letter> {
+        let records = message.slots.len() as u64;
+        let Ok(payload) = message.encode() else {
+            self.counters.records.fetch_add(records, Ordering::Relaxed);
+            return None;
+        };
+        Some(Letter {
+            uuid: message.uuid,
+            frees,
+            records,
+            ..Letter::new(message.incarnation.to_string(), payload.into())
+        })
+    }
+
+    /// Logs letters with one device flush and puts them into the outbox.
+    pub(super) fn log(&mut self, letters: Vec<Letter>) -> Logged {
+        let entries: Vec<_> = letters.iter().map(|l| (l.uuid, &*l.payload)).collect();
+        let seqs = self.journal.append(&entries);
+        if seqs.is_none() && !self.journal.is_none() {
+            let records = letters.iter().map(|l| l.records).sum();
+            self.counters.unlogged.fetch_add(records, Ordering::Relaxed);
+        }
+        let mut seqs = seqs.into_iter().flatten();
+        let mut logged = Logged::default();
+        for mut letter in letters {
+            letter.seq = seqs.next();
+            if letter.seq.is_some() {
+                logged.frees.append(&mut letter.frees);
+            }
+            let token = self.next_token();
+            if self.outbox.push(token, letter) {
+                logged.tokens.insert(token);
+            }
+        }
+        logged
+    }
+
+    /// Enters a delivery report; the letter if it is done with.
+    pub(super) fn report(&mut self, token: u64, result: &Result<(), SinkError>, now: Instant) -> Option<Letter> {
+        let letter = self.outbox.report(token, result, now)?;
+        letter.seq.into_iter().for_each(|seq| self.journal.done(seq));
+        self.bury(token);
+        Some(letter)
+    }
+
+    /// Sends a message that is not repeated; its token, if the sink took it.
+    pub(super) fn send(&mut self, message: &AuditMessage) -> Option<u64> {
+        let payload = message.encode().ok()?;
+        let token = self.next_token();
+        self.sink.send(message.incarnation.to_string().as_bytes(), &payload, token).ok()?;
+        Some(token)
+    }
+
+    fn next_token(&mut self) -> u64 {
+        self.token += 1;
+        self.token
+    }
+}
+
+/// What became of letters that were logged.
+#[derive(Debug, Default)]
+pub(super) struct Logged {
+    /// Of those that are in the outbox.
+    pub(super) tokens: BTreeSet<u64>,
+    /// Slots whose states are in the log: they may leave the table.
+    pub(super) frees: Vec<Key>,
+}
