@@ -2,6 +2,7 @@
 //! and doubled on the way is found, nothing else is said, and the clusters are left as they were: no topic, no group.
 //! And what cannot be watched is refused in words, with the exit code for it.
 
+mod planned;
 mod scene;
 mod traffic;
 mod transactions;
@@ -56,6 +57,7 @@ fn what_is_lost_between_two_clusters_is_found_and_nothing_is_left_on_them() -> a
     let mut traffic = Traffic::start(&scene)?;
     let begun = Instant::now();
     let mut watch = scene.watch(&["--topics", "orders-.*", "--port", "0", "--json"])?;
+    planned::by_plans(&scene)?;
     let first =
         watch.line("the first verdict", Duration::from_secs(90), |line| line.contains("\"event\":\"verdict\""))?;
     let first_s = begun.elapsed().as_secs() + 1;
