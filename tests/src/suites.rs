@@ -93,7 +93,7 @@ pub const SUITES: &[Suite] = &[
         test: Some("slots"),
         args: &["full_size"],
     },
-    Suite { name: "scan", mode: Mode::Ci, minutes: 0, needs: &[], figures: &["scan"], test: Some("scan"), args: &[] },
+    Suite { name: "scan", mode: Mode::Ci, minutes: 1, needs: &[], figures: &["scan"], test: Some("scan"), args: &[] },
     Suite {
         name: "harness",
         mode: Mode::Ci,
@@ -171,7 +171,7 @@ pub const SUITES: &[Suite] = &[
     Suite {
         name: "processes",
         mode: Mode::Ci,
-        minutes: 3,
+        minutes: 2,
         // One cluster of its own.
         needs: &[Need::Kafka, Need::Binaries],
         figures: &["processes"],
