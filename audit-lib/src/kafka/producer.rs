@@ -16,7 +16,7 @@ use rdkafka::ClientConfig;
 use rdkafka::TopicPartitionList;
 use rdkafka::client::Client;
 use rdkafka::consumer::ConsumerGroupMetadata;
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::ToBytes;
 use rdkafka::producer::{
     BaseProducer, BaseRecord, DefaultProducerContext, ProducerContext, PurgeConfig, ThreadedProducer,
@@ -47,6 +47,20 @@ pub type AuditedProducer<C = DefaultProducerContext> = Audited<ThreadedProducer<
 pub type AuditedBaseProducer<C = DefaultProducerContext> = Audited<BaseProducer<AuditedContext<C>>>;
 
 /// One of rdkafka's producers, counting. See [`AuditedProducer`] and [`AuditedBaseProducer`].
+///
+/// Without a `transactional.id` a message is acked or failed by its delivery report. With one the report says that a
+/// message is in the log, and the end of its transaction whether anyone will see it:
+///
+/// | what happened | the messages of the transaction |
+/// |---|---|
+/// | the commit succeeded | acked |
+/// | the abort succeeded | failed: readers of committed messages will never see them |
+/// | commit or abort may be called again (`is_retriable`), a flush timed out | in flight |
+/// | the commit failed and the transaction must be aborted (`txn_requires_abort`) | in flight until the abort |
+/// | a fatal error (fenced by another producer, …), or the producer dropped before the end was known | in doubt |
+/// | the coordinator had forgotten the producer when it was to commit, and a new epoch aborted | in doubt: that does not tell how the old epoch ended |
+/// | a report or an error of `send` proves that the message was not persisted | failed, whatever the end |
+/// | a report proves nothing (timed out) | in doubt, whatever the end: the request may reach the log after the abort |
 pub struct Audited<I: Inner> {
     producer: I,
     recorder: Recorder,
@@ -128,6 +142,9 @@ impl<I: Inner> Audited<I> {
         let (record, host) = split(record);
         let pending = Box::new(Pending { ticket: attempt.0.take(), host });
         self.producer.hand_over(join(record, pending)).map_err(|(error, record)| {
+            if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
+                self.producer.context().die();
+            }
             let (record, pending) = split(record);
             attempt.0 = pending.ticket;
             (error, join(record, pending.host))
@@ -165,7 +182,7 @@ impl<I: Inner> Audited<I> {
 
 /// Transactions, with a `transactional.id`, as rdkafka's: blocking calls, to be repeated when their error says
 /// `is_retriable`. A delivered message counts as acked when its transaction is committed and as failed when it is
-/// aborted; until then, and for good if nobody will ever know, it is neither (see the table in the module `transaction`).
+/// aborted; until then, and for good if nobody will ever know, it is neither (see the table above).
 /// Begin, commit and abort take turns when several threads call them.
 impl<I: Inner> Audited<I> {
     /// Asks the coordinator for the producer's id, which ends what a dead producer of the same id left open.

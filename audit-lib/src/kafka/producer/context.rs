@@ -14,7 +14,7 @@ use rdkafka::message::{DeliveryResult, Message as _};
 use rdkafka::producer::ProducerContext;
 use rdkafka::statistics::Statistics;
 
-use super::transaction::{Delivered, Transactions};
+use super::transaction::Transactions;
 use crate::kafka::error::proves_not_persisted;
 use crate::kafka::grant::{Grant, missing_grant};
 use crate::recorder::Ticket;
@@ -45,18 +45,40 @@ impl<C> AuditedContext<C> {
     }
 
     fn hand_in(&self, ticket: Ticket, error: Option<&KafkaError>) {
-        let delivered = match error {
-            None => Delivered::Yes,
-            Some(error) if proves_not_persisted(error) => Delivered::No,
-            Some(_) => Delivered::Unknown,
-        };
-        match (&self.transactions, delivered) {
+        match (error, &self.transactions) {
+            (None, None) => ticket.acked(),
+            (None, Some(transactions)) => transactions.hold(ticket),
             // Whatever becomes of its transaction.
-            (_, Delivered::No) => ticket.failed(),
-            (Some(transactions), delivered) => transactions.hold(ticket, delivered),
-            (None, Delivered::Yes) => ticket.acked(),
-            (None, Delivered::Unknown) => drop(ticket),
+            (Some(error), _) if proves_not_persisted(error) => ticket.failed(),
+            (Some(_), _) => drop(ticket),
         }
+    }
+
+    /// After a fatal error no transaction of this producer ends by its own word: nothing to wait for.
+    pub(super) fn die(&self) {
+        if let Some(transactions) = &self.transactions {
+            guarded("the end of a transaction by a fatal error", || transactions.die());
+        }
+    }
+
+    /// Our part of a delivery report.
+    fn hear(&self, result: &DeliveryResult<'_>, ticket: Option<Ticket>) {
+        let error = result.as_ref().err();
+        if let Some(ticket) = ticket {
+            self.hand_in(ticket, error.map(|(error, _)| error));
+        }
+        if let Some((error, message)) = error
+            && let Some(said) = missing_grant(error, Grant::WriteTopic(message.topic()))
+        {
+            self.refused.call_once(|| tracing::error!("{said}"));
+        }
+    }
+}
+
+/// Does what must not panic outwards, the host's log included.
+pub(super) fn guarded(what: &'static str, act: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(act)).is_err() {
+        drop(catch_unwind(|| tracing::error!("panicked: {what}")));
     }
 }
 
@@ -65,17 +87,7 @@ impl<C: ProducerContext> ProducerContext for AuditedContext<C> {
 
     fn delivery(&self, result: &DeliveryResult<'_>, pending: Self::DeliveryOpaque) {
         let Pending { ticket, host } = *pending;
-        if let Some(ticket) = ticket {
-            let error = result.as_ref().err().map(|(error, _)| error);
-            if catch_unwind(AssertUnwindSafe(|| self.hand_in(ticket, error))).is_err() {
-                tracing::error!("the audit of a delivery report panicked; its message is in doubt");
-            }
-        }
-        if let Err((error, message)) = result
-            && let Some(said) = missing_grant(error, Grant::WriteTopic(message.topic()))
-        {
-            self.refused.call_once(|| tracing::error!("{said}"));
-        }
+        guarded("the audit of a delivery report; its message is in doubt", || self.hear(result, ticket));
         self.host.delivery(result, host);
     }
 }
@@ -93,11 +105,10 @@ impl<C: ClientContext> ClientContext for AuditedContext<C> {
         self.host.stats_raw(statistics);
     }
     fn error(&self, error: KafkaError, reason: &str) {
-        // After a fatal error no transaction of this producer ends by its own word: nothing to wait for.
-        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal)
-            && let Some(transactions) = &self.transactions
-        {
-            transactions.die();
+        // librdkafka names what was fatal and not that it was; being fenced always is. Others are told by the next call.
+        let fatal = matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::Fatal | RDKafkaErrorCode::Fenced));
+        if fatal {
+            self.die();
         }
         self.host.error(error, reason);
     }

@@ -9,7 +9,6 @@
 
 use std::future::Future;
 use std::marker::PhantomData;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -25,6 +24,7 @@ use rdkafka::producer::{BaseRecord, ProducerContext};
 use rdkafka::statistics::Statistics;
 use rdkafka::util::{AsyncRuntime, DefaultRuntime, Timeout};
 
+use super::context::guarded;
 use super::{AuditedProducer, Stamping};
 use crate::kafka::error::KafkaStartError;
 use crate::recorder::Recorder;
@@ -124,8 +124,8 @@ impl<C: ClientContext + 'static, R> AuditedFutureProducer<C, R> {
         }
     }
 
-    /// The producer underneath: flush, transactions, metadata, the recorder. What is sent through it past this wrapper
-    /// needs a promise of its own.
+    /// The producer underneath: metadata, the recorder, and flush and transactions, which block (in an async host they
+    /// belong on a thread that may).
     pub fn producer(&self) -> &AuditedProducer<Promises<C>> {
         &self.producer
     }
@@ -215,7 +215,7 @@ impl<C: ClientContext + 'static> ProducerContext for Promises<C> {
 
     fn delivery(&self, result: &DeliveryResult<'_>, promise: Promise) {
         // Copying a refused message reads its headers, where rdkafka may panic; nobody may be waiting any more.
-        let kept = catch_unwind(AssertUnwindSafe(|| {
+        guarded("copying a delivery report; whoever awaits it is told that there is none", || {
             let owned = match result {
                 Ok(message) => Ok(Delivery {
                     partition: message.partition(),
@@ -225,10 +225,7 @@ impl<C: ClientContext + 'static> ProducerContext for Promises<C> {
                 Err((error, message)) => Err((error.clone(), message.detach())),
             };
             drop(promise.send(owned));
-        }));
-        if kept.is_err() {
-            tracing::error!("a delivery report could not be copied; whoever awaits it is told that there is none");
-        }
+        });
     }
 }
 

@@ -1,14 +1,5 @@
 //! Transactions: a delivery report says that a message is in the log, the transaction's end says whether anyone will see
-//! it. Tickets of delivered messages are held until then.
-//!
-//! | what happened | the messages of the transaction |
-//! |---|---|
-//! | commit succeeded | delivered ones are acked |
-//! | abort succeeded | failed: readers of committed messages will never see them |
-//! | commit or abort failed and may be called again (`is_retriable`), flush timed out | held |
-//! | commit failed and the transaction must be aborted (`txn_requires_abort`) | held until the abort |
-//! | a fatal error (fenced by another producer, …); the producer dropped, or a new transaction begun, before the end is known | in doubt |
-//! | the commit failed because the coordinator no longer knows the producer, and the abort succeeded | in doubt: that abort is made by a new epoch and does not tell how the old one ended |
+//! it. Tickets of delivered messages are held until then; the table is at [`Audited`](super::Audited).
 //!
 //! Invariants: a message is acked only by a commit that succeeded, and failed only by an abort that did or by an error
 //! that proves that it was never persisted; both return only when all delivery reports of the transaction have run
@@ -22,17 +13,6 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 
 use crate::recorder::Ticket;
 
-/// What the delivery report says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Delivered {
-    /// It is in the log.
-    Yes,
-    /// It is proven not to be.
-    No,
-    /// Neither.
-    Unknown,
-}
-
 /// The transactions of one producer, one at a time.
 #[derive(Default)]
 pub(super) struct Transactions {
@@ -44,7 +24,6 @@ pub(super) struct Transactions {
 #[derive(Default)]
 struct Held {
     delivered: Vec<Ticket>,
-    unknown: Vec<Ticket>,
     /// Whether an abort would not tell how the transaction ended.
     blurred: bool,
     /// After a fatal error.
@@ -60,16 +39,11 @@ enum End {
 }
 
 impl Transactions {
-    /// Keeps a ticket until the end of the transaction.
-    pub(super) fn hold(&self, ticket: Ticket, delivered: Delivered) {
+    /// Keeps the ticket of a delivered message until the end of the transaction.
+    pub(super) fn hold(&self, ticket: Ticket) {
         let mut held = self.held.lock();
-        if held.dead {
-            drop(held);
-            drop(ticket);
-        } else if delivered == Delivered::Yes {
+        if !held.dead {
             held.delivered.push(ticket);
-        } else {
-            held.unknown.push(ticket);
         }
     }
 
@@ -132,13 +106,13 @@ impl Transactions {
 
     fn settle(&self, end: End) {
         let mut held = self.held.lock();
-        let (delivered, unknown) = (std::mem::take(&mut held.delivered), std::mem::take(&mut held.unknown));
+        let delivered = std::mem::take(&mut held.delivered);
         let blurred = std::mem::take(&mut held.blurred);
         // Handing in may take its time: not while delivery reports wait.
         drop(held);
         match end {
             End::Committed => delivered.into_iter().for_each(Ticket::acked),
-            End::Aborted if !blurred => delivered.into_iter().chain(unknown).for_each(Ticket::failed),
+            End::Aborted if !blurred => delivered.into_iter().for_each(Ticket::failed),
             End::Aborted | End::Unknown => {}
         }
     }

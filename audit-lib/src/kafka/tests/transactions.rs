@@ -155,3 +155,50 @@ fn an_abort_by_a_new_epoch_does_not_tell_how_the_old_one_ended() {
     producer.abort_transaction(WAIT).expect("aborted");
     assert_eq!(outcome(recorder.stats()), (3, 0, 1, 2));
 }
+
+#[test]
+fn a_report_that_proves_nothing_stays_without_proof() {
+    let cluster = mock();
+    let mut config = transactional(&cluster);
+    config.set("message.timeout.ms", "1000");
+    let (producer, _) = producer(&config);
+    producer.init_transactions(WAIT).expect("initialised");
+    producer.begin_transaction().expect("begun");
+    send(&producer, 2);
+    producer.flush(WAIT).expect("flushed");
+    cluster.broker_down(1).expect("down");
+    send(&producer, 1);
+    until("the report", || producer.recorder().stats().in_doubt == 1);
+    cluster.broker_up(1).expect("up");
+    until("the abort", || producer.abort_transaction(Duration::from_secs(5)).is_ok());
+    assert_eq!(outcome(producer.recorder().stats()), (3, 0, 2, 1));
+}
+
+#[test]
+fn a_fatal_error_ends_the_waiting() {
+    let cluster = mock();
+    let (producer, recorder) = begun(&cluster, 2);
+    let fenced = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH];
+    cluster.request_errors(RDKafkaApiKey::Produce, &fenced);
+    send(&producer, 1);
+    until("nothing is waited for", || recorder.stats().in_flight == 0);
+    let (counted, acked, failed, in_doubt) = outcome(recorder.stats());
+    assert_eq!((counted, acked, failed + in_doubt), (3, 0, 3));
+    assert!(in_doubt >= 2, "{in_doubt}: the two that are in the log");
+}
+
+#[test]
+fn offsets_are_part_of_the_transaction() {
+    let cluster = mock();
+    let (producer, recorder) = begun(&cluster, 2);
+    let mut config = config(&cluster.bootstrap_servers());
+    config.set("group.id", "g").set("enable.auto.commit", "false");
+    let consumer = AuditedConsumer::new(&config, super::recorder("consumer").0).expect("a consumer");
+    let group = consumer.group_metadata().expect("a group");
+    let mut offsets = TopicPartitionList::new();
+    offsets.add_partition_offset("orders", 0, Offset::Offset(2)).expect("listed");
+    producer.send_offsets_to_transaction(&offsets, &group, WAIT).expect("sent");
+    assert_eq!((outcome(recorder.stats()), recorder.stats().in_flight), ((2, 0, 0, 0), 2));
+    producer.commit_transaction(WAIT).expect("committed");
+    assert_eq!(outcome(recorder.stats()), (2, 2, 0, 0));
+}
