@@ -5,7 +5,7 @@
 //! that proves that it was never persisted; both return only when all delivery reports of the transaction have run
 //! through the callback, so none comes after its end; `hold` takes the lock for a push and nothing else.
 //!
-//! Limits: the tickets held are as many as the messages of the transaction, about 100 bytes each, beside what librdkafka
+//! Limits: the tickets held are as many as the messages of the transaction, some dozens of bytes each, beside what librdkafka
 //! keeps of it. The windows of a transaction stay open, and unjudged downstream, until it ends.
 
 use parking_lot::Mutex;
