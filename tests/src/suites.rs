@@ -122,6 +122,17 @@ pub const SUITES: &[Suite] = &[
         args: &["--test-threads=1"],
     },
     Suite {
+        name: "wrappers",
+        mode: Mode::Ci,
+        // Half a minute.
+        minutes: 0,
+        // And one cluster of its own.
+        needs: &[Need::Kafka, Need::Acls, Need::Binaries],
+        figures: &["wrappers"],
+        test: Some("wrappers"),
+        args: &["--test-threads=2"],
+    },
+    Suite {
         name: "taps",
         mode: Mode::Ci,
         minutes: 3,
