@@ -32,18 +32,18 @@ pub enum KafkaStartError {
 /// | `TopicAuthorizationFailed`, `ClusterAuthorizationFailed` | the broker refuses before it appends |
 /// | `InvalidTimestamp`, `InvalidRecord`, `PolicyViolation`, `InvalidRequiredAcks`, `UnsupportedCompressionType` | the broker validates before it appends |
 /// | `InvalidDifferentRecord` | another message of its batch was invalid, and a batch is appended whole or not at all |
-/// | `PurgeQueue` | purged while it waited to be sent |
 /// | a topic name with a NUL (`KafkaError::Nul`) | never became a message |
 ///
-/// **In doubt** are, among others: `MessageTimedOut` (it may have been sent), `PurgeInflight` (it was sent),
+/// **In doubt** are, among others: `MessageTimedOut` (it may have been sent), `PurgeInflight` (it was sent), `PurgeQueue` (it may have waited
+/// for a second attempt: a message that was appended, and whose answer was lost, is purged under this code),
 /// `BrokerTransportFailure`, `RequestTimedOut`, `NotEnoughReplicasAfterAppend` (it *is* appended),
 /// `NotEnoughReplicas` and `NotLeaderForPartition` (an earlier attempt may have been appended), `Fatal` and whatever else
 /// the idempotent producer raises, and every code that is not in the table: one that librdkafka learns later is no proof.
 /// An error of `send` itself is always proof, whatever its code: the message was never queued.
 ///
 /// Limit: librdkafka retries by itself and reports only the last error (its `rd_kafka_message_status` would tell; rdkafka's
-/// safe interface does not have it). If an attempt was appended, its answer was lost, and before the retry the message was
-/// purged, or the right to the topic was withdrawn, the verdict is wrong for that message. Flush before dropping a producer.
+/// safe interface does not have it). If an attempt was appended, its answer was lost, and before the retry the right to the
+/// topic was withdrawn, the verdict is wrong for that message. Flush before dropping a producer: what is purged is in doubt.
 pub fn proves_not_persisted(error: &KafkaError) -> bool {
     if matches!(error, KafkaError::Nul(_)) {
         return true;
@@ -69,7 +69,6 @@ pub fn proves_not_persisted(error: &KafkaError) -> bool {
             | Code::PolicyViolation
             | Code::InvalidRequiredAcks
             | Code::UnsupportedCompressionType
-            | Code::PurgeQueue
     )
 }
 

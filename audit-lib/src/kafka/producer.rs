@@ -5,8 +5,8 @@
 //! delivery callback resolves a ticket, cannot panic, and runs before the host's part. The parts: `record` prepares,
 //! `inner` hands over, `context` hears, `transaction` holds, `future` makes it a promise.
 //!
-//! Limits: dropping a producer purges what is queued, like rdkafka's: those count as failed, what was on its way is
-//! in doubt. Call [`Audited::flush`], then close the recorder. A custom partitioner of rdkafka's is not offered.
+//! Limits: dropping a producer purges what is queued, like rdkafka's: those are in doubt, as is what was
+//! on its way. Call [`Audited::flush`], then close the recorder. A custom partitioner of rdkafka's is not offered.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -169,7 +169,8 @@ impl<I: Inner> Audited<I> {
         self.producer.in_flight_count()
     }
 
-    /// Purges what waits to be sent, what is on its way, or both: those count as failed, these are in doubt.
+    /// Purges what waits to be sent, what is on its way, or both: in doubt, but for what waits in a transaction, which is
+    /// failed.
     pub fn purge(&self, flags: PurgeConfig) {
         self.producer.purge(flags);
     }

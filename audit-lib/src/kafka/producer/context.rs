@@ -48,6 +48,8 @@ impl<C> AuditedContext<C> {
         match (error, &self.transactions) {
             (None, None) => ticket.acked(),
             (None, Some(transactions)) => transactions.hold(ticket),
+            // Of a transaction that never commits, sent before or not.
+            (Some(error), Some(_)) if is_purged(error) => ticket.failed(),
             // Whatever becomes of its transaction.
             (Some(error), _) if proves_not_persisted(error) => ticket.failed(),
             (Some(_), _) => drop(ticket),
@@ -73,6 +75,11 @@ impl<C> AuditedContext<C> {
             self.refused.call_once(|| tracing::error!("{said}"));
         }
     }
+}
+
+/// Purged from the queue: by an abort or by the end of its producer, and either way its transaction is never committed.
+fn is_purged(error: &KafkaError) -> bool {
+    error.rdkafka_error_code() == Some(RDKafkaErrorCode::PurgeQueue)
 }
 
 /// Does what must not panic outwards, the host's log included.

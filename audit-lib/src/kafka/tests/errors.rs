@@ -15,7 +15,7 @@ macro_rules! codes {
 const CODES: usize = 173;
 
 const PROOF: &[Code] = codes! {
-    UnknownPartition UnknownTopic QueueFull KeySerialization ValueSerialization PurgeQueue InvalidDifferentRecord
+    UnknownPartition UnknownTopic QueueFull KeySerialization ValueSerialization InvalidDifferentRecord
     UnknownTopicOrPartition InvalidMessageSize MessageSizeTooLarge InvalidTopic MessageBatchTooLarge
     InvalidRequiredAcks TopicAuthorizationFailed ClusterAuthorizationFailed InvalidTimestamp PolicyViolation
     UnsupportedCompressionType InvalidRecord
@@ -28,7 +28,7 @@ const DOUBT: &[Code] = codes! {
     NodeUpdate SSL WaitingForCoordinator UnknownGroup InProgress PreviousInProgress ExistingSubscription
     AssignPartitions RevokePartitions Conflict State UnknownProtocol NotImplemented Authentication NoOffset
     Outdated TimedOutQueue UnsupportedFeature WaitCache Interrupted KeyDeserialization ValueDeserialization
-    Partial ReadOnly NoEnt Underflow InvalidType Retry PurgeInflight Fatal Inconsistent GaplessGuarantee
+    Partial ReadOnly NoEnt Underflow InvalidType Retry PurgeQueue PurgeInflight Fatal Inconsistent GaplessGuarantee
     PollExceeded UnknownBroker NotConfigured Fenced Application AssignmentLost Noop AutoOffsetReset LogTruncation
     DestroyBroker End Unknown NoError OffsetOutOfRange InvalidMessage LeaderNotAvailable NotLeaderForPartition
     RequestTimedOut BrokerNotAvailable ReplicaNotAvailable StaleControllerEpoch OffsetMetadataTooLarge
@@ -64,6 +64,7 @@ const POSSIBLY_PERSISTED: &[Code] = &[
     Code::OutOfOrderSequenceNumber,
     Code::DuplicateSequenceNumber,
     Code::UnknownProducerId,
+    Code::PurgeQueue,
     Code::PurgeInflight,
     Code::BadMessage,
     Code::Fatal,
