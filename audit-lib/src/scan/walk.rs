@@ -5,11 +5,11 @@
 
 #![expect(clippy::inline_always, reason = "what is not inlined into the dispatched function loses its instructions")]
 
-use fearless_simd::Simd;
+use fearless_simd::{Simd, u8x64};
 use memchr::memchr2;
 use serde::de::IgnoredAny;
 
-use super::masks::{BLOCK, Carry, Masks, masks, positions};
+use super::masks::{BLOCK, Carry, Masks, block, masks, positions};
 use super::number::Number;
 use super::text::{Text, name_end};
 use super::{Found, Step};
@@ -76,56 +76,58 @@ struct Cursor<'a, S> {
     document: &'a [u8],
     /// Where the block begins.
     base: usize,
-    masks: Masks,
+    /// What the blocks before it left.
     carry: Carry,
-    probe: u8,
 }
 
 impl<'a, S: Simd> Cursor<'a, S> {
-    #[inline(always)]
-    fn new(simd: S, document: &'a [u8]) -> Self {
-        let mut carry = Carry::default();
-        let masks = masks(simd, document, 0, 0, &mut carry);
-        Self { simd, document, base: 0, masks, carry, probe: 0 }
+    const fn new(simd: S, document: &'a [u8]) -> Self {
+        Self { simd, document, base: 0, carry: Carry::START }
     }
 
-    /// The next block; `false` at the document's end.
+    /// The block, its masks, and what it leaves to the next.
     #[inline(always)]
-    fn next(&mut self) -> bool {
-        if self.base + BLOCK >= self.document.len() {
-            return false;
-        }
+    fn block(&self) -> (u8x64<S>, Masks, Carry) {
+        let bytes = block(self.simd, self.document, self.base);
+        let mut carry = self.carry;
+        let masks = masks(self.simd, bytes, &mut carry);
+        (bytes, masks, carry)
+    }
+
+    /// Goes to the next block; `false` at the document's end.
+    #[inline(always)]
+    const fn next(&mut self, carry: Carry) -> bool {
         self.base += BLOCK;
-        self.masks = masks(self.simd, self.document, self.base, self.probe, &mut self.carry);
-        true
+        self.carry = carry;
+        self.base < self.document.len()
     }
 
-    /// Goes to the block that has byte `at`, and asks for `probe` from there on.
+    /// Goes to the block that has byte `at`; `false` if none has.
     #[inline(always)]
-    fn seek(&mut self, at: usize, probe: u8) -> bool {
+    fn seek(&mut self, at: usize) -> bool {
         while at >= self.base + BLOCK {
-            if !self.next() {
+            let (_, _, carry) = self.block();
+            if !self.next(carry) {
                 return false;
             }
         }
-        self.probe = probe;
-        self.masks.probe = positions(self.simd, self.document, self.base, probe);
         at < self.document.len()
     }
 
     /// The value of the first member of that name, in the object whose content begins at `from`.
     #[inline(always)]
     fn member(&mut self, from: usize, step: &Step) -> Result<usize, Stop> {
-        if !self.seek(from, step.first) {
+        if !self.seek(from) {
             return Err(Stop::Malformed);
         }
         let mut live = !0u64 << (from - self.base);
         let mut depth = 0;
         loop {
-            let level = Level::new(&self.masks, live, depth);
+            let (bytes, masks, carry) = self.block();
+            let level = Level::new(&masks, live, depth);
             if let Some(here) = level.reaches() {
-                let found = self.among(&level, self.masks.like(step.beyond) & here, step);
-                if let Some(at) = found {
+                let probe = positions(self.simd, bytes, step.first);
+                if let Some(at) = self.among(&level, masks.like(probe, step.beyond) & here, step) {
                     return at;
                 }
                 if level.ends() {
@@ -134,7 +136,7 @@ impl<'a, S: Simd> Cursor<'a, S> {
             }
             depth = level.after();
             live = !0;
-            if !self.next() {
+            if !self.next(carry) {
                 return Err(Stop::Malformed);
             }
         }
@@ -168,15 +170,16 @@ impl<'a, S: Simd> Cursor<'a, S> {
             Some(_) if left == 0 => return Ok(first),
             Some(_) => {}
         }
-        if !self.seek(from, b',') {
+        if !self.seek(from) {
             return Err(Stop::Malformed);
         }
         let mut live = !0u64 << (from - self.base);
         let mut depth = 0;
         loop {
-            let level = Level::new(&self.masks, live, depth);
+            let (bytes, masks, carry) = self.block();
+            let level = Level::new(&masks, live, depth);
             if let Some(here) = level.reaches() {
-                let mut commas = self.masks.probe & !self.masks.strings & here;
+                let mut commas = positions(self.simd, bytes, b',') & !masks.strings & here;
                 while commas != 0 {
                     let bit = commas.trailing_zeros();
                     commas &= commas - 1;
@@ -191,7 +194,7 @@ impl<'a, S: Simd> Cursor<'a, S> {
             }
             depth = level.after();
             live = !0;
-            if !self.next() {
+            if !self.next(carry) {
                 return Err(Stop::Malformed);
             }
         }
