@@ -124,17 +124,15 @@ impl<'a, S: Simd> Cursor<'a, S> {
         let mut depth = 0;
         loop {
             let (bytes, masks, carry) = self.block();
-            let level = Level::new(&masks, live, depth);
-            if let Some(here) = level.reaches() {
-                let probe = positions(self.simd, bytes, step.first);
-                if let Some(at) = self.among(&level, masks.like(probe, step.beyond) & here, step) {
-                    return at;
-                }
-                if level.ends() {
-                    return Err(Stop::Absent);
-                }
+            let (direct, after) = level(&masks, live, depth);
+            let probe = positions(self.simd, bytes, step.first);
+            if let Some(at) = self.among(masks.like(probe, step.beyond) & direct, step) {
+                return at;
             }
-            depth = level.after();
+            if after == ENDS {
+                return Err(Stop::Absent);
+            }
+            depth = after;
             live = !0;
             if !self.next(carry) {
                 return Err(Stop::Malformed);
@@ -144,13 +142,12 @@ impl<'a, S: Simd> Cursor<'a, S> {
 
     /// The value of the first of these strings that is the wanted key.
     #[inline(always)]
-    fn among(&self, level: &Level, mut starts: u64, step: &Step) -> Option<Result<usize, Stop>> {
+    fn among(&self, mut starts: u64, step: &Step) -> Option<Result<usize, Stop>> {
         while starts != 0 {
             let bit = starts.trailing_zeros();
             starts &= starts - 1;
             let at = self.base + bit as usize;
-            if level.at(bit) == 0
-                && let Some(end) = key_end(self.document, at + 1, step)
+            if let Some(end) = key_end(self.document, at + 1, step)
                 && let Some(found) = after_key(self.document, at, end)
             {
                 return Some(found);
@@ -177,22 +174,19 @@ impl<'a, S: Simd> Cursor<'a, S> {
         let mut depth = 0;
         loop {
             let (bytes, masks, carry) = self.block();
-            let level = Level::new(&masks, live, depth);
-            if let Some(here) = level.reaches() {
-                let mut commas = positions(self.simd, bytes, b',') & !masks.strings & here;
-                while commas != 0 {
-                    let bit = commas.trailing_zeros();
-                    commas &= commas - 1;
-                    left -= u64::from(level.at(bit) == 0);
-                    if left == 0 {
-                        return Ok(skip_space(self.document, self.base + bit as usize + 1));
-                    }
+            let (direct, after) = level(&masks, live, depth);
+            let mut commas = positions(self.simd, bytes, b',') & !masks.strings & direct;
+            while commas != 0 {
+                left -= 1;
+                if left == 0 {
+                    return Ok(skip_space(self.document, self.base + commas.trailing_zeros() as usize + 1));
                 }
-                if level.ends() {
-                    return Err(Stop::Absent);
-                }
+                commas &= commas - 1;
             }
-            depth = level.after();
+            if after == ENDS {
+                return Err(Stop::Absent);
+            }
+            depth = after;
             live = !0;
             if !self.next(carry) {
                 return Err(Stop::Malformed);
@@ -201,68 +195,48 @@ impl<'a, S: Simd> Cursor<'a, S> {
     }
 }
 
-/// The brackets of a block, or of its part from where the container begins.
-struct Level {
-    open: u64,
-    close: u64,
-    /// Depth before the first of them.
-    before: u64,
-    /// The part that lies in the container.
-    here: u64,
+/// What of a block, from the bits `live` on, lies directly in the container, and the depth behind it; [`ENDS`] if the
+/// container ends in the block. `before` is the depth before it.
+#[inline(always)]
+fn level(masks: &Masks, live: u64, before: u64) -> (u64, u64) {
+    let (open, close) = (masks.open & live, masks.close & live);
+    // Mostly nothing is nested twice: brackets open and close by turns. Then a difference whose borrow runs from each that
+    // opens to the one that closes is the nested stretches; and only then are all that open in it and none that close.
+    let nested = close.wrapping_sub(open).wrapping_sub(before);
+    if before <= 1 && open & !nested == 0 && close & nested == 0 {
+        return (live & !nested, nested >> 63);
+    }
+    counted(open, close, live, before)
 }
 
-impl Level {
-    #[inline(always)]
-    fn new(masks: &Masks, live: u64, before: u64) -> Self {
-        let (open, close) = (masks.open & live, masks.close & live);
-        let mut level = Self { open, close, before, here: live };
-        if u64::from(close.count_ones()) > before {
-            level.end();
+/// No depth: the container has ended.
+const ENDS: u64 = u64::MAX;
+
+/// The same, bracket by bracket. Two words, so that they come back in registers.
+#[inline(never)]
+fn counted(open: u64, close: u64, live: u64, before: u64) -> (u64, u64) {
+    if u64::from(close.count_ones()) < before {
+        return (0, before + u64::from(open.count_ones()) - u64::from(close.count_ones()));
+    }
+    let (mut direct, mut depth, mut from) = (0, before, live);
+    let mut brackets = open | close;
+    while brackets != 0 {
+        let bracket = brackets & brackets.wrapping_neg();
+        if depth == 0 {
+            direct |= from & (bracket - 1);
         }
-        level
-    }
-
-    /// Finds where the container ends, if it does.
-    #[inline(always)]
-    fn end(&mut self) {
-        let mut left = self.close;
-        let mut closed = 0;
-        while left != 0 {
-            let below = (left & left.wrapping_neg()) - 1;
-            if self.before + u64::from((self.open & below).count_ones()) == closed {
-                self.here &= below;
-                return;
-            }
-            closed += 1;
-            left &= left - 1;
+        // Behind the bracket.
+        from = !(bracket | (bracket - 1));
+        if open & bracket != 0 {
+            depth += 1;
+        } else if depth == 0 {
+            return (direct, ENDS);
+        } else {
+            depth -= 1;
         }
-        // It does not: `here` says so by reaching to the last bit.
+        brackets &= brackets - 1;
     }
-
-    /// The part of the block that lies in the container, if anything of it may lie directly in it.
-    #[inline(always)]
-    fn reaches(&self) -> Option<u64> {
-        (u64::from(self.close.count_ones()) >= self.before).then_some(self.here)
-    }
-
-    /// Whether the container ends in this block.
-    #[inline(always)]
-    fn ends(&self) -> bool {
-        self.here >> 63 == 0
-    }
-
-    /// The depth at a bit before the end.
-    #[inline(always)]
-    fn at(&self, bit: u32) -> u64 {
-        let below = (1u64 << bit) - 1;
-        self.before + u64::from((self.open & below).count_ones()) - u64::from((self.close & below).count_ones())
-    }
-
-    /// The depth behind the block, in which the container does not end.
-    #[inline(always)]
-    fn after(&self) -> u64 {
-        self.before + u64::from(self.open.count_ones()) - u64::from(self.close.count_ones())
-    }
+    (if depth == 0 { direct | from } else { direct }, depth)
 }
 
 /// Where the string ends that begins with the quote at `at`: the position of its closing quote, and whether it has
