@@ -24,7 +24,7 @@ pub struct Bench {
     pub about: &'static str,
     package: &'static str,
     features: &'static str,
-    bench: &'static str,
+    target: &'static str,
     args: &'static [&'static str],
 }
 
@@ -37,7 +37,7 @@ pub const BENCHES: &[Bench] = &[
                 each; medians.",
         package: "chaperone-audit",
         features: "rivals",
-        bench: "scan",
+        target: "scan",
         args: &["--table"],
     },
     Bench {
@@ -47,7 +47,7 @@ pub const BENCHES: &[Bench] = &[
                 medians. The disk itself has one appender in every column.",
         package: "chaperone-wal",
         features: "rivals",
-        bench: "rivals",
+        target: "rivals",
         args: &[],
     },
     Bench {
@@ -56,7 +56,7 @@ pub const BENCHES: &[Bench] = &[
         about: "15 times each, by turns; medians.",
         package: "chaperone-wal",
         features: "",
-        bench: "replay",
+        target: "replay",
         args: &[],
     },
 ];
@@ -75,7 +75,7 @@ fn file(bench: &Bench) -> PathBuf {
 /// Runs a bench, records its figures and keeps what it printed.
 pub fn run(bench: &Bench) -> anyhow::Result<()> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let arguments = ["bench", "-p", bench.package, "--features", bench.features, "--bench", bench.bench];
+    let arguments = ["bench", "-p", bench.package, "--features", bench.features, "--bench", bench.target];
     let built = process::command(&cargo).current_dir(paths::root()).args(arguments).arg("--no-run").status()?;
     ensure!(built.success(), "cargo bench --no-run ended with {built}");
     let mut command = process::command("sh");
