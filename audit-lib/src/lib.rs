@@ -28,6 +28,8 @@ pub mod kafka;
 #[cfg(feature = "recorder")]
 pub mod recorder;
 
+#[cfg(feature = "recorder")]
+pub use clock::CoarseClock;
 pub use clock::{Clock, SystemClock};
 pub use fingerprint::{Fingerprint, MessageId};
 pub use histogram::Histogram;

@@ -277,6 +277,24 @@ async fn a_machine_that_was_lost_is_said_so() {
 }
 
 #[tokio::test]
+async fn a_process_that_died_and_was_recovered_whole_leaves_no_doubt() {
+    for (sum_is_told, verdict) in [(true, Verdict::Missing), (false, Verdict::Uncertain)] {
+        let mut p = Pair::new(3);
+        p.beats(5_000).await;
+        let all: Vec<u64> = p.consumer.slots.keys().copied().collect();
+        p.consumer.slots.values_mut().for_each(|r| r.state.is_final = true);
+        let sum = sum_is_told.then(|| p.consumer.sum());
+        let last_words = AuditMessage { end: Some(End::Crash), sum, ..p.consumer.part(START + 5_000, all) };
+        p.send(vec![last_words], 6_000).await;
+        let next = SimReporter::new(8, "consumer", "host-2", START + 5_500).seeing().beat(START + 20_000);
+        let beat = p.producer.beat(START + 20_000);
+        p.send(vec![next, beat], 20_000).await;
+        let w = p.judge(20_000).await;
+        assert_eq!((w.verdict, caveats(&w).is_empty()), (verdict, sum_is_told), "{w:?}");
+    }
+}
+
+#[tokio::test]
 async fn silence_of_a_stage_is_no_zero_and_its_first_report_is_judged_at_once() {
     let mut p = Pair::new(3);
     let beat = p.producer.beat(START + 20_000);
