@@ -109,6 +109,7 @@ impl Seat {
     }
 }
 
+#[expect(clippy::inline_always, reason = "measured: the call costs a tenth of a count")]
 #[inline(always)]
 fn count_in(line: &mut Line, a: &Arrival<'_>, pass: &Pass) -> Result<At, Refused> {
     let first = line.n() == 0;
@@ -246,7 +247,9 @@ impl Mine {
         };
         let gone: Vec<usize> =
             (0..self.seats.len()).filter(|at| self.seats[*at].as_ref().is_some_and(closed)).collect();
-        gone.into_iter().for_each(|at| self.stand_up(at));
+        for at in gone {
+            self.stand_up(at);
+        }
         self.prune_at = PRUNE_AT.max(2 * (self.seats.len() - self.vacant.len()));
     }
 }

@@ -25,7 +25,7 @@ use crate::wire::{OVERFLOW_TOPIC, SlotRecord};
 /// Overflow slots of one kind, one per arrival window, so that the bound holds while Kafka is away.
 const OVERFLOW_SLOTS: usize = 4;
 /// Lines beside those for slots: for both kinds of overflow, and the ledger.
-pub(super) const OTHER_LINES: u32 = 2 * OVERFLOW_SLOTS as u32 + 1;
+pub(super) const OTHER_LINES: usize = 2 * OVERFLOW_SLOTS + 1;
 
 /// A slot, for as long as it is in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -150,7 +150,7 @@ fn mapped(dir: &std::path::Path, start: &Start, geometry: Geometry) -> Option<sl
 fn geometry(max_slots: usize) -> Geometry {
     let names = (max_slots * NAME_BYTES_PER_SLOT).clamp(NAME_BYTES_MIN, NAME_BYTES_MAX);
     Geometry {
-        slots: u32::try_from(max_slots).unwrap_or(u32::MAX).saturating_add(OTHER_LINES),
+        slots: u32::try_from(max_slots.saturating_add(OTHER_LINES)).unwrap_or(u32::MAX),
         cells: u16::try_from(histogram::CELLS).unwrap_or(u16::MAX),
         names_bytes: u32::try_from(names.next_multiple_of(8)).unwrap_or(u32::MAX),
     }

@@ -388,14 +388,18 @@ impl Table {
     /// The sink has these states: slots that have not changed since are no longer dirty.
     pub(super) fn settle(&self, reported: &[(Key, u64)]) {
         let mut registry = self.registry.lock();
-        reported.iter().for_each(|(key, changes)| registry.settle(*key, *changes));
+        for (key, changes) in reported {
+            registry.settle(*key, *changes);
+        }
     }
 
     /// Takes closed slots out of the table.
     pub(super) fn free(&self, slots: &[Key]) {
         if !slots.is_empty() {
             let mut registry = self.registry.lock();
-            slots.iter().for_each(|key| registry.free(&self.slots, *key));
+            for key in slots {
+                registry.free(&self.slots, *key);
+            }
         }
     }
 
