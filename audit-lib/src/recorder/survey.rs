@@ -8,14 +8,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use chaperone_wal::slots::recovery::{Life, SlotFile, list};
+use chaperone_wal::slots::recovery::{Life, SlotFile, is_ending, list};
 use chaperone_wal::{Error as LogError, Kind, is_in_use, peek_dir};
 use uuid::Uuid;
 
 use super::remains::dead_in;
 use crate::state::SlotState;
 use crate::wire::{AuditMessage, End, Sum};
+
+/// How long a process that is being killed is waited for.
+const GOING: Duration = Duration::from_secs(2);
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
 /// Why a directory could not be looked at.
 #[derive(Debug, thiserror::Error)]
@@ -90,19 +95,37 @@ struct Evidence {
     sum: Option<Sum>,
 }
 
-/// Looks at a directory.
+/// Looks at a directory. Who was killed a moment ago is waited for, two seconds at most.
 ///
 /// # Errors
 /// [`SurveyError`].
 pub fn survey(dir: &Path) -> Result<Survey, SurveyError> {
+    let until = Instant::now() + GOING;
+    loop {
+        let (survey, going) = look(dir)?;
+        if !going || Instant::now() >= until {
+            return Ok(survey);
+        }
+        std::thread::park_timeout(LOOK_AGAIN);
+    }
+}
+
+/// One look, and whether somebody is just about to be gone.
+fn look(dir: &Path) -> Result<(Survey, bool), SurveyError> {
     let unread = |source| SurveyError::Directory { dir: dir.to_owned(), source };
     let wrong = |source| SurveyError::Log { dir: dir.to_owned(), source };
     std::fs::read_dir(dir).map_err(unread)?;
     let mut survey = Survey::default();
-    let mut alive = living(dir);
+    let (mut alive, mut going) = living(dir);
     // Before the log is read: who closes it meanwhile has said all in it.
     let in_use = is_in_use(dir).map_err(wrong)?;
     let mut known: BTreeMap<Uuid, Evidence> = BTreeMap::new();
+    let mut dead = BTreeSet::new();
+    for remains in dead_in(dir, |_| true) {
+        survey.unreadable += remains.refused;
+        dead.insert(remains.incarnation);
+        remains.words.into_iter().for_each(|m| note(&mut known, m));
+    }
     let log = peek_dir(dir).map_err(wrong)?;
     survey.unreadable += log.corrupt.len() as u64;
     for entry in &log.entries {
@@ -110,24 +133,24 @@ pub fn survey(dir: &Path) -> Result<Survey, SurveyError> {
             survey.unreadable += 1;
             continue;
         };
-        // The living one's checkpoint is the only one: it superseded those before it.
-        if entry.kind == Kind::Checkpoint && in_use {
+        // The living one's checkpoint is the only one: it superseded those before it. A process that dies lets go of its
+        // files one after the other.
+        if entry.kind == Kind::Checkpoint && in_use && !dead.contains(&message.incarnation) {
+            going |= is_ending(message.reporter.pid);
             alive.insert(message.incarnation);
         }
         note(&mut known, message);
     }
-    for dead in dead_in(dir, |_| true) {
-        survey.unreadable += dead.refused;
-        dead.words.into_iter().for_each(|m| note(&mut known, m));
-    }
     survey.accounts = known.into_values().map(|e| e.account(&alive)).collect();
-    Ok(survey)
+    Ok((survey, going))
 }
 
-fn living(dir: &Path) -> BTreeSet<Uuid> {
+/// Whose files are in use, and whether one of them is about to be gone.
+fn living(dir: &Path) -> (BTreeSet<Uuid>, bool) {
     let files = list(dir).unwrap_or_default();
-    let files = files.iter().filter_map(|path| SlotFile::open(path).ok());
-    files.filter(|f| f.life() == Life::Alive).map(|f| f.header().incarnation).collect()
+    let files: Vec<_> = files.iter().filter_map(|path| SlotFile::open(path).ok()).collect();
+    let alive = files.iter().filter(|f| f.life() == Life::Alive);
+    (alive.map(|f| f.header().incarnation).collect(), files.iter().any(SlotFile::is_ending))
 }
 
 fn note(known: &mut BTreeMap<Uuid, Evidence>, message: AuditMessage) {

@@ -74,6 +74,11 @@ pub fn boot_id() -> [u8; 16] {
     Here::now().boot
 }
 
+/// Whether a process of this pid namespace was killed and is about to be gone, or has gone but for its last threads.
+pub fn is_ending(pid: u32) -> bool {
+    here::is_ending(pid)
+}
+
 /// The slot files of a directory, oldest first. A directory that is not there has none.
 ///
 /// # Errors
@@ -137,6 +142,13 @@ impl SlotFile {
     /// Whether its process still counts.
     pub fn life(&self) -> Life {
         self.life
+    }
+
+    /// Whether its process is about to be gone: worth another look soon.
+    pub fn is_ending(&self) -> bool {
+        let here = Here::now();
+        let same_place = self.header.boot == here.boot && self.header.pid_namespace == here.pid_namespace;
+        self.life == Life::Alive && same_place && is_ending(self.header.pid)
     }
 
     /// The file is of an earlier boot of the machine, so it was on a disk: its pages may be of different times, and only

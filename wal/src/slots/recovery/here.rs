@@ -31,6 +31,32 @@ pub(crate) fn start_of(pid: u32) -> Option<u64> {
     start_in(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
+/// Whether a process is about to be gone, or is gone: it is being killed, or is already leaving.
+pub(crate) fn is_ending(pid: u32) -> bool {
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return true };
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    is_leaving(&stat) || is_killed(&status)
+}
+
+/// The 9th field has the kernel's flags; a zombie is one whose last threads may still be leaving.
+fn is_leaving(stat: &str) -> bool {
+    const PF_EXITING: u64 = 4;
+    let fields = stat.rfind(')').and_then(|at| stat.get(at + 1..));
+    if fields.is_some_and(|fields| fields.trim_start().starts_with('Z')) {
+        return true;
+    }
+    let flags = fields.and_then(|fields| fields.split_ascii_whitespace().nth(6)?.parse::<u64>().ok());
+    flags.is_some_and(|flags| flags & PF_EXITING != 0)
+}
+
+/// SIGKILL, signal 9, is pending for it.
+fn is_killed(status: &str) -> bool {
+    const SIGKILL: u64 = 1 << 8;
+    let pending = |line: &str| line.strip_prefix("ShdPnd:").or_else(|| line.strip_prefix("SigPnd:")).map(str::to_owned);
+    let masks = status.lines().filter_map(|line| u64::from_str_radix(pending(line)?.trim(), 16).ok());
+    masks.into_iter().any(|mask| mask & SIGKILL != 0)
+}
+
 /// The 22nd field; the second is in brackets and may hold anything, brackets too.
 fn start_in(stat: &str) -> Option<u64> {
     let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace();
@@ -53,6 +79,15 @@ mod tests {
         assert_eq!(start_in(&stat("S")), Some(4711));
         assert_eq!(start_in(&stat("Z")), None, "the remains of a process");
         assert_eq!(start_in("7 (a"), None);
+    }
+
+    #[test]
+    fn a_process_that_is_going_is_known() {
+        assert!(!is_ending(std::process::id()) && is_ending(u32::MAX));
+        let stat = |flags: u64| format!("7 (a) b) S 1 7 7 0 -1 {flags} 0 0 0 0 0 0 0 0 20 0 1 0 4711 0 0");
+        assert!(is_leaving(&stat(4_194_564)) && !is_leaving(&stat(4_194_560)) && !is_leaving(""));
+        let status = |mask: &str| format!("Name:\ta\nSigPnd:\t0000000000000000\nShdPnd:\t{mask}\n");
+        assert!(is_killed(&status("0000000000000100")) && !is_killed(&status("0000000000000200")));
     }
 
     #[test]
