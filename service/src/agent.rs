@@ -4,17 +4,27 @@
 //! thread of its own until a signal.
 
 use std::future::Future;
-use std::path::Path;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use axum::Router;
+use axum::extract;
+use axum::http::{StatusCode, header::CONTENT_TYPE};
+use axum::routing::get;
 use chaperone_audit::kafka::KafkaSink;
-use chaperone_audit::recorder::{Agent, Carried, Courier};
+use chaperone_audit::recorder::{Agent, AgentStats, Carried, Courier};
+use parking_lot::Mutex;
+use tokio::net::TcpListener;
 
 use crate::config::{Audit, Cluster, Config};
 use crate::exit::{Code, Failure};
 use crate::kafka;
+use crate::metrics::exposition::Exposition;
+use crate::metrics::families as f;
+use crate::metrics::{self, Source, number};
 
 /// How long one turn of the agent waits for something to do: so late it may notice the signal.
 const TURN: Duration = Duration::from_millis(200);
@@ -39,9 +49,9 @@ impl Topic {
             found.map(|(cluster, audit)| Self { cluster: cluster.clone(), audit: audit.clone() })
         };
         let wrong = |problem: &str| {
-            let names: Vec<&str> = config.clusters.iter().filter(|c| c.audit.is_some()).map(|c| &*c.name).collect();
-            let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-            Failure::new(Code::Usage, format!("{problem}; clusters with an audit topic: {names}"))
+            let known: Vec<&str> = config.clusters.iter().filter(|c| c.audit.is_some()).map(|c| &*c.name).collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            Failure::new(Code::Usage, format!("{problem}; clusters with an audit topic: {known}"))
         };
         match name {
             Some(name) => named(all.find(|(c, _)| c.name == name))
@@ -77,25 +87,44 @@ pub fn deliver(dir: &Path, topic: &Topic, patience: Duration) -> Result<(Carried
     Ok((courier.carried().clone(), all))
 }
 
+/// What a host's agent is to do.
+#[derive(Debug)]
+pub struct Watch {
+    /// The directory that it serves.
+    pub dir: PathBuf,
+    /// Where it sends to.
+    pub topic: Topic,
+    /// How often it looks for the dead.
+    pub every: Duration,
+    /// Where it answers how it is.
+    pub listen: Option<SocketAddr>,
+}
+
 /// Serves a host's directory until `stop`.
 ///
 /// # Errors
-/// [`Code::Configuration`]; [`Code::CannotWrite`] for the directory.
-pub async fn run(dir: &Path, topic: &Topic, every: Duration, stop: impl Future<Output = ()>) -> Result<(), Failure> {
-    let agent = Agent::open(dir, Box::new(topic.sink()?), every, topic.allows());
+/// [`Code::Configuration`]; [`Code::CannotWrite`] for the directory; [`Code::Unavailable`] for the address.
+pub async fn run(watch: Watch, stop: impl Future<Output = ()>) -> Result<(), Failure> {
+    let Watch { dir, topic, every, listen } = watch;
+    let state = State::default();
+    // Ends with the runtime.
+    let answers = serve(listen, state.clone()).await?;
+    let agent = Agent::open(&dir, Box::new(topic.sink()?), every, topic.allows());
     let mut agent = agent.map_err(|e| Failure::new(Code::CannotWrite, e.to_string()))?;
     let stopping = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&stopping);
     let mut working = tokio::task::spawn_blocking(move || {
         while !told.load(Ordering::SeqCst) {
             agent.turn(TURN);
+            *state.0.lock() = agent.stats();
         }
         let done = agent.stats();
         tracing::info!(relayed = done.relayed, recovered = done.carried.sent, "the agent ends");
         agent.close(CLOSE_DEADLINE);
     });
     crate::supervisor::ready();
-    crate::cli::say(&format!("chaperone {} agent serves {}", env!("CARGO_PKG_VERSION"), dir.display()));
+    let listening = answers.map(|address| format!(", listening on http://{address}")).unwrap_or_default();
+    crate::cli::say(&format!("chaperone {} agent serves {}{listening}", env!("CARGO_PKG_VERSION"), dir.display()));
     let ended = tokio::select! {
         () = stop => None,
         early = &mut working => Some(early),
@@ -107,6 +136,64 @@ pub async fn run(dir: &Path, topic: &Topic, every: Duration, stop: impl Future<O
         None => working.await,
     };
     ended.map_err(|e| Failure::new(Code::Software, format!("the agent: {e}")))
+}
+
+/// How the agent is.
+#[derive(Clone, Default)]
+pub(crate) struct State(Arc<Mutex<AgentStats>>);
+
+impl State {
+    /// What is wrong, each in one sentence.
+    fn problems(&self) -> Vec<String> {
+        let stats = self.0.lock();
+        let left = stats.carried.left.iter().map(|(path, why)| format!("{}: left as it is: {why}", path.display()));
+        let failing = stats.failing_since.map(|since| {
+            let s = since.elapsed().as_secs();
+            format!("Kafka has stored nothing for {s} s; what was counted stays with who counted it, and is sent again")
+        });
+        failing.into_iter().chain(left).collect()
+    }
+}
+
+impl Source for State {
+    fn write(&self, out: &mut Exposition) {
+        let stats = self.0.lock();
+        out.sample(&f::AGENT_CONNECTIONS, &[], number(stats.connected));
+        for (kind, outcome, n) in [
+            ("living", "stored", stats.relayed),
+            ("living", "refused", stats.refused),
+            ("dead", "stored", stats.carried.sent),
+        ] {
+            out.sample(&f::AGENT_MESSAGES, &[("kind", kind), ("outcome", outcome)], number(n));
+        }
+        out.sample(&f::AGENT_LEFT, &[], number(stats.carried.left.len()));
+        let failing = stats.failing_since.map_or(0.0, |since| since.elapsed().as_secs_f64());
+        out.sample(&f::AGENT_FAILING, &[], failing);
+    }
+}
+
+/// Answers `/healthz`, `/readyz` and `/metrics`, if there is an address; which one it is.
+async fn serve(listen: Option<SocketAddr>, state: State) -> Result<Option<SocketAddr>, Failure> {
+    let Some(address) = listen else { return Ok(None) };
+    let wrong = |e| Failure::new(Code::Unavailable, format!("--listen {address}: {e}; choose another port"));
+    let listener = TcpListener::bind(address).await.map_err(wrong)?;
+    let ready = |extract::State(state): extract::State<State>| async move {
+        let problems = state.problems();
+        let status = if problems.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        (status, if problems.is_empty() { "ready\n".to_owned() } else { problems.join("\n") + "\n" })
+    };
+    let metrics = |extract::State(state): extract::State<State>| async move {
+        let text = metrics::storeless("agent", state.problems().len(), &state);
+        ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
+    };
+    let router = Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(state);
+    let bound = listener.local_addr().ok();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    Ok(bound)
 }
 
 #[cfg(test)]
@@ -123,7 +210,7 @@ mod tests {
             };
             format!("[kafka.{name}]\nbootstrap_servers = \"127.0.0.1:1\"\n{audit}")
         };
-        let text = format!("data_dir = \"/tmp/x\"\nseed = 1\n{}{}", cluster("east"), cluster("west"));
+        let text = format!("data_dir = \"unused\"\n{}{}", cluster("east"), cluster("west"));
         Config::parse(&text, &System).expect("a configuration")
     }
 
@@ -139,7 +226,6 @@ mod tests {
                 Some("east"),
                 "kafka.east.audit is not in the configuration; clusters with an audit topic: west",
             ),
-            (&[], None, "has no kafka.NAME.audit; clusters with an audit topic: none"),
         ] {
             let said = topic(audits, name).expect_err("no topic");
             assert!(said.contains(words), "{said}");

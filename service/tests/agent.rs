@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -63,7 +63,10 @@ stages = ['{STAGE}', 'consumer']
     }
     fn agent(&self) -> Killed {
         let config = self.file.to_string_lossy();
-        Killed::start(&["recover", "--watch", &self.path("host"), "--config", &config, "--every", "1"])
+        let listen = ["--listen", "127.0.0.1:0"];
+        Killed::start(
+            &[&["recover", "--watch", &self.path("host"), "--config", &config, "--every", "1"], &listen[..]].concat(),
+        )
     }
     /// A process that counts until it is killed, and how many messages it has told of.
     fn counts(&self) -> (Killed, Arc<AtomicU64>) {
@@ -174,11 +177,14 @@ fn an_agent_says_what_it_cannot_use_and_ends_at_a_signal() {
     assert_eq!(ends(&["--watch", &file, "--config", &file]).0, Some(73), "no directory");
     let (code, words) = ends(&["--watch", &host.path("host"), "--config", &file, "--audit", "x"]);
     assert!(code == Some(64) && words.contains("clusters with an audit topic: k"), "{code:?} {words}");
-    let agent = host.agent();
-    eventually("it serves", || {
-        let there = Path::new(&host.path("host/agent.sock")).exists();
-        if there { Ok(()) } else { Err("no socket".to_owned()) }
-    });
+    let mut agent = host.agent();
+    let mut said = String::new();
+    BufReader::new(agent.0.stdout.take().expect("stdout")).read_line(&mut said).expect("a line");
+    let (_, url) = said.trim().rsplit_once("listening on ").expect("an address");
+    let get = |path: &str| ureq::get(format!("{url}{path}")).call().expect("an answer").body_mut().read_to_string();
+    assert_eq!(get("/readyz").expect("text"), "ready\n");
+    let metrics = get("/metrics").expect("text");
+    assert!(metrics.contains("chaperone_agent_connections 0") && metrics.contains("role=\"agent\""), "{metrics}");
     let (code, words) = ends(&["--watch", &host.path("host"), "--config", &file]);
     assert!(code == Some(73) && words.contains("another agent"), "{code:?} {words}");
     let pid = rustix::process::Pid::from_child(&agent.0);

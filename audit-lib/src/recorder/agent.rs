@@ -90,6 +90,8 @@ pub struct AgentStats {
     pub rejected: u64,
     /// What the dead left.
     pub carried: Carried,
+    /// Since when the sink has confirmed nothing and reported failures; `None`: it works, or has had nothing to do.
+    pub failing_since: Option<Instant>,
 }
 
 /// Serves a directory: its socket, and what the dead left in it and in its subdirectories.
@@ -161,32 +163,37 @@ impl Agent {
 
     /// Does what is due, waiting at most `patience` for something to do.
     pub fn turn(&mut self, patience: Duration) {
-        let mut now = Instant::now();
+        let now = Instant::now();
         if now >= self.look_at && self.courier.is_idle() {
             self.courier.look(&dirs(&self.dir));
             self.look_at = now + self.every;
         }
         self.courier.post(&mut *self.sink, now);
         let busy = !self.routes.is_empty() || self.courier.has_in_flight();
-        let until_look = self.look_at.saturating_duration_since(now);
         // A look's findings may be waiting for their next attempt.
-        let idle = if self.courier.is_idle() { until_look } else { SLICE };
+        let idle = self.courier.due().unwrap_or(self.look_at).saturating_duration_since(now);
         self.wait(if busy { Duration::ZERO } else { patience.min(idle) });
         self.accept();
-        now = Instant::now();
         let ids: Vec<u64> = self.connections.keys().copied().collect();
         for id in ids {
             self.read(id);
         }
-        for (token, result) in self.sink.poll(if busy { patience.min(SLICE) } else { Duration::ZERO }) {
+        self.reports(if busy { patience.min(SLICE) } else { Duration::ZERO });
+        let broken = |connection: &mut Connection| connection.write().inspect_err(|e| tracing::debug!("{e}")).is_err();
+        self.connections.retain(|_, connection| !broken(connection));
+    }
+
+    /// Enters what the sink says.
+    fn reports(&mut self, patience: Duration) {
+        for (token, result) in self.sink.poll(patience) {
+            let now = Instant::now();
+            self.stats.failing_since = if result.is_ok() { None } else { self.stats.failing_since.or(Some(now)) };
             if token >= FIRST_TOKEN {
                 self.courier.report(token, &result, now);
             } else if let Some((id, theirs)) = self.routes.remove(&token) {
                 self.answer(id, theirs, result);
             }
         }
-        let broken = |connection: &mut Connection| connection.write().inspect_err(|e| tracing::debug!("{e}")).is_err();
-        self.connections.retain(|_, connection| !broken(connection));
     }
 
     /// Waits for the sockets.
@@ -275,13 +282,7 @@ impl Agent {
     pub fn close(mut self, deadline: Duration) {
         let deadline = Instant::now() + deadline;
         while (!self.routes.is_empty() || self.courier.has_in_flight()) && Instant::now() < deadline {
-            for (token, result) in self.sink.poll(SLICE) {
-                if token >= FIRST_TOKEN {
-                    self.courier.report(token, &result, Instant::now());
-                } else if let Some((id, theirs)) = self.routes.remove(&token) {
-                    self.answer(id, theirs, result);
-                }
-            }
+            self.reports(SLICE);
             for connection in self.connections.values_mut() {
                 connection.write().ok();
             }

@@ -69,6 +69,8 @@ pub struct Courier {
     outbox: Outbox,
     token: u64,
     carried: Carried,
+    /// What was said about what was left, so that it is said once.
+    said: BTreeMap<PathBuf, String>,
     /// Logs in which nothing waited, and when their files had changed last.
     empty: BTreeMap<PathBuf, Option<SystemTime>>,
 }
@@ -122,6 +124,7 @@ impl Courier {
             outbox: Outbox::default(),
             token: FIRST_TOKEN,
             carried: Carried::default(),
+            said: BTreeMap::new(),
             empty: BTreeMap::new(),
         }
     }
@@ -129,7 +132,8 @@ impl Courier {
     /// Looks for what the dead left in these directories, unless the last look's findings are still on their way.
     pub fn look(&mut self, dirs: &[PathBuf]) {
         if self.is_idle() {
-            self.carried.left.retain(|path, _| path.exists());
+            self.carried.left.clear();
+            self.said.retain(|path, _| path.exists());
             self.queue = places(dirs);
         }
     }
@@ -144,7 +148,12 @@ impl Courier {
         self.outbox.has_in_flight()
     }
 
-    /// What it did so far.
+    /// When there is next something to do without a report: now, or later while the sink refuses.
+    pub fn due(&self) -> Option<Instant> {
+        if self.is_idle() { None } else { Some(self.outbox.due().unwrap_or_else(Instant::now)) }
+    }
+
+    /// What it did so far, and what the last look left.
     pub fn carried(&self) -> &Carried {
         &self.carried
     }
@@ -154,10 +163,7 @@ impl Courier {
         while self.load.is_none() {
             let Some(place) = self.queue.pop_front() else { return };
             match self.take(&place) {
-                Ok(load) => {
-                    self.carried.left.remove(place.name());
-                    self.load = load;
-                }
+                Ok(load) => self.load = load,
                 // Somebody has come to life there, and takes over by itself.
                 Err(Trouble::Log(LogError::Locked { .. })) => {}
                 Err(trouble) => self.leave(place.name(), trouble.to_string()),
@@ -208,10 +214,11 @@ impl Courier {
     }
 
     fn leave(&mut self, path: &Path, why: String) {
-        if self.carried.left.get(path) != Some(&why) {
+        if self.said.get(path) != Some(&why) {
             tracing::warn!(path = %path.display(), "left as it is: {why}");
-            self.carried.left.insert(path.to_owned(), why);
+            self.said.insert(path.to_owned(), why.clone());
         }
+        self.carried.left.insert(path.to_owned(), why);
     }
 
     /// Makes messages of a place. `None`: there is nothing to send.
@@ -288,7 +295,9 @@ impl Courier {
         let mut dispatch = Dispatch::new(Box::new(Nowhere), journal, Arc::clone(&counters));
         dispatch.take_over(Left { entries: recovered.entries, remains }, self.boot);
         if dispatch.outbox.unlogged() > 0 {
-            return Err(Trouble::Refused);
+            // Files and checkpoint stay. Once what waits in the log is confirmed there is room.
+            self.leave(dir, Trouble::Refused.to_string());
+            return Ok(dispatch.journal.pending().collect());
         }
         self.carried.unreadable += counters.records.load(Ordering::Relaxed);
         // Their words are in the log.

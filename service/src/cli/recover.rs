@@ -1,6 +1,7 @@
 //! `chaperone recover`: what dead processes counted and could not report. `--dir` tells it, with `--config` it is sent;
 //! `--watch` is a host's agent.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -34,6 +35,9 @@ pub struct Recover {
     /// With --watch: how often is looked for what dead processes left, in seconds, 1 to 3600.
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3600))]
     every: u64,
+    /// With --watch: serves /healthz, /readyz and /metrics here, to whoever reaches the address. Default: nowhere.
+    #[arg(long, value_name = "ADDRESS:PORT", requires = "watch")]
+    listen: Option<SocketAddr>,
     /// With --dir and --config: how long Kafka is waited for, in seconds, 1 to 86400.
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     patience: u64,
@@ -48,8 +52,9 @@ impl Recover {
         let topic = config.as_ref().map(|config| agent::Topic::of(config, self.audit.as_deref())).transpose()?;
         match (&self.dir, &self.watch, topic) {
             (_, Some(dir), Some(topic)) => {
-                let every = Duration::from_secs(self.every);
-                super::block_on(async { agent::run(dir, &topic, every, super::stop_signal()?).await })
+                let (dir, every) = (dir.clone(), Duration::from_secs(self.every));
+                let watch = agent::Watch { dir, topic, every, listen: self.listen };
+                super::block_on(async { agent::run(watch, super::stop_signal()?).await })
             }
             (Some(dir), _, topic) => self.dir(dir, topic.as_ref()),
             // clap asks for one of them, and for the configuration with the second.

@@ -145,6 +145,24 @@ fn recorder(dir: &Path, clock: &Arc<ManualClock>) -> (Recorder, Stepper) {
     Recorder::stepped(config, Box::new(AgentSink::new(dir)), Arc::clone(clock) as _).expect("started")
 }
 
+#[test]
+fn a_process_says_goodbye_through_the_agent() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = MemorySink::new();
+    let mut agent = open(dir.path(), &store);
+    let (recorder, stepper) = recorder(dir.path(), &Arc::new(ManualClock::new(T0)));
+    recorder.seen(&message("t", b"a", T0));
+    let closing = std::thread::spawn(move || stepper.close(Duration::from_secs(10)));
+    until("it is closed", || {
+        agent.turn(EVERY);
+        closing.is_finished()
+    });
+    assert_eq!(closing.join().expect("closed"), Closed::default());
+    let messages = store.messages();
+    assert_eq!(messages.last().and_then(|m| m.end), Some(crate::wire::End::Clean));
+    assert_eq!(Collector::of(&messages).n(), 1);
+}
+
 /// Recorder and agent die in turn, each with things under way; what is stored at last. `behaviour`: that of the first
 /// agents' sink.
 fn deaths(behaviour: Behaviour) -> (Vec<AuditMessage>, u64) {
