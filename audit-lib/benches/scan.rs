@@ -2,7 +2,7 @@
 //!
 //! `cargo bench -p chaperone-audit --features rivals --bench scan`. Documents of short members (text, numbers, small
 //! objects and arrays) of 200 B, 1 KB and 10 KB, the key first, in the middle or last; every rival gives the same integer.
-//! The ratios of the medians are printed at the end; goals: docs/PERFORMANCE.md.
+//! At the end all ways by turns as a table, with `-- --table` only that; goals: docs/PERFORMANCE.md.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -102,30 +102,56 @@ fn measured(criterion: &mut Criterion) {
     }
 }
 
-/// All ways by turns, so that a machine that slows down slows all of them: the median of each, and its ratio to the scan.
-fn compared() {
-    println!("\nns a document, in turns (ratio to the scan)");
-    for size in SIZES {
-        for (place, name) in PLACES.iter().enumerate() {
-            let document = document(size, place);
-            let mut ways = ways();
-            let mut times = vec![Vec::new(); ways.len()];
-            for _ in 0..101 {
-                for ((_, find), times) in ways.iter_mut().zip(&mut times) {
-                    let rounds = 200;
-                    let began = Instant::now();
-                    for _ in 0..rounds {
-                        black_box(find(black_box(&document)));
-                    }
-                    times.push(began.elapsed() / rounds);
+/// All ways by turns, so that a machine that slows down slows all of them: the median of each, by place.
+fn medians(size: usize) -> Vec<[Duration; 3]> {
+    let mut medians = vec![[Duration::ZERO; 3]; ways().len()];
+    for place in 0..PLACES.len() {
+        let document = document(size, place);
+        let mut ways = ways();
+        let mut times = vec![Vec::new(); ways.len()];
+        for _ in 0..101 {
+            for ((_, find), times) in ways.iter_mut().zip(&mut times) {
+                let rounds = 200;
+                let began = Instant::now();
+                for _ in 0..rounds {
+                    black_box(find(black_box(&document)));
                 }
+                times.push(began.elapsed() / rounds);
             }
-            let medians: Vec<Duration> = times.into_iter().map(median).collect();
-            let line = ways.iter().zip(&medians).map(|((way, _), median)| {
-                format!("{way} {} ({:.1})", median.as_nanos(), median.as_secs_f64() / medians[0].as_secs_f64())
-            });
-            println!("{:>6} B, {name:<6} {}", document.len(), line.collect::<Vec<_>>().join(" · "));
         }
+        for (medians, times) in medians.iter_mut().zip(times) {
+            medians[place] = median(times);
+        }
+    }
+    medians
+}
+
+/// The version that the lock file has; none for what has no package.
+fn version(way: &str) -> String {
+    let package = way.split(' ').next().unwrap_or_default();
+    let after = include_str!("../../Cargo.lock").split_once(&format!("name = \"{package}\"\nversion = \""));
+    after.and_then(|(_, after)| after.split('"').next()).map(|version| format!(" ({version})")).unwrap_or_default()
+}
+
+/// A Markdown table, and what docs/PERFORMANCE.md promises as lines `figure NAME = VALUE`.
+fn compared() {
+    let all = SIZES.map(medians);
+    println!("| | 200 B | 1 KB | 10 KB | × the scan, 1 KB, key last |");
+    println!("| --- | --- | --- | --- | --- |");
+    let ratio = |way: usize| all[1][way][2].as_secs_f64() / all[1][0][2].as_secs_f64();
+    for (n, (way, _)) in ways().iter().enumerate() {
+        print!("| {way}{} ", version(way));
+        for medians in &all {
+            print!("| {} ", medians[n].map(|time| time.as_nanos().to_string()).join(" / "));
+        }
+        println!("| {:.1} |", ratio(n));
+    }
+    println!(
+        "\n`memmem` takes a key in a string or a nested object for the wanted one; all others are right on decoys. simd-json"
+    );
+    println!("works in place, so its time is with the copy that it needs.");
+    for (figure, way) in [("scan_sonic", 2), ("scan_simd_tape", 3), ("scan_serde_typed", 4)] {
+        println!("figure {figure} = {:.2}", ratio(way));
     }
 }
 
@@ -135,6 +161,9 @@ fn median(mut times: Vec<Duration>) -> Duration {
 }
 
 fn main() {
+    if std::env::args().any(|argument| argument == "--table") {
+        return compared();
+    }
     let mut criterion = Criterion::default()
         .warm_up_time(Duration::from_millis(200))
         .measurement_time(Duration::from_millis(500))

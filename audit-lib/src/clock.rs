@@ -23,6 +23,26 @@ impl Clock for SystemClock {
     }
 }
 
+/// The machine's clock as of its last tick: 4 ms steps on most kernels (10 at 100 Hz), never ahead, and a fifth of the cost.
+/// The clock for recorders: a delay is then too small by a step at most.
+#[cfg(feature = "recorder")]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CoarseClock;
+
+#[cfg(feature = "recorder")]
+impl Clock for CoarseClock {
+    #[inline]
+    fn now_ms(&self) -> i64 {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        {
+            let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
+            now.tv_sec.saturating_mul(1_000).saturating_add(now.tv_nsec / 1_000_000)
+        }
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        SystemClock.now_ms()
+    }
+}
+
 /// A clock that stands still until it is told otherwise: for tests and simulations.
 #[derive(Debug, Default)]
 pub struct ManualClock(std::sync::atomic::AtomicI64);
@@ -45,5 +65,17 @@ impl ManualClock {
 impl Clock for ManualClock {
     fn now_ms(&self) -> i64 {
         self.0.load(std::sync::atomic::Ordering::SeqCst)
+    }
+}
+
+#[cfg(all(test, feature = "recorder"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_coarse_clock_is_behind_by_a_step_and_never_ahead() {
+        let (before, coarse, after) = (SystemClock.now_ms(), CoarseClock.now_ms(), SystemClock.now_ms());
+        assert!(coarse <= after, "{coarse} {after}");
+        assert!(coarse >= before - 50, "{before} {coarse}");
     }
 }

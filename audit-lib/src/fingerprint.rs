@@ -18,6 +18,7 @@ pub struct MessageId(pub u128);
 
 impl MessageId {
     /// The hash that is summed: XXH3-128 of the id's 16 little-endian bytes under the deployment's seed.
+    #[inline]
     pub fn hash(self, seed: u64) -> Fingerprint {
         Fingerprint::from_u128(xxh3_128_with_seed(&self.0.to_le_bytes(), seed))
     }

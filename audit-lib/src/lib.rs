@@ -5,7 +5,7 @@
 //! that there is one place where a message becomes an identity and a window, and one place where two states merge.
 //!
 //! * feature `recorder`: [`Recorder`](recorder::Recorder), the counters and the reporter thread behind it;
-//! * feature `kafka`: `AuditedProducer`, `AuditedConsumer` and the Kafka sink.
+//! * feature `kafka`: audited producers and consumers around rdkafka, and the Kafka sink.
 //!
 //! Invariants: a slot's chains only grow (I2); `Join` is total, commutative, associative and idempotent; payloads and
 //! keys never leave this crate, only counts and hashes do (I9).
@@ -28,6 +28,8 @@ pub mod kafka;
 #[cfg(feature = "recorder")]
 pub mod recorder;
 
+#[cfg(feature = "recorder")]
+pub use clock::CoarseClock;
 pub use clock::{Clock, SystemClock};
 pub use fingerprint::{Fingerprint, MessageId};
 pub use histogram::Histogram;

@@ -74,7 +74,6 @@ use report::{Command, Counters, Reporter, Shared};
 #[cfg(any(test, feature = "testing"))]
 pub use sink::{Behaviour, MemorySink};
 pub use sink::{Sink, SinkError};
-use slot::Kind;
 pub use survey::{Account, Survey, SurveyError, survey};
 use table::Table;
 #[cfg(any(test, feature = "testing"))]
@@ -163,12 +162,12 @@ impl Recorder {
 
     /// Counts a message that is about to be handed to Kafka. Hand in the ticket with the delivery report.
     pub fn attempt(&self, message: &Message<'_>) -> Ticket {
-        Ticket::new(self.handle.table.arrive(message, Kind::Attempted))
+        Ticket::new(self.handle.table.attempt(message))
     }
 
     /// Counts a message that was processed; call it before the offset is committed.
     pub fn seen(&self, message: &Message<'_>) {
-        let _counted = self.handle.table.arrive(message, Kind::Seen);
+        self.handle.table.seen(message);
     }
 
     /// Notes how far a partition has been processed: one past the last offset. Call it after [`seen`](Self::seen).

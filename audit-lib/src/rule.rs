@@ -162,6 +162,7 @@ impl Rule {
     }
 
     /// Finds identity, class and event time of `message`, which arrived at `arrival_ms`.
+    #[inline]
     pub fn observe(&self, message: &Message<'_>, arrival_ms: i64) -> Observation {
         let ((id, class), when) = match &self.recipe {
             None => self.by_default(message),
@@ -180,6 +181,7 @@ impl Rule {
         Observation { id, class, event_ms: Some(event_ms) }
     }
 
+    #[inline]
     fn by_default(&self, message: &Message<'_>) -> ((MessageId, Class), When) {
         if let Some(stamp) = message.headers.header(HEADER) {
             return match parse_stamp(stamp) {

@@ -414,6 +414,8 @@ fn names<'a>(caveats: impl IntoIterator<Item = &'a Caveat>) -> String {
 }
 
 #[cfg(test)]
+mod small_world;
+#[cfg(test)]
 mod stamped_tests;
 #[cfg(test)]
 #[path = "verdict_tests.rs"]

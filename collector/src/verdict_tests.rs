@@ -1,5 +1,6 @@
 //! Verdicts: examples of each rule, and the exhaustive small world.
 
+use super::small_world::{COUNTED, FATES, Fate, count, each, world};
 use super::*;
 use crate::caveat::CaveatKind;
 
@@ -75,75 +76,18 @@ fn caveats_void_only_what_they_touch() {
     assert_eq!(judge(&rules).verdict, Verdict::Uncertain);
 }
 
-/// What happens to one message: delivered, lost after its ack, doubled, failed, or in doubt (arrived or not).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Fate {
-    Delivered,
-    Lost,
-    Doubled,
-    Failed,
-    DoubtArrived,
-    DoubtLost,
-}
-
-const FATES: [Fate; 6] =
-    [Fate::Delivered, Fate::Lost, Fate::Doubled, Fate::Failed, Fate::DoubtArrived, Fate::DoubtLost];
-
-fn world(fates: &[Fate]) -> Evidence {
-    let mut e = settled(0, 0, 0, 0);
-    let mut down = 0;
-    for (i, fate) in fates.iter().enumerate() {
-        let id = chaperone_audit::MessageId(i as u128 + 1).hash(9);
-        e.attempted += 1;
-        e.f_in = e.f_in.plus(id);
-        let (acked, failed, copies) = match fate {
-            Fate::Delivered => (true, false, 1),
-            Fate::Lost => (true, false, 0),
-            Fate::Doubled => (true, false, 2),
-            Fate::Failed => (false, true, 0),
-            Fate::DoubtArrived => (false, false, 1),
-            Fate::DoubtLost => (false, false, 0),
-        };
-        if acked {
-            e.acked += 1;
-            e.f_acked = e.f_acked.plus(id);
-        }
-        if failed {
-            e.failed += 1;
-            e.f_failed = e.f_failed.plus(id);
-        }
-        for _ in 0..copies {
-            down += 1;
-            e.f_down = e.f_down.plus(id);
-        }
-    }
-    e.downstream = Some(down);
-    e
-}
-
 #[test]
 fn no_ok_over_a_fault_and_no_red_over_a_healthy_window_in_the_whole_small_world() {
-    let mut worlds = 0;
-    for len in 0..=5u32 {
-        for code in 0..6usize.pow(len) {
-            let fates: Vec<Fate> = (0..len).map(|i| FATES[code / 6usize.pow(i) % 6]).collect();
-            let mut e = world(&fates);
-            // The fingerprints must be the real ones here, also for an empty window.
-            if fates.is_empty() {
-                (e.f_in, e.f_acked, e.f_failed, e.f_down) = Default::default();
-            }
-            let lost = fates.iter().filter(|f| **f == Fate::Lost).count() as u64;
-            let doubled = fates.iter().filter(|f| **f == Fate::Doubled).count() as u64;
-            let said = judge(&e);
-            if lost + doubled > 0 {
-                assert_ne!(said.verdict, Verdict::Ok, "{fates:?}");
-            } else {
-                assert!(!said.verdict.is_red(), "{fates:?}: {said:?}");
-            }
-            assert!(said.missing_min <= lost && said.surplus_min <= doubled, "{fates:?}: {said:?}");
-            assert!(!said.why.is_empty());
-            worlds += 1;
+    let worlds = each(&FATES[..COUNTED], 5, |fates| {
+        let (lost, doubled) = (count(fates, Fate::Lost), count(fates, Fate::Doubled));
+        let said = judge(&world(fates).0);
+        if lost + doubled > 0 {
+            assert_ne!(said.verdict, Verdict::Ok, "{fates:?}");
+        } else {
+            assert!(!said.verdict.is_red(), "{fates:?}: {said:?}");
         }
-    }
+        assert!(said.missing_min <= lost && said.surplus_min <= doubled, "{fates:?}: {said:?}");
+        assert!(!said.why.is_empty());
+    });
     assert_eq!(worlds, 1 + 6 + 36 + 216 + 1296 + 7776);
 }

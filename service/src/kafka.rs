@@ -109,14 +109,6 @@ pub fn looking(cluster: &Cluster, isolation: Isolation) -> ClientConfig {
     c
 }
 
-/// Reads assigned partitions; the group's name is needed by librdkafka and joined by nobody, but asked for: a cluster that
-/// no consumer has seen gets its `__consumer_offsets`.
-pub fn assigned_consumer(cluster: &Cluster, part: &str) -> ClientConfig {
-    let mut c = reading(cluster, part, Isolation::ReadUncommitted);
-    c.set("group.id", format!("chaperone-{part}-unused"));
-    c
-}
-
 /// Asks for offsets and metadata; never reads.
 pub fn asking(cluster: &Cluster, isolation: Isolation) -> ClientConfig {
     let mut c = reading(cluster, "ask", isolation);

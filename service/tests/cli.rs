@@ -7,6 +7,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
+use chaperone_audit::{Clock, SystemClock};
 use common::{Source, cluster, eventually};
 
 fn chaperone(arguments: &[&str]) -> Command {
@@ -250,8 +251,9 @@ grace = '2s'
     std::fs::write(&config, text).expect("write");
     let mut up = Source::new(&regional.bootstrap_servers(), 2);
     let mut down = Source::new(&agg.bootstrap_servers(), 2);
-    up.send(200);
-    down.send(200);
+    let now_ms = SystemClock.now_ms();
+    up.send_at(200, now_ms);
+    down.send_at(200, now_ms);
     let running = Running::start(&config.to_string_lossy());
     eventually("ready", || match running.get("/readyz") {
         (200, _) => Ok(()),

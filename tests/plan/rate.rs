@@ -4,10 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use chaperone_tests::clients::traces;
 use chaperone_tests::{Acl, Bed, figures};
 use serde_json::Value;
 
-use crate::scene::{flush, plan, producer, send, steadily, traces};
+use crate::scene::{flush, plan, producer, send, steadily};
 
 /// A burst a pace: 500 messages a second.
 const EACH: u64 = 50;

@@ -7,7 +7,6 @@ use anyhow::{Context, ensure};
 use chaperone_tests::{Cluster, eventually, paths};
 use rdkafka::ClientConfig;
 use rdkafka::config::FromClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 
@@ -78,16 +77,4 @@ pub(crate) fn steadily(
         send(producer, topic, each, 200)?;
     }
     Ok(())
-}
-
-/// Everything on a cluster that somebody could have left there: topics with their ends, and groups.
-pub(crate) fn traces(cluster: &Cluster) -> anyhow::Result<(Vec<String>, Vec<String>)> {
-    let client: BaseConsumer = BaseConsumer::from_config(&cluster.plain_config())?;
-    let metadata = client.fetch_metadata(None, Duration::from_secs(20))?;
-    let mut topics: Vec<String> = metadata.topics().iter().map(|topic| topic.name().to_owned()).collect();
-    let groups = client.fetch_group_list(None, Duration::from_secs(20))?;
-    let mut groups: Vec<String> = groups.groups().iter().map(|group| group.name().to_owned()).collect();
-    topics.sort_unstable();
-    groups.sort_unstable();
-    Ok((topics, groups))
 }

@@ -1,16 +1,19 @@
 //! Plain rdkafka clients for the suites: no auditing in them, so they can judge what audits.
 
+use std::collections::BTreeSet;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use rdkafka::client::ClientContext;
-use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::config::{ClientConfig, FromClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, DeliveryResult, Message, OwnedMessage};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::util::Timeout;
+
+use crate::Cluster;
 
 /// Keeps the errors that librdkafka reports, and keeps its log quiet: refused logins are part of the tests.
 struct Listener {
@@ -127,6 +130,18 @@ pub fn consume(
         }
     }
     Ok(messages)
+}
+
+/// Everything on a cluster that a client could have left there: topics, internal ones too, and groups.
+pub fn traces(cluster: &Cluster) -> anyhow::Result<BTreeSet<String>> {
+    let wait = Duration::from_secs(20);
+    // Without a group of its own, this one creates nothing either.
+    let client: BaseConsumer = BaseConsumer::from_config(&cluster.plain_config())?;
+    let metadata = client.fetch_metadata(None, wait)?;
+    let topics = metadata.topics().iter().map(|topic| format!("topic {}", topic.name()));
+    let groups = client.fetch_group_list(None, wait)?;
+    let groups = groups.groups().iter().map(|group| format!("group {}", group.name()));
+    Ok(topics.chain(groups).collect())
 }
 
 /// The payloads of messages.

@@ -32,10 +32,16 @@ pub fn record(section: &str, name: &str, value: impl Into<Value>) -> anyhow::Res
     let value: Value = value.into();
     let Value::Number(value) = value else { anyhow::bail!("figure {section}.{name} is no number: {value}") };
     println!("figure {section}.{name} = {value}");
-    let figure = Figure { value, commit: commit().to_owned(), date: now() };
+    let (commit, date) = stamp();
+    let figure = Figure { value, commit, date };
     update(&file(), |figures| {
         figures.entry(section.to_owned()).or_default().insert(name.to_owned(), figure);
     })
+}
+
+/// The commit and the date that a figure recorded now would have.
+pub fn stamp() -> (String, String) {
+    (commit().to_owned(), now())
 }
 
 /// All figures of this checkout.

@@ -19,6 +19,7 @@ pub mod evidence;
 pub mod figures;
 pub mod kafka;
 pub mod paths;
+pub mod performance;
 pub mod process;
 pub mod programs;
 pub mod promises;

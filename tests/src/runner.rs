@@ -12,7 +12,7 @@ use clap::Parser;
 use crate::bed::{BED_VARIABLE, BOOTSTRAP_VARIABLE, Bed};
 use crate::promises::Promise;
 use crate::suites::{self, Mode, Need, SUITES, Suite};
-use crate::{evidence, figures, in_ci, paths, promises};
+use crate::{evidence, figures, in_ci, paths, performance, promises};
 use run::Outcome;
 
 /// Runs the fast suites, or the one named.
@@ -34,6 +34,9 @@ struct Options {
     /// Write docs/EVIDENCE.md from the promises and the last figures; runs nothing
     #[arg(long)]
     evidence: bool,
+    /// Write docs/PERFORMANCE.md from what the suite perf measured last; runs nothing
+    #[arg(long)]
+    performance: bool,
 }
 
 /// What to run.
@@ -83,6 +86,11 @@ fn work(options: &Options) -> anyhow::Result<bool> {
     if options.evidence {
         evidence::write()?;
         println!("docs/EVIDENCE.md is written");
+        return Ok(true);
+    }
+    if options.performance {
+        performance::write()?;
+        println!("docs/PERFORMANCE.md is written");
         return Ok(true);
     }
     let selection = Selection::of(options)?;

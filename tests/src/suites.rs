@@ -34,6 +34,10 @@ pub enum Need {
     Postgres,
     /// A Chromium.
     Chromium,
+    /// Valgrind, to count instructions.
+    Valgrind,
+    /// `strace`, to see what others ask of the disk.
+    Strace,
     /// The workspace's binaries in `target/ci`, up to date.
     Binaries,
 }
@@ -93,7 +97,16 @@ pub const SUITES: &[Suite] = &[
         test: Some("slots"),
         args: &["full_size"],
     },
-    Suite { name: "scan", mode: Mode::Ci, minutes: 0, needs: &[], figures: &["scan"], test: Some("scan"), args: &[] },
+    Suite { name: "scan", mode: Mode::Ci, minutes: 1, needs: &[], figures: &["scan"], test: Some("scan"), args: &[] },
+    Suite {
+        name: "instructions",
+        mode: Mode::Ci,
+        minutes: 1,
+        needs: &[Need::Valgrind],
+        figures: &["instructions"],
+        test: Some("instructions"),
+        args: &["--test-threads=1"],
+    },
     Suite {
         name: "harness",
         mode: Mode::Ci,
@@ -120,6 +133,17 @@ pub const SUITES: &[Suite] = &[
         figures: &["faults"],
         test: Some("faults"),
         args: &["--test-threads=1"],
+    },
+    Suite {
+        name: "wrappers",
+        mode: Mode::Ci,
+        // Half a minute.
+        minutes: 0,
+        // And one cluster of its own.
+        needs: &[Need::Kafka, Need::Acls, Need::Binaries],
+        figures: &["wrappers"],
+        test: Some("wrappers"),
+        args: &["--test-threads=2"],
     },
     Suite {
         name: "taps",
@@ -171,7 +195,7 @@ pub const SUITES: &[Suite] = &[
     Suite {
         name: "processes",
         mode: Mode::Ci,
-        minutes: 3,
+        minutes: 2,
         // One cluster of its own.
         needs: &[Need::Kafka, Need::Binaries],
         figures: &["processes"],
@@ -200,7 +224,7 @@ pub const SUITES: &[Suite] = &[
     Suite {
         name: "mm2",
         mode: Mode::Ci,
-        minutes: 3,
+        minutes: 2,
         needs: &[Need::Kafka, Need::Binaries],
         figures: &["mm2"],
         test: Some("mm2"),
@@ -214,6 +238,16 @@ pub const SUITES: &[Suite] = &[
         figures: &["demo"],
         test: Some("demo"),
         args: &[],
+    },
+    Suite {
+        name: "perf",
+        mode: Mode::Full,
+        minutes: 5,
+        // Nothing else that is heavy at the same time.
+        needs: &[Need::Strace],
+        figures: &["perf"],
+        test: Some("perf"),
+        args: &["--test-threads=1"],
     },
     Suite {
         name: "bench-tap",

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use chaperone_audit::kafka::{AuditedProducer, KafkaSink};
 use chaperone_audit::recorder::{Config, Recorder};
-use chaperone_audit::{Clock, SystemClock, Width};
+use chaperone_audit::{Clock, SystemClock, TopicRule, Width};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rdkafka::config::FromClientConfig;
@@ -254,9 +254,15 @@ impl Scene {
 
     /// A recorder of the stage `producer`.
     pub fn recorder(&self) -> anyhow::Result<Recorder> {
+        self.recorder_by("recorder", Vec::new())
+    }
+
+    /// One by these rules, with a write-ahead log of that name.
+    pub fn recorder_by(&self, name: &str, rules: Vec<TopicRule>) -> anyhow::Result<Recorder> {
         let sink = KafkaSink::new(&self.cluster.plain_config(), &self.audit)?;
         let config = Config {
-            data_dir: Some(self.dir.path().join("recorder")),
+            data_dir: Some(self.dir.path().join(name)),
+            rules,
             grace: Duration::from_secs(2),
             ..Config::new("producer", "taps")
         };

@@ -7,6 +7,7 @@ mod cap;
 mod crowd;
 mod gaps;
 mod recount;
+mod rules;
 mod thousand;
 mod weather;
 

@@ -2,6 +2,7 @@
 //! and doubled on the way is found, nothing else is said, and the clusters are left as they were: no topic, no group.
 //! And what cannot be watched is refused in words, with the exit code for it.
 
+mod planned;
 mod scene;
 mod traffic;
 mod transactions;
@@ -10,12 +11,13 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use chaperone_tests::clients::traces;
 use chaperone_tests::figures;
 use chaperone_tests::programs::{self, Program};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use scene::{Scene, state};
+use scene::Scene;
 use traffic::Traffic;
 
 /// Lost on the way, in one window of the first topic.
@@ -50,11 +52,12 @@ fn verdict(program: &mut Program, topic: &str, window_ms: i64) -> anyhow::Result
 #[test]
 fn what_is_lost_between_two_clusters_is_found_and_nothing_is_left_on_them() -> anyhow::Result<()> {
     let scene = Scene::start()?;
-    let before = [state(&scene.from)?, state(&scene.to)?];
+    let before = [traces(&scene.from)?, traces(&scene.to)?];
     checked(&scene)?;
     let mut traffic = Traffic::start(&scene)?;
     let begun = Instant::now();
     let mut watch = scene.watch(&["--topics", "orders-.*", "--port", "0", "--json"])?;
+    planned::by_plans(&scene)?;
     let first =
         watch.line("the first verdict", Duration::from_secs(90), |line| line.contains("\"event\":\"verdict\""))?;
     let first_s = begun.elapsed().as_secs() + 1;
@@ -90,7 +93,7 @@ fn what_is_lost_between_two_clusters_is_found_and_nothing_is_left_on_them() -> a
     ensure!(status.code() == Some(0), "{status}: {}", watch.output());
     watch.line("the end", Duration::from_secs(5), |line| line.contains("\"event\":\"end\""))?;
 
-    let after = [state(&scene.from)?, state(&scene.to)?];
+    let after = [traces(&scene.from)?, traces(&scene.to)?];
     println!("before: {before:?}\nafter: {after:?}");
     let created = before.iter().zip(&after).map(|(b, a)| a.difference(b).count() as u64).sum::<u64>();
     figures::record("watch", "first_verdict_seconds", first_s)?;
@@ -104,7 +107,7 @@ fn what_is_lost_between_two_clusters_is_found_and_nothing_is_left_on_them() -> a
 
 /// `check-config --connect`, which reads from every topic that would be counted, leaves nothing behind either.
 fn checked(scene: &Scene) -> anyhow::Result<()> {
-    let before = state(&scene.from)?;
+    let before = traces(&scene.from)?;
     let config = scene.config()?;
     let mut check = programs::chaperone(&["check-config", "--connect"], &config)?;
     let status = check.process.wait(Duration::from_secs(60))?;
@@ -112,7 +115,7 @@ fn checked(scene: &Scene) -> anyhow::Result<()> {
     for words in ["READ on topic 'orders-eu'", "READ on group", "no consumer has ever committed"] {
         check.line(words, Duration::from_secs(5), |line| line.contains(words))?;
     }
-    let created = state(&scene.from)?.difference(&before).count();
+    let created = traces(&scene.from)?.difference(&before).count();
     figures::record("watch", "check_config_created", created)
 }
 

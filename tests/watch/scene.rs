@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
+use chaperone_tests::clients::traces;
 use chaperone_tests::kafka::Spec;
 use chaperone_tests::programs::{self, Program};
 use chaperone_tests::{Acl, Cluster, eventually, paths};
@@ -20,7 +21,6 @@ pub(crate) const TOPICS: [&str; 2] = ["orders-eu", "orders-us"];
 pub(crate) const REWRITTEN: &str = "orders-rewritten";
 /// Of each topic.
 pub(crate) const PARTITIONS: i32 = 3;
-const ASK: Duration = Duration::from_secs(10);
 
 /// See the module's head.
 pub(crate) struct Scene {
@@ -91,19 +91,8 @@ pub(crate) fn a_group_reads(cluster: &Cluster) -> anyhow::Result<BTreeSet<String
     consumer.assign(&list)?;
     eventually(Duration::from_secs(60), "a consumer with a group shows", || {
         drop(consumer.poll(Duration::from_millis(200)));
-        let seen = state(cluster)?;
+        let seen = traces(cluster)?;
         anyhow::ensure!(seen.iter().any(|what| what.contains("__consumer_offsets")), "{seen:?}");
         Ok(seen)
     })
-}
-
-/// Everything that somebody could have created: topics, internal ones too, and groups.
-pub(crate) fn state(cluster: &Cluster) -> anyhow::Result<BTreeSet<String>> {
-    // Without a group of its own, this one creates nothing either.
-    let client = BaseConsumer::from_config(&cluster.plain_config())?;
-    let metadata = client.fetch_metadata(None, ASK)?;
-    let topics = metadata.topics().iter().map(|topic| format!("topic {}", topic.name()));
-    let groups = client.fetch_group_list(None, ASK)?;
-    let groups = groups.groups().iter().map(|group| format!("group {}", group.name()));
-    Ok(topics.chain(groups).collect())
 }

@@ -88,8 +88,8 @@ impl Log {
             })
             .collect();
         let book_numbers: Vec<u64> = used.iter().map(|s| s.number).collect();
-        for held in reading.held.values() {
-            book.add(held.clone());
+        for held in reading.held.into_values() {
+            book.add(held);
         }
         let queue: Vec<Queued> =
             reading.doubtful.iter().filter_map(|seq| book.pending.get(seq)).map(Queued::copy_of).collect();

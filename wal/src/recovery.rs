@@ -20,6 +20,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use crate::frame::{FrameKind, Kind, replaced, seqs};
 use crate::scan::{Found, SEGMENT_HEADER, Scan, UNKNOWN_END};
 use crate::state::{Entry, Held, Seq};
@@ -97,14 +99,13 @@ pub(crate) fn read(segments: &[Scan<'_>]) -> Reading {
     let all = taken(segments, &views, |_, _, _| true);
     // Where the end is not known, the last write is in doubt.
     let certain = taken(segments, &views, |s, view, f| view.end.is_some() || f.offset < s.last_batch());
-    let mut held = pending(&all);
     let kept = pending(&certain);
-    for (seq, h) in &mut held {
+    let of = |(seq, pending): (Seq, Kept<'_>)| {
         // Its home is where it is beyond doubt, or the segment may go before the doubt has.
-        if let Some(sure) = kept.get(seq) {
-            h.home = sure.home;
-        }
-    }
+        let home = kept.get(&seq).map_or(pending.home, |sure| sure.home);
+        (seq, Held { home, ..pending.held(seq) })
+    };
+    let held: BTreeMap<Seq, Held> = pending(&all).into_iter().map(of).collect();
     recovered.entries = held.values().map(|h| h.entry.clone()).collect();
     Reading {
         next_seq: segments.iter().flat_map(|s| &s.frames).map(next_seq).max().unwrap_or(0),
@@ -211,11 +212,28 @@ fn taken<'a, 'b>(
     taken
 }
 
+/// A pending entry whose bytes are still those of its segment: only what is pending in the end is copied.
+struct Kept<'a> {
+    id: Uuid,
+    kind: Kind,
+    payload: &'a [u8],
+    home: u64,
+    replaces: Vec<u64>,
+}
+
+impl Kept<'_> {
+    fn held(self, seq: Seq) -> Held {
+        let entry = Entry { seq, id: self.id, kind: self.kind, payload: self.payload.into() };
+        let replaces = if self.replaces.is_empty() { Arc::default() } else { self.replaces.into() };
+        Held { entry, home: self.home, replaces }
+    }
+}
+
 /// What of the frames is pending.
-fn pending(frames: &[(u64, &Found<'_>)]) -> BTreeMap<Seq, Held> {
-    let mut held: BTreeMap<Seq, Held> = BTreeMap::new();
+fn pending<'a>(frames: &[(u64, &Found<'a>)]) -> BTreeMap<Seq, Kept<'a>> {
+    let mut kept: BTreeMap<Seq, Kept<'a>> = BTreeMap::new();
     let mut gone = BTreeSet::new();
-    for (segment, found) in frames {
+    for (home, found) in frames {
         let frame = &found.frame;
         let (kind, replaces, payload) = match frame.kind {
             FrameKind::End => continue,
@@ -230,12 +248,11 @@ fn pending(frames: &[(u64, &Found<'_>)]) -> BTreeMap<Seq, Held> {
                 (Kind::Record, olds, own)
             }
         };
-        let entry = Entry { seq: Seq(frame.seq), id: frame.id, kind, payload: payload.into() };
-        let new = Held { entry, home: *segment, replaces: Arc::from(replaces) };
+        let new = Kept { id: frame.id, kind, payload, home: *home, replaces };
         // A copy forward moves the entry's home: its first segment may go.
-        held.entry(Seq(frame.seq)).and_modify(|h| h.home = h.home.max(*segment)).or_insert(new);
+        kept.entry(Seq(frame.seq)).and_modify(|k| k.home = k.home.max(*home)).or_insert(new);
     }
-    let newest = held.values().filter(|h| h.entry.kind == Kind::Checkpoint).map(|h| h.entry.seq).max();
-    held.retain(|seq, h| !gone.contains(&seq.0) && (h.entry.kind == Kind::Record || newest == Some(*seq)));
-    held
+    let newest = kept.iter().filter(|(_, k)| k.kind == Kind::Checkpoint).map(|(seq, _)| *seq).max();
+    kept.retain(|seq, k| !gone.contains(&seq.0) && (k.kind == Kind::Record || newest == Some(*seq)));
+    kept
 }

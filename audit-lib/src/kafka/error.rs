@@ -30,16 +30,20 @@ pub enum KafkaStartError {
 /// | `KeySerialization`, `ValueSerialization` | never became a message |
 /// | `UnknownTopic`, `UnknownPartition`, `UnknownTopicOrPartition`, `InvalidTopic` | there is no log to append to |
 /// | `TopicAuthorizationFailed`, `ClusterAuthorizationFailed` | the broker refuses before it appends |
-/// | `InvalidTimestamp`, `InvalidRecord`, `PolicyViolation`, `InvalidRequiredAcks` | the broker validates before it appends |
-/// | `PurgeQueue` | purged before it was sent |
+/// | `InvalidTimestamp`, `InvalidRecord`, `PolicyViolation`, `InvalidRequiredAcks`, `UnsupportedCompressionType` | the broker validates before it appends |
+/// | `InvalidDifferentRecord` | another message of its batch was invalid, and a batch is appended whole or not at all |
 /// | a topic name with a NUL (`KafkaError::Nul`) | never became a message |
 ///
-/// **In doubt** are, among others: `MessageTimedOut` (it may have been sent), `PurgeInflight` (it was sent),
+/// **In doubt** are, among others: `MessageTimedOut` (it may have been sent), `PurgeInflight` (it was sent), `PurgeQueue` (it may have waited
+/// for a second attempt: a message that was appended, and whose answer was lost, is purged under this code),
 /// `BrokerTransportFailure`, `RequestTimedOut`, `NotEnoughReplicasAfterAppend` (it *is* appended),
-/// `NotEnoughReplicas` and `NotLeaderForPartition` (an earlier attempt may have been appended), `Fatal`.
+/// `NotEnoughReplicas` and `NotLeaderForPartition` (an earlier attempt may have been appended), `Fatal` and whatever else
+/// the idempotent producer raises, and every code that is not in the table: one that librdkafka learns later is no proof.
+/// An error of `send` itself is always proof, whatever its code: the message was never queued.
 ///
-/// Limit: librdkafka retries by itself and reports only the last error. If an attempt was appended, its answer was
-/// lost, and the topic was deleted or the right to it withdrawn before the retry, the verdict is wrong for that message.
+/// Limit: librdkafka retries by itself and reports only the last error (its `rd_kafka_message_status` would tell; rdkafka's
+/// safe interface does not have it). If an attempt was appended, its answer was lost, and before the retry the right to the
+/// topic was withdrawn, the verdict is wrong for that message. Flush before dropping a producer: what is purged is in doubt.
 pub fn proves_not_persisted(error: &KafkaError) -> bool {
     if matches!(error, KafkaError::Nul(_)) {
         return true;
@@ -61,9 +65,10 @@ pub fn proves_not_persisted(error: &KafkaError) -> bool {
             | Code::ClusterAuthorizationFailed
             | Code::InvalidTimestamp
             | Code::InvalidRecord
+            | Code::InvalidDifferentRecord
             | Code::PolicyViolation
             | Code::InvalidRequiredAcks
-            | Code::PurgeQueue
+            | Code::UnsupportedCompressionType
     )
 }
 
@@ -80,10 +85,6 @@ pub(super) fn check_producer(config: &ClientConfig) -> Result<(), KafkaStartErro
     if errors_only.trim_end_matches('\0') == "true" {
         let why = "messages without a report would look delivered; remove the setting";
         return refuse("delivery.report.only.error", "true".to_owned(), why);
-    }
-    if let Some(id) = config.get("transactional.id") {
-        let why = "the outcome of transactions is not counted in this version; use a plain or idempotent producer";
-        return refuse("transactional.id", id.to_owned(), why);
     }
     Ok(())
 }

@@ -1,50 +1,73 @@
-//! A producer that counts: attempts before the hand-over, outcomes from the delivery reports.
+//! Producers that count: attempts before the hand-over, outcomes from the delivery reports.
 //!
 //! Invariants: the record that rdkafka gets is the caller's, with a `CreateTime` where it had none (and, with
 //! [`Stamping::On`], a `chaperone` header where it had none). Errors are rdkafka's own, unchanged. Our part of a
-//! delivery callback resolves a ticket, cannot panic, and runs before the host's part.
+//! delivery callback resolves a ticket, cannot panic, and runs before the host's part. The parts: `record` prepares,
+//! `inner` hands over, `context` hears, `transaction` holds, `future` makes it a promise.
 //!
-//! Limits: dropping the producer purges what is queued, like rdkafka's: those count as failed, what was on its way is
-//! in doubt. Call [`AuditedProducer::flush`], then close the recorder.
+//! Limits: dropping a producer purges what is queued, like rdkafka's: those are in doubt, as is what was
+//! on its way. Call [`Audited::flush`], then close the recorder. A custom partitioner of rdkafka's is not offered.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Once;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
-use rdkafka::client::{ClientContext, OAuthToken};
-use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
-use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::message::{DeliveryResult, Header, Message as _, OwnedHeaders, ToBytes};
-use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ProducerContext, ThreadedProducer};
-use rdkafka::statistics::Statistics;
-use rdkafka::util::IntoOpaque;
+use rdkafka::TopicPartitionList;
+use rdkafka::client::Client;
+use rdkafka::consumer::ConsumerGroupMetadata;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::ToBytes;
+use rdkafka::producer::{
+    BaseProducer, BaseRecord, DefaultProducerContext, ProducerContext, PurgeConfig, ThreadedProducer,
+};
 
-use super::error::{KafkaStartError, check_producer, proves_not_persisted};
-use super::grant::{Grant, missing_grant};
-use crate::message::{Headers, Message, NoHeaders};
+use super::error::{KafkaStartError, check_producer};
 use crate::recorder::{Recorder, Ticket};
-use crate::rule;
 
-/// Whether messages get an identity of their own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Stamping {
-    /// Messages are left as they are: the content is the identity.
-    #[default]
-    Off,
-    /// Messages without one get the `chaperone` header (16-byte id, 8-byte event time): for pipelines that rewrite
-    /// payloads or send equal ones. A record handed back with an error keeps its stamp, so that a re-send is the same.
-    On,
-}
+mod context;
+mod future;
+mod inner;
+mod record;
+mod transaction;
 
-/// rdkafka's [`ThreadedProducer`], counting. `C` is the host's own context.
-pub struct AuditedProducer<C: ProducerContext + 'static = DefaultProducerContext> {
-    producer: ThreadedProducer<AuditedContext<C>>,
+pub use context::{AuditedContext, Pending};
+pub use future::{AuditedDelivery, AuditedFutureProducer, Promises};
+pub use inner::Inner;
+pub use record::Stamping;
+
+use record::{as_message, join, prepare, split};
+
+/// rdkafka's [`ThreadedProducer`], counting: a thread of its own serves the delivery reports. `C` is the host's own
+/// context.
+pub type AuditedProducer<C = DefaultProducerContext> = Audited<ThreadedProducer<AuditedContext<C>>>;
+
+/// rdkafka's [`BaseProducer`], counting: the host serves the delivery reports, by [`poll`](Audited::poll). Until it does,
+/// its messages are in flight. `C` is the host's own context.
+pub type AuditedBaseProducer<C = DefaultProducerContext> = Audited<BaseProducer<AuditedContext<C>>>;
+
+/// One of rdkafka's producers, counting. See [`AuditedProducer`] and [`AuditedBaseProducer`].
+///
+/// Without a `transactional.id` a message is acked or failed by its delivery report. With one the report says that a
+/// message is in the log, and the end of its transaction whether anyone will see it:
+///
+/// | what happened | the messages of the transaction |
+/// |---|---|
+/// | the commit succeeded | acked |
+/// | the abort succeeded | failed: readers of committed messages will never see them |
+/// | commit or abort may be called again (`is_retriable`), a flush timed out | in flight |
+/// | the commit failed and the transaction must be aborted (`txn_requires_abort`) | in flight until the abort |
+/// | a fatal error (fenced by another producer, …), or the producer dropped before the end was known | in doubt |
+/// | the coordinator had forgotten the producer when it was to commit, and a new epoch aborted | in doubt: that does not tell how the old epoch ended |
+/// | a report or an error of `send` proves that the message was not persisted | failed, whatever the end |
+/// | a report proves nothing (timed out) | in doubt, whatever the end: the request may reach the log after the abort |
+pub struct Audited<I: Inner> {
+    producer: I,
     recorder: Recorder,
     stamping: Stamping,
 }
 
-impl AuditedProducer {
+impl<I: Inner<Host = DefaultProducerContext>> Audited<I> {
     /// A producer without callbacks of the host.
     ///
     /// # Errors
@@ -54,16 +77,16 @@ impl AuditedProducer {
     }
 }
 
-impl<C: ProducerContext + 'static> AuditedProducer<C> {
+impl<I: Inner> Audited<I> {
     /// A producer whose delivery reports go to `context` too.
     ///
     /// # Errors
-    /// [`KafkaStartError::Setting`] for `acks=0`, `delivery.report.only.error=true` and `transactional.id`: their
-    /// delivery reports do not say whether a message is persisted. [`KafkaStartError::Client`] from librdkafka.
-    pub fn with_context(config: &ClientConfig, context: C, recorder: Recorder) -> Result<Self, KafkaStartError> {
+    /// [`KafkaStartError::Setting`] for `acks=0` and `delivery.report.only.error=true`: their delivery reports do not
+    /// say whether a message is persisted. [`KafkaStartError::Client`] from librdkafka.
+    pub fn with_context(config: &ClientConfig, context: I::Host, recorder: Recorder) -> Result<Self, KafkaStartError> {
         check_producer(config)?;
-        let context = AuditedContext { host: context, refused: Once::new() };
-        let producer = ThreadedProducer::from_config_and_context(config, context)?;
+        let context = AuditedContext::new(context, config.get("transactional.id").is_some());
+        let producer = I::from_config_and_context(config, context)?;
         Ok(Self { producer, recorder, stamping: Stamping::Off })
     }
 
@@ -74,44 +97,58 @@ impl<C: ProducerContext + 'static> AuditedProducer<C> {
         self
     }
 
-    /// Counts the message as attempted and hands it to librdkafka, as `ThreadedProducer::send` does: without blocking,
-    /// with its errors. An error here means that it was never queued, so it counts as failed; a second `send` of the
-    /// record is a new attempt.
+    /// Counts the message as attempted and hands it to librdkafka, as rdkafka's `send` does: without blocking, with its
+    /// errors. An error here means that it was never queued, so it counts as failed; a second `send` of the record is a
+    /// new attempt.
     ///
     /// # Errors
     /// librdkafka's, with the record (its `CreateTime`, and its stamp, set).
     #[expect(clippy::result_large_err, clippy::type_complexity, reason = "rdkafka's own signature")]
     pub fn send<'a, K, P>(
         &self,
-        record: BaseRecord<'a, K, P, C::DeliveryOpaque>,
-    ) -> Result<(), (KafkaError, BaseRecord<'a, K, P, C::DeliveryOpaque>)>
+        record: BaseRecord<'a, K, P, <I::Host as ProducerContext>::DeliveryOpaque>,
+    ) -> Result<(), (KafkaError, BaseRecord<'a, K, P, <I::Host as ProducerContext>::DeliveryOpaque>)>
     where
         K: ToBytes + ?Sized,
         P: ToBytes + ?Sized,
     {
         let mut record = record;
-        // To librdkafka 0 is "now", decided later: decide it here, or the stages would see another time.
-        if record.timestamp.unwrap_or(0) == 0 {
-            record.timestamp = Some(self.recorder.now_ms());
-        }
-        if self.stamping == Stamping::On {
-            self.stamp(&mut record);
-        }
+        let mut attempt = self.attempt(&mut record);
+        self.offer(record, &mut attempt)
+    }
+
+    /// Prepares a record and counts it.
+    fn attempt<K, P>(&self, record: &mut BaseRecord<'_, K, P, <I::Host as ProducerContext>::DeliveryOpaque>) -> Attempt
+    where
+        K: ToBytes + ?Sized,
+        P: ToBytes + ?Sized,
+    {
+        prepare(record, self.stamping, || self.recorder.now_ms());
         // The host's `to_bytes` is all that can panic here, and rdkafka would call it anyway.
-        let ticket = catch_unwind(AssertUnwindSafe(|| self.recorder.attempt(&as_message(&record)))).ok();
-        let (record, opaque) = split(record);
-        let pending = Box::new(Pending { ticket, host: opaque });
-        match self.producer.send(join(record, pending)) {
-            Ok(()) => Ok(()),
-            Err((error, record)) => {
-                let (record, pending) = split(record);
-                let Pending { ticket, host } = *pending;
-                if let Some(ticket) = ticket {
-                    ticket.failed();
-                }
-                Err((error, join(record, host)))
+        Attempt(catch_unwind(AssertUnwindSafe(|| self.recorder.attempt(&as_message(record)))).ok())
+    }
+
+    /// Hands a record over; with success the attempt goes with it.
+    #[expect(clippy::result_large_err, clippy::type_complexity, reason = "rdkafka's own signature")]
+    fn offer<'a, K, P>(
+        &self,
+        record: BaseRecord<'a, K, P, <I::Host as ProducerContext>::DeliveryOpaque>,
+        attempt: &mut Attempt,
+    ) -> Result<(), (KafkaError, BaseRecord<'a, K, P, <I::Host as ProducerContext>::DeliveryOpaque>)>
+    where
+        K: ToBytes + ?Sized,
+        P: ToBytes + ?Sized,
+    {
+        let (record, host) = split(record);
+        let pending = Box::new(Pending { ticket: attempt.0.take(), host });
+        self.producer.hand_over(join(record, pending)).map_err(|(error, record)| {
+            if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
+                self.producer.context().die();
             }
-        }
+            let (record, pending) = split(record);
+            attempt.0 = pending.ticket;
+            (error, join(record, pending.host))
+        })
     }
 
     /// Waits until all delivery reports are in, at most `deadline`.
@@ -122,136 +159,129 @@ impl<C: ProducerContext + 'static> AuditedProducer<C> {
         self.producer.flush(deadline)
     }
 
-    /// The producer underneath, for metadata, purges and counts of what is queued.
-    pub fn inner(&self) -> &ThreadedProducer<AuditedContext<C>> {
-        &self.producer
+    /// The client underneath, for metadata, the host's context and fatal errors.
+    pub fn client(&self) -> &Client<AuditedContext<I::Host>> {
+        self.producer.client()
+    }
+
+    /// How many messages wait for their delivery reports.
+    pub fn in_flight_count(&self) -> i32 {
+        self.producer.in_flight_count()
+    }
+
+    /// Purges what waits to be sent, what is on its way, or both: in doubt, but for what waits in a transaction, which is
+    /// failed.
+    pub fn purge(&self, flags: PurgeConfig) {
+        self.producer.purge(flags);
     }
 
     /// The recorder that counts.
     pub fn recorder(&self) -> &Recorder {
         &self.recorder
     }
+}
 
-    fn stamp<K, P, D>(&self, record: &mut BaseRecord<'_, K, P, D>)
-    where
-        K: ToBytes + ?Sized,
-        P: ToBytes + ?Sized,
-        D: IntoOpaque,
-    {
-        if as_message(record).headers.header(rule::HEADER).is_some() {
-            return;
+/// Transactions, with a `transactional.id`, as rdkafka's: blocking calls, to be repeated when their error says
+/// `is_retriable`. A delivered message counts as acked when its transaction is committed and as failed when it is
+/// aborted; until then, and for good if nobody will ever know, it is neither (see the table above).
+/// Begin, commit and abort take turns when several threads call them.
+impl<I: Inner> Audited<I> {
+    /// Asks the coordinator for the producer's id, which ends what a dead producer of the same id left open.
+    ///
+    /// # Errors
+    /// librdkafka's; also without a `transactional.id`, like the calls below.
+    pub fn init_transactions(&self, deadline: Duration) -> KafkaResult<()> {
+        let result = self.producer.init_transactions(deadline);
+        self.ending(|transactions| transactions.step(&result));
+        result
+    }
+
+    /// Begins a transaction. Outside of one, `send` is refused by librdkafka: never queued, so failed.
+    ///
+    /// # Errors
+    /// librdkafka's.
+    pub fn begin_transaction(&self) -> KafkaResult<()> {
+        match &self.producer.context().transactions {
+            Some(transactions) => transactions.begin(|| self.producer.begin_transaction()),
+            None => self.producer.begin_transaction(),
         }
-        let event_ms = record.timestamp.unwrap_or_else(|| self.recorder.now_ms());
-        // Equal messages are told apart by their stamps: a v7 UUID is new for each.
-        let id = crate::MessageId(uuid::Uuid::now_v7().as_u128());
-        let stamp = rule::stamp(id, event_ms);
-        let headers = record.headers.take().unwrap_or_else(|| OwnedHeaders::new_with_capacity(1));
-        record.headers = Some(headers.insert(Header { key: rule::HEADER, value: Some(&stamp) }));
     }
-}
 
-fn as_message<'r, K, P, D>(record: &'r BaseRecord<'_, K, P, D>) -> Message<'r>
-where
-    K: ToBytes + ?Sized,
-    P: ToBytes + ?Sized,
-    D: IntoOpaque,
-{
-    let headers: &dyn Headers = match &record.headers {
-        Some(headers) => headers,
-        None => &NoHeaders,
-    };
-    Message {
-        topic: record.topic,
-        key: record.key.map(ToBytes::to_bytes),
-        value: record.payload.map(ToBytes::to_bytes),
-        headers,
-        timestamp_ms: record.timestamp,
-        broker_time: false,
+    /// Makes a consumer's offsets part of the transaction.
+    ///
+    /// # Errors
+    /// librdkafka's.
+    pub fn send_offsets_to_transaction(
+        &self,
+        offsets: &TopicPartitionList,
+        group: &ConsumerGroupMetadata,
+        deadline: Duration,
+    ) -> KafkaResult<()> {
+        let result = self.producer.send_offsets_to_transaction(offsets, group, deadline);
+        self.ending(|transactions| transactions.step(&result));
+        result
     }
-}
 
-/// Takes the opaque off a record.
-fn split<K, P, D>(record: BaseRecord<'_, K, P, D>) -> (BaseRecord<'_, K, P>, D)
-where
-    K: ToBytes + ?Sized,
-    P: ToBytes + ?Sized,
-    D: IntoOpaque,
-{
-    let BaseRecord { topic, partition, payload, key, timestamp, headers, delivery_opaque } = record;
-    (BaseRecord { topic, partition, payload, key, timestamp, headers, delivery_opaque: () }, delivery_opaque)
-}
-
-fn join<K, P, D>(record: BaseRecord<'_, K, P>, delivery_opaque: D) -> BaseRecord<'_, K, P, D>
-where
-    K: ToBytes + ?Sized,
-    P: ToBytes + ?Sized,
-    D: IntoOpaque,
-{
-    let BaseRecord { topic, partition, payload, key, timestamp, headers, .. } = record;
-    BaseRecord { topic, partition, payload, key, timestamp, headers, delivery_opaque }
-}
-
-/// What travels with a message through librdkafka: our ticket and the host's own opaque.
-pub struct Pending<D> {
-    ticket: Option<Ticket>,
-    host: D,
-}
-
-/// The host's context, with the ticket handed in before its own delivery callback.
-pub struct AuditedContext<C> {
-    host: C,
-    /// A missing ACL is said once, not for every message.
-    refused: Once,
-}
-
-impl<C> AuditedContext<C> {
-    /// The host's own context.
-    pub fn host(&self) -> &C {
-        &self.host
-    }
-}
-
-impl<C: ProducerContext> ProducerContext for AuditedContext<C> {
-    type DeliveryOpaque = Box<Pending<C::DeliveryOpaque>>;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, pending: Self::DeliveryOpaque) {
-        let Pending { ticket, host } = *pending;
-        if let Some(ticket) = ticket {
-            // Belt and braces: a panic here would end the polling thread, and with it all delivery reports (P3).
-            let hand_in = AssertUnwindSafe(|| match result {
-                Ok(_) => ticket.acked(),
-                Err((error, _)) if proves_not_persisted(error) => ticket.failed(),
-                Err(_) => drop(ticket),
-            });
-            if catch_unwind(hand_in).is_err() {
-                tracing::error!("the audit of a delivery report panicked; its message is in doubt");
-            }
+    /// Flushes and commits. With success the messages of the transaction are acked.
+    ///
+    /// # Errors
+    /// librdkafka's: to be called again (`is_retriable`), to be aborted (`txn_requires_abort`; after any delivery failure
+    /// a transaction can only be aborted), or fatal: then the messages are in doubt.
+    pub fn commit_transaction(&self, deadline: Duration) -> KafkaResult<()> {
+        match &self.producer.context().transactions {
+            Some(transactions) => transactions.commit(|| self.producer.commit_transaction(deadline)),
+            None => self.producer.commit_transaction(deadline),
         }
-        if let Err((error, message)) = result
-            && let Some(said) = missing_grant(error, Grant::WriteTopic(message.topic()))
-        {
-            self.refused.call_once(|| tracing::error!("{said}"));
+    }
+
+    /// Purges and aborts. With success the messages of the transaction are failed. [`AuditedBaseProducer`] serves the
+    /// delivery reports that librdkafka waits for meanwhile.
+    ///
+    /// # Errors
+    /// librdkafka's: to be called again, or fatal.
+    pub fn abort_transaction(&self, deadline: Duration) -> KafkaResult<()> {
+        match &self.producer.context().transactions {
+            Some(transactions) => transactions.abort(|| self.producer.abort(deadline)),
+            None => self.producer.abort(deadline),
         }
-        self.host.delivery(result, host);
+    }
+
+    fn ending(&self, hear: impl FnOnce(&transaction::Transactions)) {
+        if let Some(transactions) = &self.producer.context().transactions {
+            hear(transactions);
+        }
     }
 }
 
-impl<C: ClientContext> ClientContext for AuditedContext<C> {
-    const ENABLE_REFRESH_OAUTH_TOKEN: bool = C::ENABLE_REFRESH_OAUTH_TOKEN;
-
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        self.host.log(level, facility, text);
-    }
-    fn stats(&self, statistics: Statistics) {
-        self.host.stats(statistics);
-    }
-    fn stats_raw(&self, statistics: &[u8]) {
-        self.host.stats_raw(statistics);
-    }
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.host.error(error, reason);
-    }
-    fn generate_oauth_token(&self, config: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
-        self.host.generate_oauth_token(config)
+impl<C: ProducerContext + 'static> AuditedBaseProducer<C> {
+    /// Serves delivery reports and other callbacks for `timeout`; rdkafka's own waits to its end even when something
+    /// came. Call it often, or the queue fills.
+    pub fn poll(&self, timeout: Duration) {
+        self.producer.poll(timeout);
     }
 }
+
+impl<I: Inner + Clone> Clone for Audited<I> {
+    fn clone(&self) -> Self {
+        let (producer, recorder) = (self.producer.clone(), self.recorder.clone());
+        Self { producer, recorder, stamping: self.stamping }
+    }
+}
+
+/// A counted message that librdkafka does not have: dropped, it is proven not persisted.
+struct Attempt(Option<Ticket>);
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.0.take() {
+            ticket.failed();
+        }
+    }
+}
+
+/// So that the wrapper can be shared where rdkafka's can.
+const _: fn() = || {
+    fn shared<T: Send + Sync>() {}
+    shared::<Arc<AuditedProducer>>();
+    shared::<Arc<AuditedBaseProducer>>();
+};

@@ -9,7 +9,7 @@ use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Message as _, OwnedHeaders};
 use rdkafka::mocking::MockCluster;
-use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ProducerContext};
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, ProducerContext};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
@@ -18,6 +18,10 @@ use crate::clock::SystemClock;
 use crate::recorder::{Config, MemorySink, Recorder, Sink as _, Stats};
 use crate::rule::Class;
 use crate::wire::{AuditMessage, End};
+
+mod errors;
+mod kinds;
+mod transactions;
 
 /// Nobody listens there.
 const NOWHERE: &str = "127.0.0.1:1";
@@ -88,7 +92,7 @@ fn a_full_queue_is_the_hosts_error_and_counts_as_failed() {
     assert_eq!(outcome(producer.recorder().stats()), (6, 0, 1, 0));
     let recorder = producer.recorder().clone();
     drop(producer);
-    assert_eq!(outcome(recorder.stats()), (6, 0, 6, 0), "dropping purges what was never sent");
+    assert_eq!(outcome(recorder.stats()), (6, 0, 1, 5), "purged: whether one was sent before, nobody says");
 }
 
 #[test]
@@ -122,31 +126,11 @@ fn what_is_too_large_or_forbidden_is_failed() {
 }
 
 #[test]
-fn only_errors_that_prove_are_proof() {
-    let of = |code| proves_not_persisted(&KafkaError::MessageProduction(code));
-    for code in [RDKafkaErrorCode::QueueFull, RDKafkaErrorCode::PurgeQueue, RDKafkaErrorCode::UnknownTopicOrPartition] {
-        assert!(of(code), "{code}");
-    }
-    for code in [
-        RDKafkaErrorCode::MessageTimedOut,
-        RDKafkaErrorCode::PurgeInflight,
-        RDKafkaErrorCode::RequestTimedOut,
-        RDKafkaErrorCode::NotEnoughReplicasAfterAppend,
-        RDKafkaErrorCode::BrokerTransportFailure,
-        RDKafkaErrorCode::Fatal,
-    ] {
-        assert!(!of(code), "{code}");
-    }
-    assert!(!proves_not_persisted(&KafkaError::Canceled));
-}
-
-#[test]
 fn settings_that_hide_outcomes_are_refused_by_name() {
     for (set, value, named) in [
         ("acks", "0", "acks=0"),
         ("request.required.acks", "0x0", "request.required.acks=0x0"),
         ("delivery.report.only.error", "true", "delivery.report.only.error=true"),
-        ("transactional.id", "t1", "transactional.id=t1"),
     ] {
         let (recorder, _) = recorder("producer");
         let mut config = config(NOWHERE);
@@ -180,7 +164,7 @@ fn the_hosts_callback_gets_its_own_opaque() {
     }
     producer.flush(WAIT).expect("flushed");
     until("both callbacks", || host.0.load(Ordering::SeqCst) == 7);
-    assert_eq!(producer.inner().context().host().0.load(Ordering::SeqCst), 7);
+    assert_eq!(producer.client().context().host().0.load(Ordering::SeqCst), 7);
 }
 
 /// Reads `n` messages of partition 0 from the beginning.

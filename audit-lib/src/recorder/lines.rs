@@ -46,33 +46,31 @@ pub(super) enum Missed {
     Closed,
 }
 
-/// Where a message was counted, and what its ticket needs.
-pub(super) type Place = (Arc<Pass>, At);
-
-/// Counts a message in a line of this thread's, or in one that it shares.
-pub(super) fn count(table: &Arc<Table>, arrival: &Arrival<'_>) -> Result<Place, Missed> {
-    let mine = MINE.try_with(|mine| {
+/// Counts a message in a line of this thread's, or in one that it shares. `pass` gets what a ticket needs, if it is
+/// wanted.
+#[inline]
+pub(super) fn count(table: &Arc<Table>, a: &Arrival<'_>, pass: Option<&mut Option<Arc<Pass>>>) -> Result<At, Missed> {
+    let mut pass = pass;
+    let counted = MINE.try_with(|mine| {
         // Borrowed already only if counting a message counted another one; that one goes the slow way.
         let mut mine = mine.try_borrow_mut().ok()?;
-        let at = match mine.iter().position(|m| m.pass.number() == table.number()) {
-            Some(at) => at,
-            None => {
-                mine.retain(|m| !m.pass.is_closed());
-                mine.push(Mine::new(table));
-                mine.len() - 1
-            }
+        let mine = match mine.iter().position(|m| m.table == table.number()) {
+            Some(at) => mine.get_mut(at)?,
+            None => Mine::insert(&mut mine, table)?,
         };
-        Some(mine.get_mut(at)?.count(arrival))
+        Some(mine.count_for(a, pass.as_deref_mut()))
     });
-    match mine {
+    match counted {
         Ok(Some(counted)) => counted,
         // The thread is ending, or in the midst of it: a line for this one message.
-        _ => Mine::new(table).count(arrival),
+        _ => Mine::new(table).count_for(a, pass),
     }
 }
 
 /// What one thread has of one recorder.
 struct Mine {
+    table: u64,
+    width_ms: u64,
     pass: Arc<Pass>,
     seats: Vec<Option<Seat>>,
     vacant: Vec<usize>,
@@ -103,26 +101,35 @@ impl Seat {
     }
 
     #[inline]
-    fn count(&mut self, a: &Arrival<'_>, floor: impl Fn() -> i64) -> Result<At, Refused> {
+    fn count(&mut self, a: &Arrival<'_>, pass: &Pass) -> Result<At, Refused> {
         match &mut self.line {
-            Sitting::Own(line) => count_in(line, a, floor),
-            Sitting::Shared(common) => count_in(&mut common.0.lock(), a, floor),
+            Sitting::Own(line) => count_in(line, a, pass),
+            Sitting::Shared(common) => count_in_shared(common, a, pass),
         }
     }
 }
 
-#[inline]
-pub(super) fn count_in(line: &mut Line, a: &Arrival<'_>, floor: impl Fn() -> i64) -> Result<At, Refused> {
+#[inline(always)]
+fn count_in(line: &mut Line, a: &Arrival<'_>, pass: &Pass) -> Result<At, Refused> {
     let first = line.n() == 0;
     // The floor is read inside: what is not in a look at the table is dated at or after that look's watermark.
-    line.count(|words| a.addition.count(words, first, a.now_ms.max(floor())))?;
+    line.count(|words| a.addition.count(words, first, a.now_ms.max(pass.floor_ms())))?;
     Ok(line.at())
+}
+
+/// The same behind the line's lock.
+#[inline(never)]
+pub(super) fn count_in_shared(common: &Common, a: &Arrival<'_>, pass: &Pass) -> Result<At, Refused> {
+    count_in(&mut common.0.lock(), a, pass)
 }
 
 impl Mine {
     fn new(table: &Arc<Table>) -> Self {
+        let pass = Pass::new(table);
         Self {
-            pass: Arc::new(Pass::new(table)),
+            table: table.number(),
+            width_ms: pass.width_ms(),
+            pass: Arc::new(pass),
             seats: Vec::new(),
             vacant: Vec::new(),
             by_topic: FxHashMap::default(),
@@ -131,18 +138,46 @@ impl Mine {
         }
     }
 
+    #[cold]
+    #[inline(never)]
+    fn insert<'a>(all: &'a mut Vec<Self>, table: &Arc<Table>) -> Option<&'a mut Self> {
+        all.retain(|m| !m.pass.is_closed());
+        all.push(Self::new(table));
+        all.last_mut()
+    }
+
     #[inline]
-    fn count(&mut self, a: &Arrival<'_>) -> Result<Place, Missed> {
-        let width_ms = self.pass.width_ms();
+    fn count_for(&mut self, a: &Arrival<'_>, pass: Option<&mut Option<Arc<Pass>>>) -> Result<At, Missed> {
+        let at = self.count(a)?;
+        if let Some(pass) = pass {
+            *pass = Some(Arc::clone(&self.pass));
+        }
+        Ok(at)
+    }
+
+    /// In the line of the message before this one, as a rule.
+    #[inline]
+    fn count(&mut self, a: &Arrival<'_>) -> Result<At, Missed> {
+        if let Some(Some(seat)) = self.seats.get_mut(self.last)
+            && seat.is_for(a, self.width_ms)
+            && let Ok(at) = seat.count(a, &self.pass)
+        {
+            return Ok(at);
+        }
+        self.count_elsewhere(a)
+    }
+
+    #[inline(never)]
+    fn count_elsewhere(&mut self, a: &Arrival<'_>) -> Result<At, Missed> {
         let mut spent = false;
         for _ in 0..TURNS {
-            let Some(at) = self.find(a, width_ms) else {
+            let Some(at) = self.find(a) else {
                 self.sit_down(a, spent)?;
                 continue;
             };
             let Some(seat) = self.seats.get_mut(at).and_then(Option::as_mut) else { continue };
-            match seat.count(a, || self.pass.floor_ms()) {
-                Ok(at) => return Ok((Arc::clone(&self.pass), at)),
+            match seat.count(a, &self.pass) {
+                Ok(at) => return Ok(at),
                 Err(Refused::Forked) => return Err(Missed::Closed),
                 Err(refused) => {
                     spent = refused == Refused::Spent;
@@ -153,12 +188,8 @@ impl Mine {
         Err(Missed::Full)
     }
 
-    #[inline]
-    fn find(&mut self, a: &Arrival<'_>, width_ms: u64) -> Option<usize> {
-        let fits = |at: usize| matches!(self.seats.get(at), Some(Some(seat)) if seat.is_for(a, width_ms));
-        if fits(self.last) {
-            return Some(self.last);
-        }
+    fn find(&mut self, a: &Arrival<'_>) -> Option<usize> {
+        let fits = |at: usize| matches!(self.seats.get(at), Some(Some(seat)) if seat.is_for(a, self.width_ms));
         let found = self.by_topic.get(a.topic)?.iter().rev().copied().find(|at| fits(*at))?;
         self.last = found;
         Some(found)
@@ -166,6 +197,7 @@ impl Mine {
 
     /// Gets a line for messages like this one.
     #[cold]
+    #[inline(never)]
     fn sit_down(&mut self, a: &Arrival<'_>, spent: bool) -> Result<(), Missed> {
         self.prune();
         let line = match self.pass.line(a, spent) {

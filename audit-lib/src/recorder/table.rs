@@ -125,9 +125,6 @@ impl Pass {
     pub(super) fn new(table: &Arc<Table>) -> Self {
         Self(Arc::clone(table))
     }
-    pub(super) fn number(&self) -> u64 {
-        self.0.number
-    }
     pub(super) fn is_closed(&self) -> bool {
         self.0.closed.load(Ordering::Relaxed)
     }
@@ -192,25 +189,54 @@ impl Table {
         &self.slots
     }
 
-    /// Counts a message; `None` after the close, when it only counts as uncounted.
-    pub(super) fn arrive(self: &Arc<Self>, message: &Message<'_>, kind: Kind) -> Option<Counted> {
+    /// Counts a message that is about to be sent; `None` after the close, when it only counts as uncounted.
+    #[inline]
+    pub(super) fn attempt(self: &Arc<Self>, message: &Message<'_>) -> Option<Counted> {
+        let arrival = self.observe(message, Kind::Attempted);
+        let mut pass = None;
+        let at = self.arrive(&arrival, Some(&mut pass))?;
+        Some(Counted { pass: pass?, at, hash: arrival.addition.hash })
+    }
+
+    /// Counts a message that was processed.
+    #[inline]
+    pub(super) fn seen(self: &Arc<Self>, message: &Message<'_>) {
+        let arrival = self.observe(message, Kind::Seen);
+        let _at = self.arrive(&arrival, None);
+    }
+
+    #[inline]
+    fn observe<'a>(&self, message: &Message<'a>, kind: Kind) -> Arrival<'a> {
         let now_ms = self.now_ms();
         let rule = self.rules.of(message.topic);
         let seen = rule.observe(message, now_ms);
         let hash = seen.id.hash(rule.seed());
         let addition = Addition { bytes: message.bytes(), hash, event_ms: seen.window_time_ms(now_ms) };
-        let arrival = Arrival { topic: message.topic, class: seen.class, kind, addition, now_ms };
-        let counted = match lines::count(self, &arrival) {
-            Err(Missed::Full) => self.overflow(&arrival),
-            counted => counted,
-        };
-        match counted {
-            Ok((pass, at)) => Some(Counted { pass, at, hash }),
-            Err(_) => {
-                self.uncounted.fetch_add(1, Ordering::Relaxed);
-                None
-            }
+        Arrival { topic: message.topic, class: seen.class, kind, addition, now_ms }
+    }
+
+    #[inline]
+    fn arrive(self: &Arc<Self>, a: &Arrival<'_>, mut pass: Option<&mut Option<Arc<Pass>>>) -> Option<At> {
+        match lines::count(self, a, pass.as_deref_mut()) {
+            Ok(at) => Some(at),
+            Err(missed) => self.arrive_slowly(a, missed, pass),
         }
+    }
+
+    #[cold]
+    fn arrive_slowly(
+        self: &Arc<Self>,
+        a: &Arrival<'_>,
+        missed: Missed,
+        pass: Option<&mut Option<Arc<Pass>>>,
+    ) -> Option<At> {
+        let counted = if missed == Missed::Full { self.overflow(a).ok() } else { None };
+        match (counted, pass) {
+            (None, _) => drop(self.uncounted.fetch_add(1, Ordering::Relaxed)),
+            (Some(_), None) => {}
+            (Some(_), Some(pass)) => *pass = Some(Arc::new(Pass::new(self))),
+        }
+        counted
     }
 
     /// A line for an arrival, if its topic has a name that Kafka allows.
@@ -225,8 +251,8 @@ impl Table {
     }
 
     /// Counts what has no slot of its own.
-    #[cold]
-    fn overflow(self: &Arc<Self>, a: &Arrival<'_>) -> Result<lines::Place, Missed> {
+    fn overflow(self: &Arc<Self>, a: &Arrival<'_>) -> Result<At, Missed> {
+        let pass = Pass::new(self);
         for _ in 0..REPORT_TRIES {
             let window = self.width.window_of(a.now_ms);
             let way = self.registry.lock().overflow_line(&self.slots, self.width, window, a.kind);
@@ -235,10 +261,10 @@ impl Table {
                 Way::Closed => return Err(Missed::Closed),
                 Way::Own(_) | Way::Full => return Err(Missed::Full),
             };
-            match lines::count_in(&mut common.0.lock(), a, || self.floor_ms.load(Ordering::SeqCst)) {
+            match lines::count_in_shared(&common, a, &pass) {
                 Ok(at) => {
                     self.overflowed.fetch_add(1, Ordering::Relaxed);
-                    return Ok((Arc::new(Pass::new(self)), at));
+                    return Ok(at);
                 }
                 Err(Refused::Forked) => return Err(Missed::Closed),
                 // Closed meanwhile: the next one.

@@ -20,18 +20,16 @@ pub(super) struct Masks {
     pub(super) ends: u64,
     /// Strings, from the opening quote to the byte before the closing one.
     pub(super) strings: u64,
-    /// The byte that is asked for, wherever it is.
-    pub(super) probe: u64,
     /// Backslashes, wherever they are.
     pub(super) backslashes: u64,
 }
 
 impl Masks {
-    /// Opening quotes of strings that may be the name: they begin with its first byte or an escape and, where no escape is
-    /// near, end where it does, `beyond` bytes on, if that is still in this block.
+    /// Opening quotes of strings that may be the name: they begin with its first byte (`probe`: where it stands) or an
+    /// escape and, where no escape is near, end where it does, `beyond` bytes on, if that is still in this block.
     #[inline(always)]
-    pub(super) const fn like(&self, beyond: u32) -> u64 {
-        let first = ((self.probe | self.backslashes) >> 1) | (1 << 63);
+    pub(super) const fn like(&self, probe: u64, beyond: u32) -> u64 {
+        let first = ((probe | self.backslashes) >> 1) | (1 << 63);
         let seen = self.backslashes == 0 && beyond < 64;
         let last = if seen { (self.ends >> beyond) | (!0 << (64 - beyond)) } else { !0 };
         self.starts & first & last
@@ -39,7 +37,7 @@ impl Masks {
 }
 
 /// What one block tells the next.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Carry {
     /// All ones in a string, else zero.
     inside: u64,
@@ -47,31 +45,53 @@ pub(super) struct Carry {
     escaped: u64,
 }
 
-/// The 64 bytes from `base`; what the document lacks is spaces.
+impl Carry {
+    /// Before the first block.
+    pub(super) const START: Self = Self { inside: 0, escaped: 0 };
+}
+
+/// 0 to 63.
+const POSITIONS: [u8; BLOCK] = {
+    let mut all = [0; BLOCK];
+    let mut at = 0;
+    while at < BLOCK {
+        #[expect(clippy::cast_possible_truncation, reason = "below 64")]
+        let position = at as u8;
+        all[at] = position;
+        at += 1;
+    }
+    all
+};
+
+/// The 64 bytes from `base`; what the document lacks is zeros or spaces, which mean nothing to any mask.
 #[inline(always)]
-fn block<S: Simd>(simd: S, document: &[u8], base: usize) -> u8x64<S> {
+pub(super) fn block<S: Simd>(simd: S, document: &[u8], base: usize) -> u8x64<S> {
     if let Some(whole) = document.get(base..base + BLOCK) {
         return u8x64::from_slice(simd, whole);
     }
-    let mut padded = [b' '; BLOCK];
     let rest = document.get(base..).unwrap_or_default();
+    let missing = u8::try_from(BLOCK - rest.len()).unwrap_or(0);
+    if let Some(last) = document.last_chunk::<BLOCK>() {
+        // In registers: bytes that were just copied to memory cannot be loaded as one for a while.
+        let shifted = u8x64::from_slice(simd, &POSITIONS) + u8x64::splat(simd, missing);
+        return u8x64::from_slice(simd, last).swizzle_dyn_precise(shifted);
+    }
+    let mut padded = [b' '; BLOCK];
     if let Some(part) = padded.get_mut(..rest.len()) {
         part.copy_from_slice(rest);
     }
     u8x64::from_slice(simd, &padded)
 }
 
-/// The masks of the block at `base`, `carry` being what the blocks before it left.
+/// The masks of a block, `carry` being what the blocks before it left.
 #[inline(always)]
-pub(super) fn masks<S: Simd>(simd: S, document: &[u8], base: usize, probe: u8, carry: &mut Carry) -> Masks {
-    let bytes = block(simd, document, base);
+pub(super) fn masks<S: Simd>(simd: S, bytes: u8x64<S>, carry: &mut Carry) -> Masks {
     // Nothing else has the brackets' codes but for this bit.
     let folded = bytes | u8x64::splat(simd, 0x20);
     let quotes = bytes.simd_eq(u8x64::splat(simd, b'"')).to_bitmask();
     let backslashes = bytes.simd_eq(u8x64::splat(simd, b'\\')).to_bitmask();
     let open = folded.simd_eq(u8x64::splat(simd, b'{')).to_bitmask();
     let close = folded.simd_eq(u8x64::splat(simd, b'}')).to_bitmask();
-    let probe = bytes.simd_eq(u8x64::splat(simd, probe)).to_bitmask();
     let inside = carry.inside;
     let quotes = quotes & !escaped(backslashes, &mut carry.escaped);
     let strings = prefix_xor(quotes) ^ inside;
@@ -82,15 +102,15 @@ pub(super) fn masks<S: Simd>(simd: S, document: &[u8], base: usize, probe: u8, c
         starts: quotes & strings,
         ends: quotes & !strings,
         strings,
-        probe,
         backslashes,
     }
 }
 
-/// Only where `probe` is in the block at `base`.
+/// Where a byte is in a block. Asked anew in each block and never kept: a mask that lives on from one block to the next
+/// in a variable is taken apart bit by bit by compilers for AVX2.
 #[inline(always)]
-pub(super) fn positions<S: Simd>(simd: S, document: &[u8], base: usize, probe: u8) -> u64 {
-    block(simd, document, base).simd_eq(u8x64::splat(simd, probe)).to_bitmask()
+pub(super) fn positions<S: Simd>(simd: S, bytes: u8x64<S>, byte: u8) -> u64 {
+    bytes.simd_eq(u8x64::splat(simd, byte)).to_bitmask()
 }
 
 /// Which bytes follow a backslash that is not itself escaped.
@@ -130,14 +150,14 @@ mod tests {
     use proptest::prelude::*;
 
     /// Byte by byte: the masks as they are meant.
-    fn plain(document: &[u8], probe: u8) -> Vec<Masks> {
+    fn plain(document: &[u8], byte: u8) -> Vec<(Masks, u64)> {
         let (mut inside, mut escaped) = (false, false);
         let mut all = Vec::new();
         for block in document.chunks(BLOCK) {
-            let mut m = Masks::default();
+            let (mut m, mut probe) = (Masks::default(), 0);
             for (i, b) in block.iter().enumerate() {
                 let bit = 1u64 << i;
-                m.probe |= if *b == probe { bit } else { 0 };
+                probe |= if *b == byte { bit } else { 0 };
                 m.backslashes |= if *b == b'\\' { bit } else { 0 };
                 let quote = *b == b'"' && !escaped;
                 escaped = *b == b'\\' && !escaped;
@@ -155,15 +175,20 @@ mod tests {
             if inside && block.len() < BLOCK {
                 m.strings |= !0 << block.len();
             }
-            all.push(m);
+            all.push((m, probe));
         }
         all
     }
 
-    fn of(level: Level, document: &[u8], probe: u8) -> Vec<Masks> {
-        let mut carry = Carry::default();
+    fn of(level: Level, document: &[u8], byte: u8) -> Vec<(Masks, u64)> {
+        #[inline(always)]
+        fn one<S: Simd>(simd: S, document: &[u8], base: usize, byte: u8, carry: &mut Carry) -> (Masks, u64) {
+            let bytes = block(simd, document, base);
+            (masks(simd, bytes, carry), positions(simd, bytes, byte))
+        }
+        let mut carry = Carry::START;
         let bases = (0..document.len()).step_by(BLOCK);
-        bases.map(|base| dispatch!(level, simd => masks(simd, document, base, probe, &mut carry))).collect()
+        bases.map(|base| dispatch!(level, simd => one(simd, document, base, byte, &mut carry))).collect()
     }
 
     proptest! {
@@ -180,6 +205,6 @@ mod tests {
     #[test]
     fn no_other_byte_is_a_bracket() {
         let all: Vec<u8> = (0..=255).filter(|b| !matches!(b, b'"' | b'\\')).collect();
-        assert_eq!(of(Level::new(), &all, 0), plain(&all, 0));
+        assert_eq!(of(Level::new(), &all, b't'), plain(&all, b't'));
     }
 }

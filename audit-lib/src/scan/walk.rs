@@ -5,11 +5,11 @@
 
 #![expect(clippy::inline_always, reason = "what is not inlined into the dispatched function loses its instructions")]
 
-use fearless_simd::Simd;
+use fearless_simd::{Simd, u8x64};
 use memchr::memchr2;
 use serde::de::IgnoredAny;
 
-use super::masks::{BLOCK, Carry, Masks, masks, positions};
+use super::masks::{BLOCK, Carry, Masks, block, masks, positions};
 use super::number::Number;
 use super::text::{Text, name_end};
 use super::{Found, Step};
@@ -76,65 +76,65 @@ struct Cursor<'a, S> {
     document: &'a [u8],
     /// Where the block begins.
     base: usize,
-    masks: Masks,
+    /// What the blocks before it left.
     carry: Carry,
-    probe: u8,
 }
 
 impl<'a, S: Simd> Cursor<'a, S> {
-    #[inline(always)]
-    fn new(simd: S, document: &'a [u8]) -> Self {
-        let mut carry = Carry::default();
-        let masks = masks(simd, document, 0, 0, &mut carry);
-        Self { simd, document, base: 0, masks, carry, probe: 0 }
+    const fn new(simd: S, document: &'a [u8]) -> Self {
+        Self { simd, document, base: 0, carry: Carry::START }
     }
 
-    /// The next block; `false` at the document's end.
+    /// The block, its masks, and what it leaves to the next.
     #[inline(always)]
-    fn next(&mut self) -> bool {
-        if self.base + BLOCK >= self.document.len() {
-            return false;
-        }
+    fn block(&self) -> (u8x64<S>, Masks, Carry) {
+        let bytes = block(self.simd, self.document, self.base);
+        let mut carry = self.carry;
+        let masks = masks(self.simd, bytes, &mut carry);
+        (bytes, masks, carry)
+    }
+
+    /// Goes to the next block; `false` at the document's end.
+    #[inline(always)]
+    const fn next(&mut self, carry: Carry) -> bool {
         self.base += BLOCK;
-        self.masks = masks(self.simd, self.document, self.base, self.probe, &mut self.carry);
-        true
+        self.carry = carry;
+        self.base < self.document.len()
     }
 
-    /// Goes to the block that has byte `at`, and asks for `probe` from there on.
+    /// Goes to the block that has byte `at`; `false` if none has.
     #[inline(always)]
-    fn seek(&mut self, at: usize, probe: u8) -> bool {
+    fn seek(&mut self, at: usize) -> bool {
         while at >= self.base + BLOCK {
-            if !self.next() {
+            let (_, _, carry) = self.block();
+            if !self.next(carry) {
                 return false;
             }
         }
-        self.probe = probe;
-        self.masks.probe = positions(self.simd, self.document, self.base, probe);
         at < self.document.len()
     }
 
     /// The value of the first member of that name, in the object whose content begins at `from`.
     #[inline(always)]
     fn member(&mut self, from: usize, step: &Step) -> Result<usize, Stop> {
-        if !self.seek(from, step.first) {
+        if !self.seek(from) {
             return Err(Stop::Malformed);
         }
         let mut live = !0u64 << (from - self.base);
         let mut depth = 0;
         loop {
-            let level = Level::new(&self.masks, live, depth);
-            if let Some(here) = level.reaches() {
-                let found = self.among(&level, self.masks.like(step.beyond) & here, step);
-                if let Some(at) = found {
-                    return at;
-                }
-                if level.ends() {
-                    return Err(Stop::Absent);
-                }
+            let (bytes, masks, carry) = self.block();
+            let (direct, after) = level(&masks, live, depth);
+            let probe = positions(self.simd, bytes, step.first);
+            if let Some(at) = self.among(masks.like(probe, step.beyond) & direct, step) {
+                return at;
             }
-            depth = level.after();
+            if after == ENDS {
+                return Err(Stop::Absent);
+            }
+            depth = after;
             live = !0;
-            if !self.next() {
+            if !self.next(carry) {
                 return Err(Stop::Malformed);
             }
         }
@@ -142,13 +142,12 @@ impl<'a, S: Simd> Cursor<'a, S> {
 
     /// The value of the first of these strings that is the wanted key.
     #[inline(always)]
-    fn among(&self, level: &Level, mut starts: u64, step: &Step) -> Option<Result<usize, Stop>> {
+    fn among(&self, mut starts: u64, step: &Step) -> Option<Result<usize, Stop>> {
         while starts != 0 {
             let bit = starts.trailing_zeros();
             starts &= starts - 1;
             let at = self.base + bit as usize;
-            if level.at(bit) == 0
-                && let Some(end) = key_end(self.document, at + 1, step)
+            if let Some(end) = key_end(self.document, at + 1, step)
                 && let Some(found) = after_key(self.document, at, end)
             {
                 return Some(found);
@@ -168,98 +167,76 @@ impl<'a, S: Simd> Cursor<'a, S> {
             Some(_) if left == 0 => return Ok(first),
             Some(_) => {}
         }
-        if !self.seek(from, b',') {
+        if !self.seek(from) {
             return Err(Stop::Malformed);
         }
         let mut live = !0u64 << (from - self.base);
         let mut depth = 0;
         loop {
-            let level = Level::new(&self.masks, live, depth);
-            if let Some(here) = level.reaches() {
-                let mut commas = self.masks.probe & !self.masks.strings & here;
-                while commas != 0 {
-                    let bit = commas.trailing_zeros();
-                    commas &= commas - 1;
-                    left -= u64::from(level.at(bit) == 0);
-                    if left == 0 {
-                        return Ok(skip_space(self.document, self.base + bit as usize + 1));
-                    }
+            let (bytes, masks, carry) = self.block();
+            let (direct, after) = level(&masks, live, depth);
+            let mut commas = positions(self.simd, bytes, b',') & !masks.strings & direct;
+            while commas != 0 {
+                left -= 1;
+                if left == 0 {
+                    return Ok(skip_space(self.document, self.base + commas.trailing_zeros() as usize + 1));
                 }
-                if level.ends() {
-                    return Err(Stop::Absent);
-                }
+                commas &= commas - 1;
             }
-            depth = level.after();
+            if after == ENDS {
+                return Err(Stop::Absent);
+            }
+            depth = after;
             live = !0;
-            if !self.next() {
+            if !self.next(carry) {
                 return Err(Stop::Malformed);
             }
         }
     }
 }
 
-/// The brackets of a block, or of its part from where the container begins.
-struct Level {
-    open: u64,
-    close: u64,
-    /// Depth before the first of them.
-    before: u64,
-    /// The part that lies in the container.
-    here: u64,
+/// What of a block, from the bits `live` on, lies directly in the container, and the depth behind it; [`ENDS`] if the
+/// container ends in the block. `before` is the depth before it.
+#[inline(always)]
+fn level(masks: &Masks, live: u64, before: u64) -> (u64, u64) {
+    let (open, close) = (masks.open & live, masks.close & live);
+    // Mostly nothing is nested twice: brackets open and close by turns. Then a difference whose borrow runs from each that
+    // opens to the one that closes is the nested stretches; and only then are all that open in it and none that close.
+    let nested = close.wrapping_sub(open).wrapping_sub(before);
+    if before <= 1 && open & !nested == 0 && close & nested == 0 {
+        return (live & !nested, nested >> 63);
+    }
+    counted(open, close, live, before)
 }
 
-impl Level {
-    #[inline(always)]
-    fn new(masks: &Masks, live: u64, before: u64) -> Self {
-        let (open, close) = (masks.open & live, masks.close & live);
-        let mut level = Self { open, close, before, here: live };
-        if u64::from(close.count_ones()) > before {
-            level.end();
+/// No depth: the container has ended.
+const ENDS: u64 = u64::MAX;
+
+/// The same, bracket by bracket. Two words, so that they come back in registers.
+#[inline(never)]
+fn counted(open: u64, close: u64, live: u64, before: u64) -> (u64, u64) {
+    if u64::from(close.count_ones()) < before {
+        return (0, before + u64::from(open.count_ones()) - u64::from(close.count_ones()));
+    }
+    let (mut direct, mut depth, mut from) = (0, before, live);
+    let mut brackets = open | close;
+    while brackets != 0 {
+        let bracket = brackets & brackets.wrapping_neg();
+        if depth == 0 {
+            direct |= from & (bracket - 1);
         }
-        level
-    }
-
-    /// Finds where the container ends, if it does.
-    #[inline(always)]
-    fn end(&mut self) {
-        let mut left = self.close;
-        let mut closed = 0;
-        while left != 0 {
-            let below = (left & left.wrapping_neg()) - 1;
-            if self.before + u64::from((self.open & below).count_ones()) == closed {
-                self.here &= below;
-                return;
-            }
-            closed += 1;
-            left &= left - 1;
+        // Behind the bracket.
+        from = !(bracket | (bracket - 1));
+        if open & bracket != 0 {
+            depth += 1;
+        } else if depth == 0 {
+            return (direct, ENDS);
+        } else {
+            depth -= 1;
         }
-        // It does not: `here` says so by reaching to the last bit.
+        brackets &= brackets - 1;
     }
-
-    /// The part of the block that lies in the container, if anything of it may lie directly in it.
-    #[inline(always)]
-    fn reaches(&self) -> Option<u64> {
-        (u64::from(self.close.count_ones()) >= self.before).then_some(self.here)
-    }
-
-    /// Whether the container ends in this block.
-    #[inline(always)]
-    fn ends(&self) -> bool {
-        self.here >> 63 == 0
-    }
-
-    /// The depth at a bit before the end.
-    #[inline(always)]
-    fn at(&self, bit: u32) -> u64 {
-        let below = (1u64 << bit) - 1;
-        self.before + u64::from((self.open & below).count_ones()) - u64::from((self.close & below).count_ones())
-    }
-
-    /// The depth behind the block, in which the container does not end.
-    #[inline(always)]
-    fn after(&self) -> u64 {
-        self.before + u64::from(self.open.count_ones()) - u64::from(self.close.count_ones())
-    }
+    (if depth == 0 { direct | from } else { direct }, depth)
 }
 
 /// Where the string ends that begins with the quote at `at`: the position of its closing quote, and whether it has

@@ -183,7 +183,7 @@ pub(super) fn gather(
     }
     let mut caveats = Caveats::default();
     if evidence.progress == Progress::Settled {
-        caveats.rules(compared(u, case), compared(d, case));
+        caveats.rules(db, case, (compared(u, case), up.id()), (compared(d, case), down.id()))?;
         caveats.stamps(db, case, &evidence, down.id())?;
         caveats.early((&up, &down), (compared(u, case), compared(d, case)), &evidence, grace_ms);
         caveats.side(db, case, (&up, Doubt::Upstream), open_up.abandoned, None)?;

@@ -1,5 +1,6 @@
 //! A hop that compares stamped messages only: examples, and the exhaustive small world with messages of others in it.
 
+use super::small_world::{FATES, Fate, count, each, world};
 use super::tests::{fp, settled};
 use super::*;
 use crate::caveat::CaveatKind;
@@ -49,87 +50,27 @@ fn stamps_that_may_not_survive_the_way_are_no_loss() {
     assert_eq!(judge(&Evidence { left_out: None, ..lost }).verdict, Verdict::Missing);
 }
 
-/// What becomes of one message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    Delivered,
-    Lost,
-    Doubled,
-    Failed,
-    DoubtArrived,
-    DoubtLost,
-    /// Nobody counted it at source.
-    Others,
-    BareDelivered,
-    BareLost,
-    BareOthers,
-}
-
-const FATES: [Fate; 10] = [
-    Fate::Delivered,
-    Fate::Lost,
-    Fate::Doubled,
-    Fate::Failed,
-    Fate::DoubtArrived,
-    Fate::DoubtLost,
-    Fate::Others,
-    Fate::BareDelivered,
-    Fate::BareLost,
-    Fate::BareOthers,
-];
-
-fn world(fates: &[Fate], complete: bool) -> Evidence {
-    let mut e = Evidence { complete, ..stamped(0, 0, 0, (0, 0)) };
-    (e.f_in, e.f_acked, e.f_failed, e.f_down) = Default::default();
-    let (mut down, mut left) = (0, LeftOut::default());
-    for (i, fate) in fates.iter().enumerate() {
-        let id = chaperone_audit::MessageId(i as u128 + 1).hash(9);
-        let (attempted, acked, failed, copies) = match fate {
-            Fate::Delivered => (1, 1, 0, 1),
-            Fate::Lost => (1, 1, 0, 0),
-            Fate::Doubled => (1, 1, 0, 2),
-            Fate::Failed => (1, 0, 1, 0),
-            Fate::DoubtArrived => (1, 0, 0, 1),
-            Fate::DoubtLost => (1, 0, 0, 0),
-            Fate::Others => (0, 0, 0, 1),
-            Fate::BareDelivered | Fate::BareLost | Fate::BareOthers => {
-                left.acked += u64::from(*fate != Fate::BareOthers);
-                left.downstream += u64::from(*fate != Fate::BareLost);
-                continue;
-            }
-        };
-        let times = |f: Fingerprint, n: u64| (0..n).fold(f, |f, _| f.plus(id));
-        (e.attempted, e.f_in) = (e.attempted + attempted, times(e.f_in, attempted));
-        (e.acked, e.f_acked) = (e.acked + acked, times(e.f_acked, acked));
-        (e.failed, e.f_failed) = (e.failed + failed, times(e.f_failed, failed));
-        (down, e.f_down) = (down + copies, times(e.f_down, copies));
-    }
-    (e.downstream, e.left_out) = (Some(down), Some(left));
-    e
-}
-
 #[test]
 fn never_green_over_a_fault_and_never_red_for_others_in_the_whole_small_world() {
     let mut said_ok = 0;
-    for len in 0..=4u32 {
-        for code in 0..FATES.len().pow(len) {
-            let fates: Vec<Fate> = (0..len).map(|i| FATES[code / FATES.len().pow(i) % FATES.len()]).collect();
-            let count = |fate: Fate| fates.iter().filter(|f| **f == fate).count() as u64;
-            let (lost, doubled, others) = (count(Fate::Lost), count(Fate::Doubled), count(Fate::Others));
-            for complete in [false, true] {
-                let said = judge(&world(&fates, complete));
-                if lost + doubled + others > 0 || count(Fate::BareLost) > count(Fate::BareOthers) {
-                    assert_ne!(said.verdict, Verdict::Ok, "{fates:?}");
-                }
-                said_ok += u64::from(said.verdict == Verdict::Ok);
-                assert!(said.missing_min <= lost, "{fates:?}: {said:?}");
-                if complete {
-                    assert!(said.surplus_min <= doubled + others, "{fates:?}: {said:?}");
-                } else {
-                    assert!(said.surplus_min == 0 && (!said.verdict.is_red() || lost > 0), "{fates:?}: {said:?}");
-                }
+    let worlds = each(&FATES, 4, |fates| {
+        let (lost, doubled, others) =
+            (count(fates, Fate::Lost), count(fates, Fate::Doubled), count(fates, Fate::Others));
+        let (e, left) = world(fates);
+        for complete in [false, true] {
+            let said = judge(&Evidence { complete, left_out: Some(left), ..e.clone() });
+            if lost + doubled + others > 0 || count(fates, Fate::BareLost) > count(fates, Fate::BareOthers) {
+                assert_ne!(said.verdict, Verdict::Ok, "{fates:?}");
+            }
+            said_ok += u64::from(said.verdict == Verdict::Ok);
+            assert!(said.missing_min <= lost, "{fates:?}: {said:?}");
+            if complete {
+                assert!(said.surplus_min <= doubled + others, "{fates:?}: {said:?}");
+            } else {
+                assert!(said.surplus_min == 0 && (!said.verdict.is_red() || lost > 0), "{fates:?}: {said:?}");
             }
         }
-    }
+    });
+    assert_eq!(worlds, 1 + 10 + 100 + 1_000 + 10_000);
     assert!(said_ok > 1_000, "{said_ok}");
 }

@@ -12,6 +12,7 @@ mod model;
 mod offsets;
 mod passage;
 mod readers;
+mod rules;
 mod sim;
 mod sources;
 mod stamped;

@@ -10,21 +10,23 @@ use std::time::{Duration, Instant};
 
 use chaperone_audit::{Clock, Rules};
 use chaperone_collector::TopicPattern;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Headers};
+use rdkafka::message::Headers;
 use rdkafka::{Message, Offset, TopicPartitionList};
 
 use super::estimate::{Sample, Seen, real};
 use crate::config::{Cluster, Isolation};
 use crate::exit::{Code, Failure};
+use crate::ffi::batch::{Arrived, Fetched};
+use crate::ffi::{Alone, Lane};
 use crate::kafka::asker::Tp;
 use crate::kafka::client::offsets;
 use crate::kafka::ear::{Ear, Existence, existence, may_not_read, reach};
 use crate::kafka::message::look;
 use crate::kafka::refusal::{self, Need};
 use crate::kafka::wanted::Wanted;
-use crate::kafka::{asking, assigned_consumer, create};
+use crate::kafka::{asking, create, lone_consumer};
 
 /// Messages read of one topic.
 pub const SAMPLE_MESSAGES: u64 = 1_000;
@@ -34,6 +36,8 @@ pub const SAMPLE_BYTES: u64 = 4 << 20;
 pub const SAMPLE_PARTITIONS: usize = 8;
 /// How long reading a sample may take.
 pub const SAMPLE_WITHIN: Duration = Duration::from_secs(10);
+/// How many messages are taken from librdkafka at once.
+const AT_ONCE: usize = 100;
 /// How long reading the samples of a cluster may take.
 pub const ALL_SAMPLES_WITHIN: Duration = Duration::from_secs(120);
 /// Which of the lags counts as the disorder.
@@ -129,7 +133,7 @@ impl<'a> Watched<'a> {
         }
         let mut topics: Vec<(&str, Topic)> = topics.into_iter().collect();
         topics.sort_by_key(|(_, topic)| std::cmp::Reverse(topic.arrived()));
-        let sampler = Sampler::new(self.target.cluster, self.target.isolation, rules, clock)?;
+        let mut sampler = Sampler::new(self.target.cluster, self.target.isolation, rules, clock)?;
         let until = Instant::now() + ALL_SAMPLES_WITHIN;
         let mut seen = Vec::new();
         for (name, topic) in topics {
@@ -180,10 +184,10 @@ fn named(cluster: &Cluster, client: &BaseConsumer<Ear>, topic: &str, may_be_coun
     }
 }
 
-/// Reads samples: assigned partitions, no group, no commit.
+/// Reads samples without a group: a cluster that no consumer has seen stays so.
 struct Sampler<'a> {
     cluster: &'a Cluster,
-    consumer: BaseConsumer<Ear>,
+    reader: Alone<Ear>,
     rules: &'a Rules,
     clock: &'a dyn Clock,
 }
@@ -205,21 +209,22 @@ impl<'a> Sampler<'a> {
         rules: &'a Rules,
         clock: &'a dyn Clock,
     ) -> Result<Self, Failure> {
-        let mut config = assigned_consumer(cluster, "plan");
+        let mut config = lone_consumer(cluster, "plan", isolation);
         // The end is an answer as well; and no more is fetched ahead than is looked at.
         config
-            .set("isolation.level", isolation.as_str())
             .set("enable.partition.eof", "true")
             .set("queued.min.messages", "1")
             .set("queued.max.messages.kbytes", "1024")
             .set("fetch.message.max.bytes", "262144")
             .set("fetch.wait.max.ms", "100");
-        Ok(Self { cluster, consumer: create(cluster, &config, Ear::default())?, rules, clock })
+        let reader = Alone::apart(create(cluster, &config, Ear::default())?)
+            .map_err(|e| Failure::new(Code::Software, format!("kafka.{}: {e}", cluster.name)))?;
+        Ok(Self { cluster, reader, rules, clock })
     }
 
     /// The newest messages of the partitions with the most traffic; `None` where nothing arrived or nothing is left.
     fn read(
-        &self,
+        &mut self,
         client: &BaseConsumer<Ear>,
         topic: &str,
         mut partitions: Vec<(i32, i64, u64)>,
@@ -230,9 +235,9 @@ impl<'a> Sampler<'a> {
         if partitions.is_empty() {
             return Ok(None);
         }
-        let failed = |e: KafkaError| {
-            Failure::new(Code::Unavailable, format!("kafka.{}: cannot read '{topic}': {e}", self.cluster.name))
-        };
+        let name = &self.cluster.name;
+        let failed =
+            |e: KafkaError| Failure::new(Code::Unavailable, format!("kafka.{name}: cannot read '{topic}': {e}"));
         let share = i64::try_from(SAMPLE_MESSAGES).unwrap_or(i64::MAX) / i64::try_from(partitions.len()).unwrap_or(1);
         let tps: Vec<Tp> = partitions.iter().map(|(number, ..)| (topic.to_owned(), *number)).collect();
         let starts = offsets(client, &tps, Offset::Beginning).map_err(failed)?;
@@ -241,58 +246,68 @@ impl<'a> Sampler<'a> {
             let from = (end - share).max(starts.get(tp).copied().unwrap_or(0));
             list.add_partition_offset(topic, *number, Offset::Offset(from)).map_err(failed)?;
         }
-        self.consumer.assign(&list).map_err(failed)?;
+        self.reader.assign(&list).map_err(failed)?;
         let ends = partitions.iter().map(|(number, end, _)| (*number, *end)).collect();
         let pile = self.pile(topic, ends);
-        self.consumer.unassign().map_err(failed)?;
+        self.reader.stop().map_err(failed)?;
         Ok(pile?.sample())
     }
 
-    fn pile(&self, topic: &str, mut ends: BTreeMap<i32, i64>) -> Result<Pile, Failure> {
+    fn pile(&mut self, wanted: &str, mut ends: BTreeMap<i32, i64>) -> Result<Pile, Failure> {
+        let Self { cluster, reader, rules, clock } = self;
         let mut pile = Pile::default();
         let until = Instant::now() + SAMPLE_WITHIN;
         while !ends.is_empty() && pile.bytes < SAMPLE_BYTES && Instant::now() < until {
-            match self.consumer.poll(Duration::from_millis(100)) {
-                // What was fetched for the topic before may still arrive.
-                Some(Ok(message)) if message.topic() == topic => {
-                    let Some(end) = ends.get(&message.partition()).copied() else { continue };
-                    if message.offset() < end {
-                        self.add(&message, &mut pile);
+            // What concerns the whole client, which the ear hears.
+            drop(reader.poll(Duration::ZERO));
+            let Some(mut batch) = reader.batch(&[(Lane::First, Duration::from_millis(100))], AT_ONCE) else { break };
+            while let Some(arrived) = batch.next() {
+                match arrived {
+                    // What was fetched for the topic before may still arrive.
+                    Arrived::Message(message) if message.topic() == wanted => {
+                        let Some(end) = ends.get(&message.partition()).copied() else { continue };
+                        if message.offset() < end && pile.bytes < SAMPLE_BYTES {
+                            pile.add(message, rules, clock.now_ms());
+                        }
+                        if message.offset() + 1 >= end {
+                            ends.remove(&message.partition());
+                        }
                     }
-                    if message.offset() + 1 >= end {
-                        ends.remove(&message.partition());
+                    Arrived::Refused { topic, partition, code: RDKafkaErrorCode::PartitionEOF, .. }
+                        if topic == wanted =>
+                    {
+                        ends.remove(&partition);
                     }
+                    Arrived::Refused { topic, code: code @ RDKafkaErrorCode::TopicAuthorizationFailed, .. }
+                        if topic == wanted =>
+                    {
+                        return Err(may_not_read(&cluster.name, wanted, code));
+                    }
+                    _ => {}
                 }
-                Some(Err(KafkaError::PartitionEOF(partition))) => {
-                    ends.remove(&partition);
-                }
-                Some(Err(e)) if refusal::code_of(&e) == RDKafkaErrorCode::TopicAuthorizationFailed => {
-                    return Err(may_not_read(&self.cluster.name, topic, RDKafkaErrorCode::TopicAuthorizationFailed));
-                }
-                _ => {}
             }
         }
         Ok(pile)
     }
-
-    fn add(&self, message: &BorrowedMessage<'_>, pile: &mut Pile) {
-        let seen = look(message, self.rules.of(message.topic()), self.clock.now_ms());
-        let headers = message
-            .headers()
-            .map_or(0, |headers| headers.iter().map(|h| h.key.len() + h.value.map_or(0, <[u8]>::len)).sum::<usize>());
-        pile.messages += 1;
-        pile.bytes += seen.bytes + u64::try_from(headers).unwrap_or(0);
-        let Some(event_ms) = seen.observation.event_ms else {
-            pile.without_time += 1;
-            return;
-        };
-        let newest = pile.newest.entry(message.partition()).or_insert(event_ms);
-        pile.lags.push(newest.saturating_sub(event_ms).max(0));
-        *newest = event_ms.max(*newest);
-    }
 }
 
 impl Pile {
+    fn add(&mut self, message: &Fetched, rules: &Rules, now_ms: i64) {
+        let seen = look(message, rules.of(message.topic()), now_ms);
+        let headers = message
+            .headers()
+            .map_or(0, |headers| headers.iter().map(|h| h.key.len() + h.value.map_or(0, <[u8]>::len)).sum::<usize>());
+        self.messages += 1;
+        self.bytes += seen.bytes + u64::try_from(headers).unwrap_or(0);
+        let Some(event_ms) = seen.observation.event_ms else {
+            self.without_time += 1;
+            return;
+        };
+        let newest = self.newest.entry(message.partition()).or_insert(event_ms);
+        self.lags.push(newest.saturating_sub(event_ms).max(0));
+        *newest = event_ms.max(*newest);
+    }
+
     fn sample(mut self) -> Option<Sample> {
         if self.messages == 0 {
             return None;

@@ -12,7 +12,7 @@ use chaperone::config::{Config, System};
 use chaperone::intake::{self, Intake};
 use chaperone::problems::Problems;
 use chaperone::tap::{self, Shared, Tap};
-use chaperone_audit::{Fingerprint, Rule, SystemClock};
+use chaperone_audit::{Clock, Fingerprint, Rule, SystemClock};
 use chaperone_collector::query::{StageWindow, WindowQuery};
 use chaperone_collector::{SqliteStore, Store};
 use flaky::Flaky;
@@ -68,10 +68,16 @@ impl Source {
 
     /// Sends `n` messages, each with its own value, over all partitions, and waits until they are persisted.
     pub(crate) fn send(&mut self, n: u64) {
+        self.send_at(n, SystemClock.now_ms());
+    }
+
+    /// The same with this timestamp, ms: what two clusters are to hold must be in one window on both.
+    pub(crate) fn send_at(&mut self, n: u64, time_ms: i64) {
         for _ in 0..n {
             let value = format!("message {}", self.sent);
             let partition = i32::try_from(self.sent).expect("few") % self.partitions;
-            let record = BaseRecord::<(), _>::to(TOPIC).partition(partition).payload(value.as_bytes());
+            let record =
+                BaseRecord::<(), _>::to(TOPIC).partition(partition).payload(value.as_bytes()).timestamp(time_ms);
             self.producer.send(record).map_err(|(e, _)| e).expect("queue");
             let message = chaperone_audit::Message {
                 topic: TOPIC,

@@ -23,6 +23,8 @@ pub(super) fn ensure(need: Need, install: bool) -> anyhow::Result<()> {
             let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
             versions.into_iter().any(|version| version.path().join("bin/initdb").exists())
         }),
+        Need::Valgrind => package("valgrind", install, || on_path("valgrind")),
+        Need::Strace => package("strace", install, || on_path("strace")),
         Need::Chromium => package("chromium", install, || on_path("chromium")),
         Need::Binaries => {
             let mut cargo = super::cargo(&["build", "--profile", "ci", "--workspace", "--bins", "--examples"])?;

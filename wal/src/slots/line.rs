@@ -15,11 +15,16 @@ pub struct Line {
     gate: Arc<Gate>,
     at: At,
     n: u64,
+    /// Where the slot begins, in words; so that a count need not multiply.
+    from: usize,
+    last_cell: u8,
 }
 
 impl Line {
     pub(crate) fn new(core: Arc<Core>, gate: Arc<Gate>, at: At, n: u64) -> Self {
-        Self { core, gate, at, n }
+        let from = core.geometry.slot_at(at.index);
+        let last_cell = u8::try_from(core.geometry.cells.saturating_sub(1)).unwrap_or(u8::MAX);
+        Self { core, gate, at, n, from, last_cell }
     }
 
     /// Which slot, in which use: what a delivery report needs for [`Table::add`](super::Table::add).
@@ -57,13 +62,11 @@ impl Line {
             return Err(Refused::Spent);
         }
         let Some(_inside) = self.gate.enter(core.barrier) else { return Err(Refused::Closed) };
-        let Some(lane) = core.lane_in(self.at.index) else { return Err(Refused::Closed) };
-        let cells = core.cells(self.at.index);
+        let Some((lane, cells)) = core.line_at(self.from) else { return Err(Refused::Closed) };
         let mut words = chain::copy(lane, self.n);
         let cell = next(&mut words);
-        let last = u8::try_from(core.geometry.cells.saturating_sub(1)).unwrap_or(u8::MAX);
         self.n += 1;
-        chain::publish(lane, cells, self.n, cell.min(last), &words);
+        chain::publish(lane, cells, self.n, cell.min(self.last_cell), &words);
         Ok(())
     }
 }

@@ -105,6 +105,13 @@ impl Core {
         self.part::<LINE>(index, IN)
     }
 
+    /// The *in* line and the cells of the slot that begins at a word.
+    #[inline]
+    pub(crate) fn line_at(&self, from: usize) -> Option<(&Lane, &[Word])> {
+        let slot = self.memory.get(from..from + CELLS + self.geometry.cell_words())?;
+        Some((slot.get(IN..IN + LINE)?.first_chunk()?, slot.get(CELLS..)?))
+    }
+
     pub(crate) fn lane_out(&self, index: u32) -> Option<&Lane> {
         self.part::<LINE>(index, OUT)
     }

@@ -14,6 +14,8 @@ use crate::verdict::{Evidence, Verdict, judge};
 
 /// A stamp that was seen so long before or after, ms, tells that stamps are kept on the way.
 const STAMPS_MS: i64 = 3_600_000;
+/// A rule by which a stage counted so long before or after, ms, may have put the window's messages elsewhere.
+const RULES_MS: i64 = 3_600_000;
 
 /// Caveats, each once.
 #[derive(Default)]
@@ -31,13 +33,29 @@ impl Caveats {
         }
     }
 
-    pub(super) fn rules(&mut self, u: &StageSum, d: &StageSum) {
+    /// Whether both sides counted by one rule. By another rule for the time messages are in other windows, or have no time at
+    /// all: a side that has none here may have counted them all the same. Limit: further away than [`RULES_MS`] nobody looks.
+    pub(super) fn rules(
+        &mut self,
+        db: &Db<'_>,
+        case: &Case<'_>,
+        (u, up): (&StageSum, Option<i64>),
+        (d, down): (&StageSum, Option<i64>),
+    ) -> Done<()> {
         let mut all = u.rules.into_iter().chain(d.rules).flat_map(|(low, high)| [low, high]);
-        if let Some(first) = all.next()
-            && all.any(|rule| rule != first)
-        {
+        let Some(first) = all.next() else { return Ok(()) };
+        let without = if u.rules.is_none() { up } else { down.filter(|_| d.rules.is_none()) };
+        let differ = all.any(|rule| rule != first)
+            || without.map_or(Ok(false), |stage| {
+                let at_ms = case.span.start_ms;
+                let (from_ms, to_ms) = (at_ms.saturating_sub(RULES_MS), at_ms.saturating_add(RULES_MS));
+                let around = params![case.topic, stage, from_ms, to_ms, first];
+                db.conn.prepare_cached(include_str!("../sql/other_rule.sql"))?.exists(around)
+            })?;
+        if differ {
             self.add(CaveatKind::RulesDiffer, Doubt::Both, Hope::None);
         }
+        Ok(())
     }
 
     /// Whether stamps survive the way to a stage that has seen none in the window, though some were sent and others came.

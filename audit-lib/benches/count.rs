@@ -1,0 +1,219 @@
+//! What counting a message costs the thread that does it, in thread CPU time: `cargo bench -p chaperone-audit --features
+//! rivals --bench count`.
+//!
+//! Every way of counting gets the same messages (a 16-byte id known, 8 topics in runs, one window), adds the same figures
+//! (count, bytes, fingerprint, histogram) and is measured in many short rounds, interleaved, so that what else the
+//! machine does falls on all of them; the figure is the median of the rounds. With two threads each counts in the same
+//! topics, as a host's threads do.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::hint::black_box;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Barrier};
+
+use chaperone_audit::histogram::{CELLS, Histogram, cell_of};
+use chaperone_audit::message::Message;
+use chaperone_audit::recorder::{Config, Recorder, Sink, SinkError, Slots};
+use chaperone_audit::{Clock, CoarseClock, Fingerprint, MessageId, SystemClock};
+use parking_lot::Mutex;
+use rustix::time::{ClockId, clock_gettime};
+
+const ROUNDS: usize = 60;
+const MESSAGES: u64 = 100_000;
+/// Messages of a topic that follow one another.
+const RUN: u64 = 16;
+const TOPICS: [&str; 8] = ["orders", "payments", "refunds", "clicks", "views", "carts", "stock", "returns"];
+const SEED: u64 = 7;
+const EVENT_MS: i64 = 1_790_000_400_000;
+
+/// What is known of a message before it is counted.
+#[derive(Clone, Copy)]
+struct Known {
+    topic: usize,
+    id: u128,
+    bytes: u64,
+    delay_ms: i64,
+}
+
+fn message(i: u64, thread: u64) -> Known {
+    let topic = usize::try_from(i / RUN).unwrap_or(0) % TOPICS.len();
+    Known {
+        topic,
+        id: u128::from(i) << 64 | u128::from(thread),
+        bytes: 200,
+        delay_ms: i64::try_from(i % 900).unwrap_or(0),
+    }
+}
+
+#[derive(Clone, Default)]
+struct Counts {
+    n: u64,
+    bytes: u64,
+    f: Fingerprint,
+    hist: Histogram,
+}
+
+impl Counts {
+    fn add(&mut self, m: &Known) {
+        self.n += 1;
+        self.bytes += m.bytes;
+        self.f = self.f.plus(MessageId(m.id).hash(SEED));
+        self.hist.record(m.delay_ms);
+    }
+}
+
+type Map = HashMap<(&'static str, i64), Counts>;
+
+fn place(m: &Known) -> (&'static str, i64) {
+    (TOPICS[m.topic], EVENT_MS)
+}
+
+/// Counters that all threads add to.
+struct Shared {
+    words: [AtomicU64; 4],
+    cells: Vec<AtomicU64>,
+}
+
+thread_local! {
+    static MINE: RefCell<HashMap<usize, Arc<Mutex<Map>>>> = RefCell::default();
+}
+
+/// Takes all, tells nobody.
+struct Nowhere(Vec<(u64, Result<(), SinkError>)>);
+
+impl Sink for Nowhere {
+    fn send(&mut self, _: &[u8], _: &[u8], token: u64) -> Result<(), SinkError> {
+        self.0.push((token, Ok(())));
+        Ok(())
+    }
+    fn poll(&mut self, _: std::time::Duration) -> Vec<(u64, Result<(), SinkError>)> {
+        std::mem::take(&mut self.0)
+    }
+    fn flush(&mut self, _: std::time::Duration) {}
+}
+
+fn recorder(clock: Arc<dyn Clock>) -> Recorder {
+    let config = Config { seed: SEED, slots: Slots::Shared, ..Config::new("bench", "bench") };
+    Recorder::start(config, Box::new(Nowhere(Vec::new())), clock).expect("a recorder")
+}
+
+type Way = (&'static str, Box<dyn Fn(u64) + Send + Sync>);
+
+fn loops(count: impl Fn(&Known) + Send + Sync + 'static) -> Box<dyn Fn(u64) + Send + Sync> {
+    Box::new(move |thread| (0..MESSAGES).for_each(|i| count(black_box(&message(i, thread)))))
+}
+
+/// The recorder with identity and time in a stamp, as they are known to the host.
+fn counting(recorder: Recorder, attempt: bool) -> Box<dyn Fn(u64) + Send + Sync> {
+    Box::new(move |thread| {
+        let now_ms = SystemClock.now_ms();
+        for i in 0..MESSAGES {
+            let m = message(i, thread);
+            let stamp = chaperone_audit::rule::stamp(MessageId(m.id), now_ms - m.delay_ms);
+            let headers = [("chaperone", stamp)];
+            let message = Message {
+                topic: TOPICS[m.topic],
+                key: None,
+                value: Some(&[0; 200]),
+                headers: &headers,
+                timestamp_ms: None,
+                broker_time: false,
+            };
+            if attempt { recorder.attempt(black_box(&message)).acked() } else { recorder.seen(black_box(&message)) }
+        }
+    })
+}
+
+fn ways() -> Vec<Way> {
+    let one = Mutex::new(Map::new());
+    let shards: Vec<Mutex<Map>> = (0..16).map(|_| Mutex::default()).collect();
+    let dash = dashmap::DashMap::<(&'static str, i64), Counts>::new();
+    let shared: Vec<Shared> = TOPICS
+        .iter()
+        .map(|_| Shared { words: Default::default(), cells: (0..CELLS).map(|_| AtomicU64::new(0)).collect() })
+        .collect();
+    vec![
+        (
+            "floor: fingerprint and histogram only",
+            Box::new(|thread| {
+                let mut counts = Counts::default();
+                (0..MESSAGES).for_each(|i| counts.add(black_box(&message(i, thread))));
+                black_box(&counts);
+            }),
+        ),
+        ("recorder: seen, coarse clock, mapped slots", counting(recorder(Arc::new(CoarseClock)), false)),
+        ("recorder: attempt and ack, coarse clock, mapped slots", counting(recorder(Arc::new(CoarseClock)), true)),
+        ("recorder: seen, SystemTime::now", counting(recorder(Arc::new(SystemClock)), false)),
+        (
+            "thread-local Arc<Mutex<HashMap>>",
+            loops(|m| {
+                MINE.with_borrow_mut(|mine| mine.entry(0).or_default().lock().entry(place(m)).or_default().add(m));
+            }),
+        ),
+        ("sharded, 16 × Mutex<HashMap>", loops(move |m| shards[m.topic].lock().entry(place(m)).or_default().add(m))),
+        ("dashmap", loops(move |m| dash.entry(place(m)).or_default().add(m))),
+        (
+            "shared atomics, fetch_add",
+            loops(move |m| {
+                let s = &shared[m.topic];
+                let f = MessageId(m.id).hash(SEED);
+                for (word, addend) in s.words.iter().zip([1, m.bytes, f.hi, f.lo]) {
+                    word.fetch_add(addend, Ordering::Relaxed);
+                }
+                s.cells[cell_of(m.delay_ms)].fetch_add(1, Ordering::Relaxed);
+            }),
+        ),
+        ("Mutex<HashMap>", loops(move |m| one.lock().entry(place(m)).or_default().add(m))),
+    ]
+}
+
+fn cpu_ns() -> i64 {
+    let t = clock_gettime(ClockId::ThreadCPUTime);
+    t.tv_sec * 1_000_000_000 + t.tv_nsec
+}
+
+/// Nanoseconds of thread CPU time a message, the mean of the threads.
+fn round(way: &(dyn Fn(u64) + Send + Sync), threads: u64) -> f64 {
+    let start = Barrier::new(usize::try_from(threads).unwrap_or(1));
+    let ns: i64 = std::thread::scope(|scope| {
+        let run = |thread| {
+            let start = &start;
+            scope.spawn(move || {
+                start.wait();
+                let before = cpu_ns();
+                way(thread);
+                cpu_ns() - before
+            })
+        };
+        let handles: Vec<_> = (0..threads).map(run).collect();
+        handles.into_iter().map(|h| h.join().expect("counted")).sum()
+    });
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+    let ns = ns as f64 / (threads * MESSAGES) as f64;
+    ns
+}
+
+fn median(mut of: Vec<f64>) -> f64 {
+    of.sort_by(f64::total_cmp);
+    of.get(of.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+fn main() {
+    // `-- WORD [ROUNDS]`: only the ways whose names hold the word, for a profiler.
+    let mut args = std::env::args().skip(1).filter(|a| a != "--bench");
+    let word = args.next().unwrap_or_default();
+    let count: usize = args.next().and_then(|n| n.parse().ok()).unwrap_or(ROUNDS);
+    let ways: Vec<Way> = ways().into_iter().filter(|(name, _)| name.contains(&word)).collect();
+    println!("| nanoseconds of CPU time a message, each thread | 1 thread | 2 threads |\n|---|---|---|");
+    let mut rounds = vec![(Vec::new(), Vec::new()); ways.len()];
+    for _ in 0..count {
+        for ((_, way), (one, two)) in ways.iter().zip(&mut rounds) {
+            one.push(round(way, 1));
+            two.push(round(way, 2));
+        }
+    }
+    for ((name, _), (one, two)) in ways.iter().zip(rounds) {
+        println!("| {name} | {:.1} | {:.1} |", median(one), median(two));
+    }
+}

@@ -1,0 +1,7 @@
+//! Does each wrapper of the library say of its messages what the topic says? Every kind of producer, in every way that a
+//! message can end, against a recount of real Kafka; transactions that are committed, aborted, fenced, dropped and killed.
+
+mod ends;
+mod frozen;
+mod sender;
+mod transactions;
