@@ -40,7 +40,9 @@ use crate::clock::Clock;
 use crate::message::Message;
 use crate::wire::Dropped;
 
+mod agent;
 mod config;
+mod courier;
 mod dispatch;
 mod home;
 mod journal;
@@ -65,7 +67,9 @@ mod ticket;
 #[cfg(any(test, feature = "testing"))]
 mod testing;
 
+pub use agent::{Agent, AgentError, AgentSink, AgentStats};
 pub use config::{Config, Slots, StartError};
+pub use courier::{Allows, Carried, Courier};
 use report::{Command, Counters, Reporter, Shared};
 #[cfg(any(test, feature = "testing"))]
 pub use sink::{Behaviour, MemorySink};

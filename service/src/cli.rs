@@ -79,7 +79,7 @@ enum Verb {
     DemoStage(demo::DemoStage),
     /// The write-ahead log of a linked process.
     Wal(wal::Wal),
-    /// Tells what dead processes counted and had not reported yet. Changes nothing.
+    /// Tells what dead processes counted and had not reported yet; sends it; or is a host's agent (--watch).
     Recover(recover::Recover),
     /// Answers what chaperone makes of a line of JSON, with the functions that it runs on.
     Inspect(inspect::Inspect),
@@ -89,6 +89,13 @@ enum Verb {
 fn print(text: &str) -> Result<(), Failure> {
     let written = writeln!(std::io::stdout(), "{text}");
     written.map_err(|e| Failure::new(Code::Unavailable, format!("cannot write to standard output: {e}")))
+}
+
+/// A word on standard output. Nobody may be reading any more; the process is wanted all the same.
+pub(crate) fn say(text: &str) {
+    if let Err(e) = writeln!(std::io::stdout(), "{text}") {
+        tracing::debug!("standard output: {e}");
+    }
 }
 
 /// Where the configuration is.
@@ -118,11 +125,7 @@ impl ConfigFile {
             let serves = parts.serves;
             let app = App::build(reload.config().clone(), Arc::new(SystemClock), parts).await?;
             if serves != Serves::Nothing {
-                let said = format!("chaperone {} listening on {}", env!("CARGO_PKG_VERSION"), app.url());
-                // Nobody may be reading any more; the process is wanted all the same.
-                if let Err(e) = writeln!(std::io::stdout(), "{said}") {
-                    tracing::debug!("standard output: {e}");
-                }
+                say(&format!("chaperone {} listening on {}", env!("CARGO_PKG_VERSION"), app.url()));
             }
             app.run_reloading(stop_signal()?, reload).await
         })

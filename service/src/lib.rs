@@ -8,6 +8,7 @@
 //! Invariants: nothing here decides a count twice (the store does, in one transaction); no offset is ever committed to
 //! Kafka; no payload or key leaves `kafka::message` (I9).
 
+pub mod agent;
 pub mod app;
 pub mod cli;
 pub mod columns;

@@ -35,6 +35,18 @@ pub trait Source: Send + Sync {
     fn write(&self, out: &mut Exposition);
 }
 
+/// What a process without a store says of itself: these problems, and what `source` has.
+pub(crate) fn storeless(role: &str, problems: usize, source: &dyn Source) -> String {
+    let mut out = Exposition::new(f::ALL);
+    let build = [("version", env!("CARGO_PKG_VERSION")), ("commit", env!("CHAPERONE_COMMIT")), ("role", role)];
+    out.sample(&f::BUILD_INFO, &build, 1.0);
+    process::write(&mut out);
+    out.sample(&f::READY, &[], if problems == 0 { 1.0 } else { 0.0 });
+    out.sample(&f::PROBLEMS, &[("kind", "problem")], number(problems));
+    source.write(&mut out);
+    out.finish()
+}
+
 /// What `/metrics` answers from.
 pub struct Metrics {
     /// Truth at rest.

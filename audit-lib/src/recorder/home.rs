@@ -3,7 +3,7 @@
 //!
 //! A recorder takes over the files of its own *home*: those that were made with the same `data_dir`, or without one by
 //! the same stage, application, cluster and datacenter. Another recorder's counts would go to another audit topic, which
-//! may not report that stage. `chaperone recover` takes all.
+//! may not report that stage. A [`Courier`](super::Courier) takes all whose stage it may report.
 
 use std::path::Path;
 
@@ -49,6 +49,11 @@ impl About {
         serde_json::from_slice(bytes).ok()
     }
 
+    /// Whose file it is.
+    pub(super) fn home(&self) -> Uuid {
+        self.home
+    }
+
     pub(super) fn is_home_of(&self, other: &Self) -> bool {
         self.home == other.home
     }
@@ -61,10 +66,18 @@ impl About {
 }
 
 fn home(head: &Head, data_dir: Option<&Path>) -> Uuid {
-    let named = data_dir.map(|dir| std::fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned()));
-    let text = match named {
-        Some(dir) => format!("dir\0{}", dir.display()),
-        None => format!("\0{}\0{}\0{}\0{}", head.stage, head.reporter.application, head.cluster, head.datacenter),
-    };
+    data_dir.map_or_else(
+        || named(&format!("\0{}\0{}\0{}\0{}", head.stage, head.reporter.application, head.cluster, head.datacenter)),
+        of_dir,
+    )
+}
+
+/// The home of whoever has this `data_dir`.
+pub(super) fn of_dir(dir: &Path) -> Uuid {
+    let dir = std::fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned());
+    named(&format!("dir\0{}", dir.display()))
+}
+
+fn named(text: &str) -> Uuid {
     Uuid::from_u128(xxh3_128(text.as_bytes()))
 }

@@ -113,7 +113,9 @@ impl Reporter {
         let Some(slots) = self.shared.table.copy(&mut self.ids) else { return };
         // A checkpoint is not sent, so it takes no number of the sequence.
         let message = self.head.message(self.seq, self.shared.table.now_ms(), slots);
-        if let Some(bytes) = recover::checkpoint(&message, self.boot) {
+        let table = self.shared.table.slots();
+        let file = table.path().filter(|_| table.survives());
+        if let Some(bytes) = recover::checkpoint(&message, self.boot, file) {
             self.dispatch.journal.append_checkpoint(message.uuid, &bytes);
         }
     }

@@ -10,6 +10,7 @@
 //! its end.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use chaperone_wal::{Entry, Kind};
 use serde::{Deserialize, Serialize};
@@ -29,17 +30,41 @@ pub(super) fn key_of(payload: &[u8]) -> Option<String> {
     serde_json::from_slice::<Keyed>(payload).ok().map(|k| k.incarnation.to_string())
 }
 
-/// A checkpoint as it stands in the log: a message that is never sent as it is, and which boot of the machine wrote it.
+/// The stage that an encoded message reports. `None` for bytes that are no audit message.
+pub(super) fn stage_of(payload: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Staged {
+        stage: String,
+    }
+    serde_json::from_slice::<Staged>(payload).ok().map(|s| s.stage)
+}
+
+/// A checkpoint as it stands in the log: a message that is never sent as it is, which boot of the machine wrote it, and
+/// where its slot file is.
 #[derive(Serialize)]
 struct Checkpoint<'a> {
     #[serde(flatten)]
     message: &'a AuditMessage,
     boot: Uuid,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slots_file: Option<&'a str>,
 }
 
-/// The bytes of a checkpoint; `None` for a message that cannot be encoded.
-pub(super) fn checkpoint(message: &AuditMessage, boot: [u8; 16]) -> Option<Vec<u8>> {
-    serde_json::to_vec(&Checkpoint { message, boot: Uuid::from_bytes(boot) }).ok()
+/// The bytes of a checkpoint; `None` for a message that cannot be encoded. `slots`: the slot file, if there is one.
+pub(super) fn checkpoint(message: &AuditMessage, boot: [u8; 16], slots: Option<&Path>) -> Option<Vec<u8>> {
+    let slots = slots.and_then(|path| std::path::absolute(path).ok());
+    // A name that is no text is not told: whoever takes over must be given the directory.
+    let slots_file = slots.as_deref().and_then(Path::to_str);
+    serde_json::to_vec(&Checkpoint { message, boot: Uuid::from_bytes(boot), slots_file }).ok()
+}
+
+/// Where a checkpoint says that its slot file is.
+pub(super) fn slots_of(payload: &[u8]) -> Option<PathBuf> {
+    #[derive(Deserialize)]
+    struct Placed {
+        slots_file: PathBuf,
+    }
+    serde_json::from_slice::<Placed>(payload).ok().map(|p| p.slots_file)
 }
 
 fn boot_of(payload: &[u8]) -> Option<[u8; 16]> {

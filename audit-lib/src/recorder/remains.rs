@@ -51,7 +51,8 @@ pub(super) fn dead_in(dir: &Path, mine: impl Fn(&About) -> bool) -> Vec<Remains>
     paths.iter().filter_map(|path| dead(path, &mine)).collect()
 }
 
-fn dead(path: &Path, mine: impl Fn(&About) -> bool) -> Option<Remains> {
+/// A file, if its process is dead and `mine` says yes to it.
+pub(super) fn dead(path: &Path, mine: impl Fn(&About) -> bool) -> Option<Remains> {
     let file = match SlotFile::open(path) {
         Ok(file) => file,
         Err(Error::Unfinished { .. }) => {

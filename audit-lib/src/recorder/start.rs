@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chaperone_wal::slots::{self, Geometry, Start};
 use chaperone_wal::{Entry, Error as LogError};
@@ -30,6 +30,10 @@ use crate::wire::Reporter as ReporterName;
 const NAME_BYTES_PER_SLOT: usize = 64;
 const NAME_BYTES_MIN: usize = 64 << 10;
 const NAME_BYTES_MAX: usize = 16 << 20;
+
+/// How long a start waits for the lock of its log, looking again each slice.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+const LOCK_SLICE: Duration = Duration::from_millis(10);
 
 /// What dead incarnations left.
 pub(super) struct Left {
@@ -94,10 +98,16 @@ fn head(config: &Config, now_ms: i64) -> Head {
 
 fn open_log(config: &Config) -> Result<(Journal, Vec<Entry>), StartError> {
     let Some(dir) = &config.data_dir else { return Ok((Journal::none(), Vec::new())) };
-    let (journal, recovered) = Journal::open(dir, config.max_slots).map_err(|source| match source {
-        LogError::Locked { .. } => StartError::InUse { dir: dir.clone() },
-        source => StartError::Log { dir: dir.clone(), source },
-    })?;
+    let asked = Instant::now();
+    let (journal, recovered) = loop {
+        match Journal::open(dir, config.max_slots) {
+            Ok(opened) => break opened,
+            // An agent that takes over what the last process left, or somebody who looks, holds the lock for a moment.
+            Err(LogError::Locked { .. }) if asked.elapsed() < LOCK_PATIENCE => std::thread::sleep(LOCK_SLICE),
+            Err(LogError::Locked { .. }) => return Err(StartError::InUse { dir: dir.clone() }),
+            Err(source) => return Err(StartError::Log { dir: dir.clone(), source }),
+        }
+    };
     if !recovered.torn.is_empty() || !recovered.corrupt.is_empty() {
         let (torn, corrupt) = (recovered.torn.len(), recovered.corrupt.len());
         tracing::warn!(dir = %dir.display(), torn, corrupt, "the write-ahead log was damaged; what is whole is sent");

@@ -1,7 +1,9 @@
 //! The recorder against a clock, a sink and a log that the test commands. No sleeps: where a thread is involved, a
 //! condition is polled with a deadline.
 
+mod agent;
 mod conservation;
+mod courier;
 mod crash;
 mod hostile;
 mod mapped;

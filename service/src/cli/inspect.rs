@@ -47,6 +47,9 @@ struct Count {
     /// Does not write a byte after each message.
     #[arg(long)]
     quiet: bool,
+    /// Hands the counts to the host's agent that serves this directory, instead of keeping all of them.
+    #[arg(long, value_name = "DIR")]
+    agent: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -76,8 +79,8 @@ impl Inspect {
             What::Join => Box::new(join::answer),
             What::Verdict => Box::new(verdict::answer),
             What::Intervals => Box::new(intervals::answer),
-            What::Count(Count { dir, heap, threads, messages, quiet }) => {
-                return count::run(&count::Work { dir, heap, threads, messages, quiet });
+            What::Count(Count { dir, heap, threads, messages, quiet, agent }) => {
+                return count::run(&count::Work { dir, heap, threads, messages, quiet, agent });
             }
         };
         let bad = answer_lines(io::stdin().lock(), io::stdout().lock(), io::stderr().lock(), answer)

@@ -2,7 +2,8 @@
 //!
 //! Each message is counted, its outcome is entered as a producer's would be (acked, now and then failed, and the last
 //! ones of a killed process still in flight), and then one byte is written: whoever reads the bytes knows of at least so
-//! many messages. Nothing is sent anywhere: all that was counted stays in the directory for `chaperone recover`.
+//! many messages. Nothing is sent anywhere: all that was counted stays in the directory for `chaperone recover`. Or, where
+//! it is asked for, it is handed to the host's agent, and what that confirms leaves the directory.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -11,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use chaperone_audit::message::{Message, NoHeaders};
-use chaperone_audit::recorder::{Config, Recorder, Sink, SinkError, Slots};
+use chaperone_audit::recorder::{AgentSink, Config, Recorder, Sink, SinkError, Slots};
 use chaperone_audit::{Clock, SystemClock};
 
 use crate::exit::{Code, Failure};
@@ -34,6 +35,8 @@ pub struct Work {
     pub messages: Option<u64>,
     /// Writes nothing.
     pub quiet: bool,
+    /// The directory that the host's agent serves; none: nothing is sent.
+    pub agent: Option<PathBuf>,
 }
 
 /// Kafka is away: what is counted stays here.
@@ -56,7 +59,11 @@ impl Sink for Nowhere {
 pub fn run(work: &Work) -> Result<(), Failure> {
     let slots = if work.heap { Slots::Heap } else { Slots::Dir(work.dir.clone()) };
     let config = Config { data_dir: Some(work.dir.clone()), slots, ..Config::new("inspect-count", "chaperone") };
-    let recorder = Recorder::start(config, Box::new(Nowhere), Arc::new(SystemClock))
+    let sink: Box<dyn Sink> = match &work.agent {
+        Some(dir) => Box::new(AgentSink::new(dir)),
+        None => Box::new(Nowhere),
+    };
+    let recorder = Recorder::start(config, sink, Arc::new(SystemClock))
         .map_err(|e| Failure::new(Code::CannotWrite, e.to_string()))?;
     let left = AtomicU64::new(work.messages.unwrap_or(u64::MAX));
     let written = std::thread::scope(|scope| {

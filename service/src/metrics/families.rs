@@ -117,4 +117,12 @@ families! {
     TAP_PAUSED = "chaperone_tap_paused", Gauge, "0 or 1", CLUSTER, "Whether reading waits for the audit topic";
     TAP_RESTARTS = "chaperone_tap_restarts_total", Counter, "consumers", &["cluster", "cause"],
         "Consumers that were made anew: `stalled` (behind, and did not move) or `failed`";
+    AGENT_CONNECTIONS = "chaperone_agent_connections", Gauge, "processes", &[],
+        "Living processes that are connected to this host's agent (`recover --watch`)";
+    AGENT_MESSAGES = "chaperone_agent_messages_total", Counter, "messages", &["kind", "outcome"],
+        "Audit messages of `living` and `dead` processes: `stored` in the audit topic, or `refused` (the process repeats them)";
+    AGENT_LEFT = "chaperone_agent_left", Gauge, "directories and files", &[],
+        "What of the dead is left as it is, as /readyz says why";
+    AGENT_FAILING = "chaperone_agent_failing_seconds", Gauge, "s", &[],
+        "For how long Kafka has stored nothing of what it was given; 0 while it does";
 }

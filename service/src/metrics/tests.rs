@@ -127,6 +127,7 @@ async fn busy() -> Metrics {
     intake.refused();
     intake.stands(4, 11);
     meters.judged(Duration::from_millis(1));
+    meters.add(Arc::new(crate::agent::State::default()));
     let said = |text: &str, notice| Problem { text: text.to_owned(), notice };
     let problems = watch::channel(vec![said("a", false), said("b", true), said("c", true)]).1;
     Metrics { store, problems, meters, clock: Arc::new(ManualClock::new(60_000)), role: "run" }
