@@ -34,6 +34,8 @@ pub enum Need {
     Postgres,
     /// A Chromium.
     Chromium,
+    /// `strace`, and leave to trace.
+    Strace,
     /// The workspace's binaries in `target/ci`, up to date.
     Binaries,
 }
@@ -93,6 +95,43 @@ pub const SUITES: &[Suite] = &[
         test: Some("slots"),
         args: &["full_size"],
     },
+    Suite {
+        name: "crash",
+        mode: Mode::Ci,
+        minutes: 1,
+        needs: &[Need::Binaries],
+        figures: &["crash"],
+        test: Some("crash"),
+        args: &["--test-threads=1", "--skip", "full_size"],
+    },
+    Suite {
+        name: "crash-full",
+        mode: Mode::Full,
+        minutes: 6,
+        // And a memory cgroup that may be written.
+        needs: &[Need::Binaries],
+        figures: &["crash_full"],
+        test: Some("crash"),
+        args: &["full_size"],
+    },
+    Suite {
+        name: "syscall",
+        mode: Mode::Ci,
+        minutes: 2,
+        needs: &[Need::Strace, Need::Binaries],
+        figures: &["syscall", "host"],
+        test: Some("syscall"),
+        args: &["--test-threads=1", "--skip", "full_size"],
+    },
+    Suite {
+        name: "syscall-full",
+        mode: Mode::Full,
+        minutes: 2,
+        needs: &[Need::Strace, Need::Binaries],
+        figures: &["syscall_full"],
+        test: Some("syscall"),
+        args: &["full_size"],
+    },
     Suite { name: "scan", mode: Mode::Ci, minutes: 0, needs: &[], figures: &["scan"], test: Some("scan"), args: &[] },
     Suite {
         name: "harness",
@@ -124,7 +163,7 @@ pub const SUITES: &[Suite] = &[
     Suite {
         name: "taps",
         mode: Mode::Ci,
-        minutes: 3,
+        minutes: 2,
         needs: &[Need::Kafka, Need::Binaries],
         figures: &["taps"],
         test: Some("taps"),
@@ -200,7 +239,7 @@ pub const SUITES: &[Suite] = &[
     Suite {
         name: "mm2",
         mode: Mode::Ci,
-        minutes: 3,
+        minutes: 2,
         needs: &[Need::Kafka, Need::Binaries],
         figures: &["mm2"],
         test: Some("mm2"),
@@ -209,7 +248,7 @@ pub const SUITES: &[Suite] = &[
     Suite {
         name: "demo",
         mode: Mode::Ci,
-        minutes: 3,
+        minutes: 2,
         needs: &[Need::Binaries],
         figures: &["demo"],
         test: Some("demo"),
