@@ -9,8 +9,10 @@ use rustix::process::Signal;
 
 use super::life::{Tally, judge_sink, text};
 
-/// Below what slots, log and the sink's file in memory take together.
-const LIMIT: &str = "12M";
+/// More than counting takes, less than the process eats in the end.
+const LIMIT: &str = "64M";
+/// Messages of the first thread before it eats.
+const AFTER: [&str; 4] = ["1000", "3000", "7000", "20000"];
 
 struct Group(PathBuf);
 
@@ -34,15 +36,14 @@ impl Drop for Group {
 }
 
 /// So many processes that count until the kernel kills them.
-pub(crate) fn killed_for_memory(times: u64) -> anyhow::Result<Tally> {
+pub(crate) fn killed_for_memory(times: usize) -> anyhow::Result<Tally> {
     let group = Group::make()?;
     let mut all = Tally::default();
-    for _ in 0..times {
+    for after in AFTER.iter().cycle().take(times) {
         let scratch = in_memory()?;
         let (dir, sink) = (scratch.path().join("data"), scratch.path().join("sink"));
-        let watched = Watched::start(&victim(), &["busy", text(&dir)?, text(&sink)?, "run", "0"])?;
+        let watched = Watched::start(&victim(), &["busy", text(&dir)?, text(&sink)?, "eat", after])?;
         fs::write(group.0.join("cgroup.procs"), watched.pid().to_string())?;
-        // Its sink's file grows in memory until there is none.
         let ended = watched.ended()?;
         anyhow::ensure!(ended.status.signal() == Some(Signal::KILL.as_raw()), "{:?}", ended.status);
         all.add(judge_sink(&dir, &sink, &[ended])?);

@@ -14,6 +14,8 @@ use crate::{Witness, config, message};
 
 const THREADS: u64 = 4;
 const TOPICS: [&str; 4] = ["orders", "payments", "refunds", "clicks"];
+/// What `eat` takes at most, so that a machine without the limit survives it.
+const EATEN_MIB: usize = 256;
 const FAILED_EVERY: u64 = 64;
 
 struct Fast {
@@ -28,7 +30,7 @@ impl Clock for Fast {
 }
 
 /// Counts until killed or, once the first thread has counted `after` messages, until it ends as `end` says: by `abort`,
-/// by `exec` of another program, or not at all.
+/// by `exec` of another program, by eating memory until the kernel has enough of it, or not at all.
 pub(crate) fn run(dir: &Path, sink: &Path, end: &str, after: u64) -> anyhow::Result<()> {
     let config = Config {
         grace: Duration::ZERO,
@@ -77,6 +79,14 @@ fn die(end: &str) {
     match end {
         "abort" => std::process::abort(),
         "exec" => eprintln!("{}", Command::new("true").exec()),
+        "eat" => {
+            let mut eaten = Vec::new();
+            for _ in 0..EATEN_MIB {
+                // Not zeros, or no page would be touched.
+                eaten.push(vec![1u8; 1 << 20]);
+            }
+            std::hint::black_box(eaten);
+        }
         _ => {}
     }
 }
