@@ -62,7 +62,7 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    pub(crate) fn add(&mut self, other: Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         self.kills += other.kills;
         self.before_first += other.before_first;
         self.witnessed += other.witnessed;
@@ -145,7 +145,9 @@ pub(crate) fn staying(dice: &mut Dice, on_disk: bool) -> anyhow::Result<Tally> {
 
 fn judge_directory(dir: &Path, ends: &[Ended], all: &mut Tally) -> anyhow::Result<()> {
     if !dir.exists() {
-        ends.iter().for_each(|ended| all.judge(ended, (0, 0, 0)));
+        for ended in ends {
+            all.judge(ended, (0, 0, 0));
+        }
         return Ok(());
     }
     let found = survey(dir)?;
@@ -188,7 +190,9 @@ pub(crate) fn judge_sink(dir: &Path, sink: &Path, ends: &[Ended]) -> anyhow::Res
     anyhow::ensure!(last.status.success(), "the last process: {:?}", last.status);
     let told = Told::read(sink)?;
     let mut all = Tally { resent: told.resent, ..Tally::default() };
-    told.contradictions.iter().for_each(|what| all.contradict(what));
+    for what in &told.contradictions {
+        all.contradict(what);
+    }
     for ended in ends {
         let of_it = told.lives.values().filter(|life| life.pid == ended.pid);
         all.judge(ended, of_it.map(chaperone_tests::witness::Life::counts).next().unwrap_or_default());

@@ -32,7 +32,7 @@ fn kill(kills: u64, seed: u64) -> anyhow::Result<Tally> {
             let told = if dice.up_to(2) == 1 { staying(&mut dice, on_disk)? } else { closing(&mut dice, on_disk)? };
             let died = told.kills;
             left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| Some(n.saturating_sub(died))).ok();
-            all.add(told);
+            all.add(&told);
             story += 1;
         }
         Ok(all)
@@ -41,7 +41,7 @@ fn kill(kills: u64, seed: u64) -> anyhow::Result<Tally> {
         let workers: Vec<_> = (0..WORKERS).map(|worker| scope.spawn(move || one_worker(worker))).collect();
         let mut all = Tally::default();
         for worker in workers {
-            all.add(worker.join().map_err(|_| anyhow::anyhow!("a worker panicked"))??);
+            all.add(&worker.join().map_err(|_| anyhow::anyhow!("a worker panicked"))??);
         }
         Ok(all)
     })
@@ -74,7 +74,7 @@ fn others(section: &str, each: u64) -> anyhow::Result<()> {
     let mut all = Tally::default();
     for _ in 0..each {
         for end in ["abort", "exec", "SEGV", "ABRT"] {
-            all.add(life::otherwise(&mut dice, end)?);
+            all.add(&life::otherwise(&mut dice, end)?);
         }
     }
     figures::record(section, "other_deaths", all.kills)?;

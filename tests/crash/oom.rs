@@ -46,7 +46,7 @@ pub(crate) fn killed_for_memory(times: usize) -> anyhow::Result<Tally> {
         fs::write(group.0.join("cgroup.procs"), watched.pid().to_string())?;
         let ended = watched.ended()?;
         anyhow::ensure!(ended.status.signal() == Some(Signal::KILL.as_raw()), "{:?}", ended.status);
-        all.add(judge_sink(&dir, &sink, &[ended])?);
+        all.add(&judge_sink(&dir, &sink, &[ended])?);
     }
     Ok(all)
 }

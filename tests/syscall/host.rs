@@ -54,7 +54,7 @@ fn a_disk_that_stalls_holds_up_no_count() -> anyhow::Result<()> {
             let trace = std::fs::read_to_string(&log)?;
             let within = trace.split("begin").nth(1).and_then(|rest| rest.split("\"end").next()).unwrap_or_default();
             // The first slow one is begun and not over; without delay some are.
-            let last = within.lines().filter(|line| line.contains("sync(")).next_back().unwrap_or_default();
+            let last = within.lines().rfind(|line| line.contains("sync(")).unwrap_or_default();
             let hangs = last.contains("<unfinished");
             ensure!(if which == 1 { hangs } else { within.contains("sync") }, "{trace}");
             println!("{which}: {}", went.out.replace('\n', " "));
@@ -66,7 +66,8 @@ fn a_disk_that_stalls_holds_up_no_count() -> anyhow::Result<()> {
     let (calm, stalled) = (least(&p999[0]), least(&p999[1]));
     figures::record("host", "p999_ns", calm)?;
     figures::record("host", "p999_stalled_ns", stalled)?;
-    figures::record("host", "stalled_ratio", stalled as f64 / calm as f64)
+    let exactly = |ns: u64| u32::try_from(ns).map(f64::from).context("more than four seconds");
+    figures::record("host", "stalled_ratio", exactly(stalled)? / exactly(calm)?)
 }
 
 /// A thousand topics, three windows, four threads, Kafka away: with room for all of them, and with the default table, where

@@ -67,7 +67,6 @@ fn faults(name: &str, text: &str) -> Vec<Fault> {
         "write" | "pwrite64" => &["EIO", "ENOSPC", "EINTR"],
         "fallocate" => &["EIO", "ENOSPC", "EOPNOTSUPP"],
         "openat" => &["EIO", "ENOSPC", "EMFILE"],
-        "mkdir" => &["EIO", "ENOSPC"],
         "flock" => &["EIO", "ENOLCK"],
         "mmap" => &["ENOMEM"],
         "madvise" => &["EINVAL"],
@@ -122,7 +121,7 @@ impl Bench {
     }
 
     /// All that can go wrong, or as many of it, evenly chosen.
-    pub(crate) fn points(&self, at_most: usize) -> anyhow::Result<Vec<Point>> {
+    pub(crate) fn points(&self, at_most: usize) -> Vec<Point> {
         let of = |call: &trace::Call| {
             let point = |fault| Point { name: call.name.clone(), nth: call.nth, fault };
             faults(&call.name, &call.text).into_iter().map(point).collect::<Vec<_>>()
@@ -132,13 +131,13 @@ impl Bench {
         self.calls.iter().for_each(|call| *by_name.entry(&call.name).or_default() += 1);
         println!("{:?}: {} points of {by_name:?}", self.scene, all.len());
         let wanted = at_most.min(all.len());
-        Ok((0..wanted).filter_map(|i| all.get(i * all.len() / wanted).cloned()).collect())
+        (0..wanted).filter_map(|i| all.get(i * all.len() / wanted).cloned()).collect()
     }
 
     /// Deaths from the middle of the scene on, for the control.
-    pub(crate) fn deaths(&self) -> anyhow::Result<Vec<Point>> {
-        let all = self.points(usize::MAX)?;
-        Ok(all.into_iter().filter(|point| point.fault == Fault::Kill && point.nth > 10).collect())
+    pub(crate) fn deaths(&self) -> Vec<Point> {
+        let all = self.points(usize::MAX).into_iter();
+        all.filter(|point| point.fault == Fault::Kill && point.nth > 10).collect()
     }
 
     /// A fresh place, with what was there before.
