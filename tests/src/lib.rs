@@ -28,6 +28,7 @@ pub mod recount;
 pub mod runner;
 pub mod suites;
 pub mod tapped;
+pub mod witness;
 
 pub use bed::Bed;
 pub use eventually::eventually;

@@ -67,7 +67,8 @@ fn keep(pipe: impl Read + Send + 'static, output: Arc<Mutex<String>>) {
     });
 }
 
-fn built(relative: &str) -> PathBuf {
+/// What cargo built, by its place below `target/ci`.
+pub fn built(relative: &str) -> PathBuf {
     paths::target().join("ci").join(relative)
 }
 

@@ -36,7 +36,7 @@ pub enum Need {
     Chromium,
     /// Valgrind, to count instructions.
     Valgrind,
-    /// `strace`, to see what others ask of the disk.
+    /// `strace`, and leave to trace.
     Strace,
     /// The workspace's binaries in `target/ci`, up to date.
     Binaries,
@@ -108,6 +108,43 @@ pub const SUITES: &[Suite] = &[
         args: &["--test-threads=1"],
     },
     Suite {
+        name: "crash",
+        mode: Mode::Ci,
+        minutes: 1,
+        needs: &[Need::Binaries],
+        figures: &["crash"],
+        test: Some("crash"),
+        args: &["--test-threads=1", "--skip", "full_size"],
+    },
+    Suite {
+        name: "crash-full",
+        mode: Mode::Full,
+        minutes: 6,
+        // And a memory cgroup that may be written.
+        needs: &[Need::Binaries],
+        figures: &["crash_full"],
+        test: Some("crash"),
+        args: &["full_size"],
+    },
+    Suite {
+        name: "syscall",
+        mode: Mode::Ci,
+        minutes: 2,
+        needs: &[Need::Strace, Need::Binaries],
+        figures: &["syscall", "host"],
+        test: Some("syscall"),
+        args: &["--test-threads=1", "--skip", "full_size"],
+    },
+    Suite {
+        name: "syscall-full",
+        mode: Mode::Full,
+        minutes: 2,
+        needs: &[Need::Strace, Need::Binaries],
+        figures: &["syscall_full"],
+        test: Some("syscall"),
+        args: &["full_size"],
+    },
+    Suite {
         name: "harness",
         mode: Mode::Ci,
         minutes: 1,
@@ -148,7 +185,7 @@ pub const SUITES: &[Suite] = &[
     Suite {
         name: "taps",
         mode: Mode::Ci,
-        minutes: 3,
+        minutes: 2,
         needs: &[Need::Kafka, Need::Binaries],
         figures: &["taps"],
         test: Some("taps"),
@@ -195,7 +232,7 @@ pub const SUITES: &[Suite] = &[
     Suite {
         name: "processes",
         mode: Mode::Ci,
-        minutes: 2,
+        minutes: 1,
         // One cluster of its own.
         needs: &[Need::Kafka, Need::Binaries],
         figures: &["processes"],
@@ -233,7 +270,7 @@ pub const SUITES: &[Suite] = &[
     Suite {
         name: "demo",
         mode: Mode::Ci,
-        minutes: 3,
+        minutes: 2,
         needs: &[Need::Binaries],
         figures: &["demo"],
         test: Some("demo"),

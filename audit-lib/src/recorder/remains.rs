@@ -111,7 +111,7 @@ pub(super) fn found(contents: &Contents) -> Found {
     let ledger = ledgers.map(|line| Ledger::of(&line.words_in)).next().unwrap_or_default();
     let mut found = Found { sum: ledger.sum, refused: u64::from(contents.cut_off), ..Found::default() };
     let mut slots: BTreeMap<(u64, String, Purpose), Tally> = BTreeMap::new();
-    for line in contents.slots.iter().filter(|line| line.name != LEDGER) {
+    for line in contents.slots.iter().filter(|line| line.name != LEDGER && !is_blank(line)) {
         let Some(purpose) = Purpose::of(&line.tags).filter(|_| is_sound(line)) else {
             found.refused += 1;
             continue;
@@ -128,9 +128,6 @@ pub(super) fn found(contents: &Contents) -> Found {
     let taken = slots.keys().map(|(note, ..)| *note).max().unwrap_or(0);
     let mut next = contents.heartbeat.max(taken);
     for ((note, topic, purpose), tally) in slots {
-        if note == 0 && tally.n == 0 {
-            continue;
-        }
         // The note is the number plus one; the heartbeat is the next number.
         let id = if note > 0 { note - 1 } else { next };
         next = next.saturating_add(u64::from(note == 0));
@@ -149,6 +146,11 @@ pub(super) fn found(contents: &Contents) -> Found {
     found.sum.slots = next;
     found.records.sort_by_key(|r| r.id);
     found
+}
+
+/// Opened and not used: by a process that died as it made its table, say. There is nothing in it that could be lost.
+fn is_blank(line: &Slot) -> bool {
+    (line.note, line.n, line.m) == (0, 0, 0) && line.troubles.is_empty()
 }
 
 fn is_sound(line: &Slot) -> bool {

@@ -24,8 +24,8 @@ pub(super) fn ensure(need: Need, install: bool) -> anyhow::Result<()> {
             versions.into_iter().any(|version| version.path().join("bin/initdb").exists())
         }),
         Need::Valgrind => package("valgrind", install, || on_path("valgrind")),
-        Need::Strace => package("strace", install, || on_path("strace")),
         Need::Chromium => package("chromium", install, || on_path("chromium")),
+        Need::Strace => strace(install),
         Need::Binaries => {
             let mut cargo = super::cargo(&["build", "--profile", "ci", "--workspace", "--bins", "--examples"])?;
             let status = cargo.status()?;
@@ -33,6 +33,14 @@ pub(super) fn ensure(need: Need, install: bool) -> anyhow::Result<()> {
             Ok(())
         }
     }
+}
+
+fn strace(install: bool) -> anyhow::Result<()> {
+    package("strace", install, || on_path("strace"))?;
+    let mut command = Command::new("strace");
+    let traced = command.args(["-qq", "-o", "/dev/null", "true"]).output().is_ok_and(|output| output.status.success());
+    anyhow::ensure!(traced, "strace may not trace here: a container needs the capability SYS_PTRACE");
+    Ok(())
 }
 
 fn kafka(install: bool) -> anyhow::Result<()> {

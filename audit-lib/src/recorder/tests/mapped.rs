@@ -122,6 +122,31 @@ fn a_close_that_could_not_tell_all_leaves_the_file() {
 }
 
 #[test]
+fn a_process_that_died_as_it_made_its_table_counted_nothing_for_sure() {
+    use chaperone_wal::slots::recovery::SlotFile;
+    use chaperone_wal::slots::{Geometry, Limits, Start, TAGS, Table};
+    let home = Home::new(false);
+    let geometry = Geometry { slots: 8, cells: 16, names_bytes: 256 };
+    let table = Table::create(home.slots.path(), &Start::default(), geometry).expect("a table");
+    // The line that keeps a name's place, in which nothing is ever counted, had not been freed yet.
+    let line = table.open(0, crate::wire::OVERFLOW_TOPIC, &[u64::MAX; TAGS]).expect("a line");
+    let contents = || {
+        let path = list(home.slots.path()).expect("listed").remove(0);
+        SlotFile::open(&path).expect("a file").read(Limits::default()).expect("read")
+    };
+    let found = super::super::remains::found(&contents());
+    assert_eq!((found.records.len(), found.refused, found.sum), (0, 0, Sum::default()));
+    // The same line with a count in it has lost what it was for, and is not trusted.
+    let mut line = line;
+    line.count(|words| {
+        words[0] += 1;
+        0
+    })
+    .expect("counted");
+    assert_eq!(super::super::remains::found(&contents()).refused, 1);
+}
+
+#[test]
 fn anothers_counts_are_left_to_the_other() {
     let home = Home::new(false);
     let bench = Bench::new(Config { stage: "proxy".to_owned(), ..home.config() });
