@@ -72,7 +72,8 @@ pub fn run(work: &Work) -> Result<(), Failure> {
             .map(|thread| scope.spawn(move || count(recorder, left, thread, work.quiet)))
             .collect();
         // A thread that panicked has said so.
-        threads.into_iter().map(|t| t.join().unwrap_or(Ok(()))).collect::<std::io::Result<()>>()
+        let ends: Vec<_> = threads.into_iter().map(|t| t.join().unwrap_or(Ok(()))).collect();
+        ends.into_iter().find(Result::is_err).unwrap_or(Ok(()))
     });
     recorder.close(CLOSE_DEADLINE);
     written.map_err(|e| Failure::new(Code::Unavailable, format!("cannot write to standard output: {e}")))
