@@ -172,7 +172,9 @@ impl Recorder {
 
     /// Notes how far a partition has been processed: one past the last offset. Call it after [`seen`](Self::seen).
     pub fn position(&self, topic: &str, partition: i32, next_offset: i64) {
-        self.handle.shared.positions.set(topic, partition, next_offset);
+        if !self.handle.table.is_forked() {
+            self.handle.shared.positions.set(topic, partition, next_offset);
+        }
     }
 
     /// This life of the process, as it stands in every record.
@@ -218,6 +220,10 @@ impl Recorder {
 
 impl Handle {
     fn close(&self, deadline: Duration) -> Closed {
+        // A child has no reporter to close anything, and nothing to say.
+        if self.table.is_forked() {
+            return Closed::default();
+        }
         let mut closed = self.closed.lock();
         if let Some(closed) = *closed {
             return closed;

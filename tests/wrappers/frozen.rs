@@ -28,7 +28,9 @@ fn what_timed_out_is_in_doubt_and_may_be_stored() -> anyhow::Result<()> {
         sender.send_all(topic, 200, 100);
     }
     eventually(WAIT, "every message is given up", || {
-        all.iter().for_each(|(.., sender)| sender.poll());
+        for (.., sender) in &all {
+            sender.poll();
+        }
         let waiting: u64 = all.iter().map(|(_, _, recorder, _)| recorder.stats().in_flight).sum();
         ensure!(waiting == 0, "{waiting} in flight");
         Ok(())

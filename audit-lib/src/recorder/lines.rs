@@ -121,6 +121,10 @@ fn count_in(line: &mut Line, a: &Arrival<'_>, pass: &Pass) -> Result<At, Refused
 /// The same behind the line's lock.
 #[inline(never)]
 pub(super) fn count_in_shared(common: &Common, a: &Arrival<'_>, pass: &Pass) -> Result<At, Refused> {
+    // In a child the lock may be held for ever, by a thread that only its parent has.
+    if pass.is_forked() {
+        return Err(Refused::Forked);
+    }
     count_in(&mut common.0.lock(), a, pass)
 }
 

@@ -128,6 +128,9 @@ impl Pass {
     pub(super) fn is_closed(&self) -> bool {
         self.0.closed.load(Ordering::Relaxed)
     }
+    pub(super) fn is_forked(&self) -> bool {
+        self.0.slots.is_forked()
+    }
     pub(super) fn floor_ms(&self) -> i64 {
         self.0.floor_ms.load(Ordering::SeqCst)
     }
@@ -241,6 +244,10 @@ impl Table {
 
     /// A line for an arrival, if its topic has a name that Kafka allows.
     fn line(&self, a: &Arrival<'_>, spent: bool) -> Way {
+        // Before any lock: a thread that the child does not have may have held it when the process was forked.
+        if self.slots.is_forked() {
+            return Way::Closed;
+        }
         if wire::topic_name(a.topic).is_err() {
             return Way::Full;
         }
@@ -252,6 +259,9 @@ impl Table {
 
     /// Counts what has no slot of its own.
     fn overflow(self: &Arc<Self>, a: &Arrival<'_>) -> Result<At, Missed> {
+        if self.slots.is_forked() {
+            return Err(Missed::Closed);
+        }
         let pass = Pass::new(self);
         for _ in 0..REPORT_TRIES {
             let window = self.width.window_of(a.now_ms);
@@ -403,7 +413,15 @@ impl Table {
         }
     }
 
+    /// Whether this process is a child that was forked after the recorder was made: it counts nothing and has no reporter.
+    pub(super) fn is_forked(&self) -> bool {
+        self.slots.is_forked()
+    }
+
     pub(super) fn totals(&self) -> Totals {
+        if self.is_forked() {
+            return Totals { uncounted: self.uncounted.load(Ordering::Relaxed), ..Totals::default() };
+        }
         let (open, last, freed, slots) = {
             let registry = self.registry.lock();
             let (open, last) = registry.lines();
