@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::{Behaviour, Closed, Config, MemorySink, Recorder, Slots, StartError, Stepper, Ticket};
@@ -118,6 +119,23 @@ impl Collector {
 /// The hash that a message adds to a fingerprint.
 fn hash_of(m: &Message<'_>) -> crate::Fingerprint {
     Rule::new(SEED).observe(m, T0).id.hash(SEED)
+}
+
+/// What a process does with messages and with its time, until it is killed or closes, and how its sink behaves.
+#[derive(Debug, Clone)]
+struct Life {
+    acts: Vec<u8>,
+    clean: bool,
+    fault: u8,
+}
+
+/// At most `most` acts, of as many kinds as the test knows.
+fn life(kinds: u8, most: usize) -> impl Strategy<Value = Life> {
+    (proptest::collection::vec(0..kinds, 0..most), any::<bool>(), 0u8..3).prop_map(|(acts, clean, fault)| Life {
+        acts,
+        clean,
+        fault,
+    })
 }
 
 /// The one place that waits.

@@ -218,28 +218,12 @@ fn a_large_checkpoint_becomes_several_messages_that_stay_the_same() {
     assert!(first.iter().all(|m| m.slots.iter().all(|s| s.class == Class::Bare)));
 }
 
-/// One life: messages, each perhaps followed by a checkpoint or a heartbeat; then it is killed, or closes.
-#[derive(Debug, Clone)]
-struct Life {
-    acts: Vec<u8>,
-    clean: bool,
-    fault: u8,
-}
-
-fn life() -> impl Strategy<Value = Life> {
-    (proptest::collection::vec(0u8..12, 0..30), any::<bool>(), 0u8..3).prop_map(|(acts, clean, fault)| Life {
-        acts,
-        clean,
-        fault,
-    })
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
     fn no_sequence_of_lives_loses_what_was_checkpointed_or_counts_twice(
-        lives in proptest::collection::vec(life(), 1..5)
+        lives in proptest::collection::vec(life(12, 30), 1..5)
     ) {
         let dir = dir();
         let sink = MemorySink::new();

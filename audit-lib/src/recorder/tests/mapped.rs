@@ -216,28 +216,12 @@ fn where_no_mapping_can_be_had_the_host_starts_all_the_same() {
     assert!(Collector::of(&bench.sink.messages()).states().all(|s| s.flags.contains(flag::NO_CRASH_RECOVERY)));
 }
 
-/// What a process does with one message or with its time, until it dies or closes.
-#[derive(Debug, Clone)]
-struct Life {
-    acts: Vec<u8>,
-    clean: bool,
-    fault: u8,
-}
-
-fn life() -> impl Strategy<Value = Life> {
-    (proptest::collection::vec(0u8..14, 0..40), any::<bool>(), 0u8..3).prop_map(|(acts, clean, fault)| Life {
-        acts,
-        clean,
-        fault,
-    })
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
     #[test]
     fn no_sequence_of_lives_loses_or_doubles_a_count(
-        lives in proptest::collection::vec(life(), 1..6), logged: bool
+        lives in proptest::collection::vec(life(14, 40), 1..6), logged: bool
     ) {
         let home = Home::new(logged);
         let sink = MemorySink::new();

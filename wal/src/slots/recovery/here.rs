@@ -28,7 +28,15 @@ fn number_in(link: &str) -> Option<u64> {
 
 /// When a process started, in the kernel's ticks since boot; `None` if there is none, or only its remains (a zombie).
 pub(crate) fn start_of(pid: u32) -> Option<u64> {
-    start_in(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    let (gone, start) = start_in(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?;
+    // Of a process whose first thread has ended only that one looks like a zombie: the others count on.
+    (!gone || has_live_thread(pid)).then_some(start)
+}
+
+fn has_live_thread(pid: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let mut stats = threads.filter_map(|thread| fs::read_to_string(thread.path().join("stat")).ok());
+    stats.any(|stat| start_in(&stat).is_some_and(|(gone, _)| !gone))
 }
 
 /// Whether a process is about to be gone, or is gone: it is being killed, or is already leaving.
@@ -57,14 +65,11 @@ fn is_killed(status: &str) -> bool {
     masks.into_iter().any(|mask| mask & SIGKILL != 0)
 }
 
-/// The 22nd field; the second is in brackets and may hold anything, brackets too.
-fn start_in(stat: &str) -> Option<u64> {
+/// Whether it is over, and the 22nd field; the second is in brackets and may hold anything, brackets too.
+fn start_in(stat: &str) -> Option<(bool, u64)> {
     let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace();
-    let state = fields.next()?;
-    if matches!(state, "Z" | "X" | "x") {
-        return None;
-    }
-    fields.nth(18)?.parse().ok()
+    let gone = matches!(fields.next()?, "Z" | "X" | "x");
+    Some((gone, fields.nth(18)?.parse().ok()?))
 }
 
 #[cfg(test)]
@@ -76,8 +81,9 @@ mod tests {
         assert!(start_of(std::process::id()).is_some());
         assert_eq!(start_of(u32::MAX), None);
         let stat = |state: &str| format!("7 (a) b) (c) {state} 1 7 7 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 4711 0 0");
-        assert_eq!(start_in(&stat("S")), Some(4711));
-        assert_eq!(start_in(&stat("Z")), None, "the remains of a process");
+        assert_eq!(start_in(&stat("S")), Some((false, 4711)));
+        assert_eq!(start_in(&stat("Z")), Some((true, 4711)), "the remains of a process, or of its first thread");
+        assert!(has_live_thread(std::process::id()) && !has_live_thread(u32::MAX));
         assert_eq!(start_in("7 (a"), None);
     }
 
