@@ -23,7 +23,7 @@ pub enum Kind {
     Masked,
     /// Nothing is passed on for a while.
     Stall,
-    /// The reporter of the downstream stage is killed with SIGKILL and restarted.
+    /// The reporter of the downstream stage, whose counts are on its heap, is killed with SIGKILL and restarted.
     Kill,
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use chaperone_audit::SystemClock;
 use chaperone_audit::kafka::KafkaSink;
-use chaperone_audit::recorder::{Config, Recorder};
+use chaperone_audit::recorder::{Config, Recorder, Slots};
 use rdkafka::ClientConfig;
 
 use super::wire::{Said, Settings, Stage, Stand, line};
@@ -44,8 +44,15 @@ pub fn recorder(stage: &str, data_dir: &Path, identity_seed: u64, audit_brokers:
     brokers.set("bootstrap.servers", audit_brokers);
     let wrong = |e: &dyn std::fmt::Display| Failure::new(Code::Software, format!("the demo's stage {stage}: {e}"));
     let sink = KafkaSink::new(&brokers, AUDIT_TOPIC).map_err(|e| wrong(&e))?;
-    let config =
-        Config { data_dir: Some(data_dir.to_owned()), seed: identity_seed, grace: GRACE, ..Config::new(stage, "demo") };
+    let config = Config {
+        data_dir: Some(data_dir.to_owned()),
+        // With mapped slots a killed process loses nothing, and there would be nothing to see: the fault `kill` shows what it
+        // looks like where counts are lost. It also asks for no memory outside of the process.
+        slots: Slots::Heap,
+        seed: identity_seed,
+        grace: GRACE,
+        ..Config::new(stage, "demo")
+    };
     Recorder::start(config, Box::new(sink), Arc::new(SystemClock)).map_err(|e| wrong(&e))
 }
 
