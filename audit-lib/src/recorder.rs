@@ -40,6 +40,7 @@ use crate::clock::Clock;
 use crate::message::Message;
 use crate::wire::Dropped;
 
+mod coalesce;
 mod config;
 mod dispatch;
 mod home;

@@ -82,7 +82,7 @@ impl Dispatch {
 
     /// Fetches letters from the log, oldest first.
     fn fetch(&mut self) {
-        if !self.outbox.behind || !self.outbox.has_room() {
+        if !self.outbox.behind || !self.outbox.has_room() || !self.journal.is_certain() {
             return;
         }
         self.outbox.behind = false;
@@ -98,6 +98,7 @@ impl Dispatch {
             if !self.outbox.push(token, Letter { seq: Some(entry.seq), ..Letter::new(key, entry.payload) }) {
                 break;
             }
+            self.journal.hand_out(entry.seq);
         }
     }
 
@@ -131,8 +132,11 @@ impl Dispatch {
                 logged.frees.append(&mut letter.frees);
             }
             let token = self.next_token();
+            let fresh = letter.seq.filter(|_| !letter.told);
             if self.outbox.push(token, letter) {
                 logged.tokens.insert(token);
+            } else if let Some(seq) = fresh {
+                self.journal.add_fresh(seq);
             }
         }
         logged

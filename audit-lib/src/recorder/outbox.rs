@@ -37,6 +37,8 @@ pub(super) struct Letter {
     pub(super) frees: Vec<Key>,
     /// How many slot states are in it.
     pub(super) records: u64,
+    /// A sink was given one of its slots before.
+    pub(super) told: bool,
     /// Sent after all others.
     pub(super) farewell: bool,
     pub(super) sent: Option<Instant>,
@@ -44,7 +46,17 @@ pub(super) struct Letter {
 
 impl Letter {
     pub(super) fn new(key: String, payload: Arc<[u8]>) -> Self {
-        Self { uuid: Uuid::nil(), key, payload, seq: None, frees: Vec::new(), records: 0, farewell: false, sent: None }
+        Self {
+            uuid: Uuid::nil(),
+            key,
+            payload,
+            seq: None,
+            frees: Vec::new(),
+            records: 0,
+            told: true,
+            farewell: false,
+            sent: None,
+        }
     }
 }
 
@@ -87,6 +99,13 @@ impl Outbox {
     }
     pub(super) fn holds(&self, seq: Seq) -> bool {
         self.letters.values().any(|l| l.seq == Some(seq))
+    }
+
+    /// A letter's record stands elsewhere in the log.
+    pub(super) fn moved(&mut self, from: Seq, to: Seq) {
+        for letter in self.letters.values_mut().filter(|l| l.seq == Some(from)) {
+            letter.seq = Some(to);
+        }
     }
 
     /// Takes a letter, unless it is logged and there are many: then it is fetched from the log in its turn.

@@ -9,7 +9,8 @@
 //! brings an older state of a slot whose final was stored. One snapshot at a time. `step` never waits for the sink.
 //!
 //! Limits: with the sink away, memory holds the open slots, 64 logged letters and what the log itself keeps (at
-//! most its size limit); past that limit, finals stay in the slot table, and past `max_slots` the overflow slot counts.
+//! most its size limit). From half of that limit on windows are made wider (`coalesce`); where that is not enough, finals
+//! stay in the slot table, and past `max_slots` the overflow slot counts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -49,6 +50,7 @@ pub(super) struct Counters {
     pub(super) snapshots: AtomicU64,
     pub(super) unlogged: AtomicU64,
     pub(super) records: AtomicU64,
+    pub(super) coalesced: AtomicU64,
     pub(super) waiting: AtomicU64,
     pub(super) panics: AtomicU64,
     pub(super) reporting: AtomicBool,
@@ -89,6 +91,8 @@ pub(super) struct Reporter {
     pub(super) seq: u64,
     pub(super) beat_at: Instant,
     pub(super) checkpoint_at: Instant,
+    /// Whether windows are made wider where the log is short of room; only a test that needs a control says no.
+    pub(super) coalescing: bool,
 }
 
 /// One look's open states on their way.
@@ -120,6 +124,7 @@ impl Reporter {
             seq: 0,
             beat_at: now,
             checkpoint_at: now + timing.checkpoint,
+            coalescing: true,
         }
     }
 
@@ -153,6 +158,7 @@ impl Reporter {
         if self.snapshot.as_ref().is_some_and(|s| now.saturating_duration_since(s.began) < SNAPSHOT_TIMEOUT) {
             return;
         }
+        self.make_room();
         let positions = self.shared.positions.changed(POSITION_BYTES);
         let capture = self.shared.table.capture(How::Beat { grace_ms: self.timing.grace_ms }, &mut self.ids);
         let Capture { watermark_ms, dirty, finals, sum, partial, .. } = capture;
@@ -166,7 +172,10 @@ impl Reporter {
         // A final that waits for its next attempt, or in the log, does not hold up the heartbeat: until it is stored,
         // the sums tell the collector that the watermark is not proven.
         finals.retain(|token| self.dispatch.outbox.is_in_flight(*token));
-        let mut parts = split(dirty);
+        // While more finals wait than memory holds, the sums cannot be the collector's: open slots would be told in vain,
+        // and what nobody was told may still go into wider windows.
+        let away = self.dispatch.outbox.behind;
+        let mut parts = split(if away { Vec::new() } else { dirty });
         let tail = parts.pop().unwrap_or_default();
         let mut snapshot = Snapshot {
             began: now,
@@ -178,6 +187,7 @@ impl Reporter {
         for part in parts {
             let (states, records) = self.unpack(part);
             let message = self.message(records);
+            self.shared.table.tell(&states);
             match self.dispatch.send(&message) {
                 Some(token) => drop(snapshot.parts.insert(token, states)),
                 None => snapshot.failed = true,
@@ -185,7 +195,7 @@ impl Reporter {
         }
         let (states, records) = self.unpack(tail);
         let mut last = self.message(records);
-        if !partial {
+        if !partial && !away {
             last.watermark_ms = Some(watermark_ms);
             last.sum = Some(sum);
             last.positions = positions;
@@ -205,6 +215,7 @@ impl Reporter {
         if snapshot.failed {
             return;
         }
+        self.shared.table.tell(&states);
         let Some(token) = self.dispatch.send(&message) else { return };
         snapshot.parts.insert(token, states);
         snapshot.last = Last::Sent { token, positions: message.positions };
@@ -252,11 +263,16 @@ impl Reporter {
 
     /// Final states as letters, not logged yet.
     pub(super) fn final_letters(&mut self, finals: Vec<Captured>) -> Vec<Letter> {
+        let (told, fresh): (Vec<_>, Vec<_>) = finals.into_iter().partition(|c| c.told);
         let mut letters = Vec::new();
-        for part in split(finals) {
-            let (states, records) = self.unpack(part);
-            let message = self.message(records);
-            letters.extend(self.dispatch.letter(&message, states.into_iter().map(|s| s.0).collect()));
+        for (told, mut finals) in [(true, told), (false, fresh)] {
+            finals.sort_by_key(|c| c.record.id);
+            for part in split(finals) {
+                let (states, records) = self.unpack(part);
+                let message = self.message(records);
+                let letter = self.dispatch.letter(&message, states.into_iter().map(|s| s.0).collect());
+                letters.extend(letter.map(|l| Letter { told, ..l }));
+            }
         }
         letters
     }
@@ -300,6 +316,7 @@ impl Shared {
             overflow: self.table.overflowed(),
             unlogged: self.counters.unlogged.load(Ordering::Relaxed),
             records: self.counters.records.load(Ordering::Relaxed),
+            coalesced: self.counters.coalesced.load(Ordering::Relaxed),
         }
     }
 }

@@ -94,10 +94,11 @@ fn head(config: &Config, now_ms: i64) -> Head {
 
 fn open_log(config: &Config) -> Result<(Journal, Vec<Entry>), StartError> {
     let Some(dir) = &config.data_dir else { return Ok((Journal::none(), Vec::new())) };
-    let (journal, recovered) = Journal::open(dir, config.max_slots).map_err(|source| match source {
-        LogError::Locked { .. } => StartError::InUse { dir: dir.clone() },
-        source => StartError::Log { dir: dir.clone(), source },
-    })?;
+    let (journal, recovered) =
+        Journal::open(dir, config.max_slots, config.log_bytes).map_err(|source| match source {
+            LogError::Locked { .. } => StartError::InUse { dir: dir.clone() },
+            source => StartError::Log { dir: dir.clone(), source },
+        })?;
     if !recovered.torn.is_empty() || !recovered.corrupt.is_empty() {
         let (torn, corrupt) = (recovered.torn.len(), recovered.corrupt.len());
         tracing::warn!(dir = %dir.display(), torn, corrupt, "the write-ahead log was damaged; what is whole is sent");

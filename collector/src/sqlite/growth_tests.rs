@@ -120,6 +120,7 @@ impl World {
             watermark_ms: None,
             audited_since_ms: Some(START),
             slots: vec![],
+            merged: vec![],
             intervals: vec![],
             marks: vec![],
             topics: vec![],

@@ -66,6 +66,7 @@ pub(crate) fn head(incarnation: Uuid, stage: &str, host: &str, seq: u64, now_ms:
         watermark_ms: None,
         audited_since_ms: None,
         slots: vec![],
+        merged: vec![],
         intervals: vec![],
         marks: vec![],
         topics: vec![],

@@ -56,6 +56,7 @@ impl Reporting {
             watermark_ms: None,
             audited_since_ms: None,
             slots: Vec::new(),
+            merged: Vec::new(),
             intervals: Vec::new(),
             marks: Vec::new(),
             topics: Vec::new(),
