@@ -53,6 +53,7 @@ mod positions;
 mod recover;
 mod registry;
 mod remains;
+mod repeats;
 mod report;
 mod sink;
 mod slot;
@@ -115,6 +116,8 @@ pub struct Stats {
     pub failures: u64,
     /// Snapshots stored whole.
     pub snapshots: u64,
+    /// Finals' messages that were told once more, a minute after the sink had them.
+    pub repeated: u64,
     /// Final records' messages that wait for the sink (those that wait only in the log not included).
     pub waiting: u64,
     /// What could not be kept.
@@ -199,6 +202,7 @@ impl Recorder {
             stored: read(&c.stored),
             failures: read(&c.failures),
             snapshots: read(&c.snapshots),
+            repeated: read(&c.repeated),
             waiting: read(&c.waiting),
             dropped: shared.dropped(),
             panics: read(&c.panics),

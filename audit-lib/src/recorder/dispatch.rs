@@ -15,6 +15,7 @@ use super::journal::Journal;
 use super::outbox::{Letter, Outbox};
 use super::recover;
 use super::registry::Key;
+use super::repeats::Repeats;
 use super::report::Counters;
 use super::sink::{Sink, SinkError};
 use super::start::Left;
@@ -24,6 +25,7 @@ pub(super) struct Dispatch {
     pub(super) sink: Box<dyn Sink>,
     pub(super) journal: Journal,
     pub(super) outbox: Outbox,
+    repeats: Repeats,
     counters: Arc<Counters>,
     /// Slot files of the dead, until their last words are in a safe place: the tokens of those that are not.
     remains: Vec<(BTreeSet<u64>, SlotFile)>,
@@ -32,7 +34,15 @@ pub(super) struct Dispatch {
 
 impl Dispatch {
     pub(super) fn new(sink: Box<dyn Sink>, journal: Journal, counters: Arc<Counters>) -> Self {
-        Self { sink, journal, outbox: Outbox::default(), counters, remains: Vec::new(), token: 0 }
+        Self {
+            sink,
+            journal,
+            outbox: Outbox::default(),
+            repeats: Repeats::default(),
+            counters,
+            remains: Vec::new(),
+            token: 0,
+        }
     }
 
     /// Takes over what dead incarnations left. `boot`: the machine's boot.
@@ -78,6 +88,21 @@ impl Dispatch {
     pub(super) fn post(&mut self, now: Instant) {
         self.fetch();
         self.outbox.send_due(&mut *self.sink, now);
+    }
+
+    /// Tells finals that the sink has once more, when their time has come and nothing else waits.
+    pub(super) fn repeat(&mut self, now: Instant) {
+        while self.outbox.is_empty()
+            && let Some(copy) = self.repeats.due(now)
+        {
+            // No outbox waits for this token: whatever becomes of it, it was told once.
+            self.token += 1;
+            if self.sink.send(copy.key.as_bytes(), &copy.payload, self.token).is_err() {
+                return;
+            }
+            self.counters.repeated.fetch_add(1, Ordering::Relaxed);
+            self.repeats.drop_first();
+        }
     }
 
     /// Fetches letters from the log, oldest first.
@@ -147,6 +172,9 @@ impl Dispatch {
         let letter = self.outbox.report(token, result, now)?;
         letter.seq.into_iter().for_each(|seq| self.journal.done(seq));
         self.bury(token);
+        if !letter.farewell {
+            self.repeats.keep(letter.key.clone(), Arc::clone(&letter.payload), letter.records, now);
+        }
         Some(letter)
     }
 

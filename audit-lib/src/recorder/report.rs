@@ -51,6 +51,7 @@ pub(super) struct Counters {
     pub(super) unlogged: AtomicU64,
     pub(super) records: AtomicU64,
     pub(super) coalesced: AtomicU64,
+    pub(super) repeated: AtomicU64,
     pub(super) waiting: AtomicU64,
     pub(super) panics: AtomicU64,
     pub(super) reporting: AtomicBool,
@@ -141,6 +142,7 @@ impl Reporter {
         self.dispatch.post(now);
         self.collect(Duration::ZERO, now);
         self.finish_snapshot();
+        self.dispatch.repeat(now);
         self.collect(Duration::ZERO, now);
         self.shared.counters.waiting.store(self.dispatch.outbox.len() as u64, Ordering::Relaxed);
     }
