@@ -49,6 +49,7 @@ mod life;
 mod lines;
 mod message;
 mod outbox;
+mod pace;
 mod positions;
 mod recover;
 mod registry;
@@ -57,6 +58,7 @@ mod repeats;
 mod report;
 mod sink;
 mod slot;
+mod snapshot;
 mod start;
 mod survey;
 mod table;
@@ -116,6 +118,8 @@ pub struct Stats {
     pub failures: u64,
     /// Snapshots stored whole.
     pub snapshots: u64,
+    /// Time between the last two watermarks that were stored, ms: two seconds, or more where there is much to tell.
+    pub cadence_ms: u64,
     /// Finals' messages that were told once more, a minute after the sink had them.
     pub repeated: u64,
     /// Final records' messages that wait for the sink (those that wait only in the log not included).
@@ -202,6 +206,7 @@ impl Recorder {
             stored: read(&c.stored),
             failures: read(&c.failures),
             snapshots: read(&c.snapshots),
+            cadence_ms: read(&c.cadence_ms),
             repeated: read(&c.repeated),
             waiting: read(&c.waiting),
             dropped: shared.dropped(),

@@ -74,6 +74,9 @@ pub struct AuditMessage {
     /// end that is not clean has none where counts may be missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sum: Option<Sum>,
+    /// Time between this watermark and the one before it, ms: large where a reporter has much to tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cadence_ms: Option<u64>,
     /// What could not be kept, by cause; empty when nothing was dropped.
     #[serde(default, skip_serializing_if = "Dropped::is_empty")]
     pub dropped: Dropped,

@@ -48,6 +48,7 @@ impl Head {
             topics: Vec::new(),
             positions: Vec::new(),
             sum: None,
+            cadence_ms: None,
             dropped: crate::wire::Dropped::default(),
             end: None,
         }

@@ -20,13 +20,15 @@ use super::message::split;
 use crate::state::flag;
 use crate::wire::{AuditMessage, End};
 
-/// The Kafka key of an encoded message: its incarnation as text. `None` for bytes that are no audit message.
-pub(super) fn key_of(payload: &[u8]) -> Option<String> {
+/// The Kafka key of an encoded message, its incarnation as text, and how many slots are in it. `None` for bytes that are no audit message.
+pub(super) fn key_of(payload: &[u8]) -> Option<(String, u64)> {
     #[derive(Deserialize)]
     struct Keyed {
         incarnation: Uuid,
+        #[serde(default)]
+        slots: Vec<serde::de::IgnoredAny>,
     }
-    serde_json::from_slice::<Keyed>(payload).ok().map(|k| k.incarnation.to_string())
+    serde_json::from_slice::<Keyed>(payload).ok().map(|k| (k.incarnation.to_string(), k.slots.len() as u64))
 }
 
 /// A checkpoint as it stands in the log: a message that is never sent as it is, and which boot of the machine wrote it.

@@ -14,6 +14,7 @@ use super::dispatch::Dispatch;
 use super::home::About;
 use super::journal::Journal;
 use super::message::Head;
+use super::pace::Pace;
 use super::positions::Positions;
 use super::registry::OTHER_LINES;
 use super::remains::{Remains, dead_in};
@@ -66,10 +67,12 @@ pub(super) fn build(
         heartbeat: config.heartbeat,
         checkpoint: config.checkpoint,
     };
+    let pace = Pace::new(config.records_per_second, config.bytes_per_second);
     let (sender, receiver) = mpsc::channel();
     let incarnation = head.incarnation;
     let now = Instant::now();
-    let mut reporter = Reporter::new(Arc::clone(&shared), head, timing, Dispatch::new(sink, journal, counters), now);
+    let mut reporter =
+        Reporter::new(Arc::clone(&shared), head, timing, Dispatch::new(sink, journal, pace, counters), now);
     reporter.boot = boot;
     reporter.recover(Left { entries, remains }, now);
     let handle = Handle { incarnation, table, shared, commands: sender, closed: Mutex::default() };

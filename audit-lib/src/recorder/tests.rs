@@ -6,6 +6,7 @@ mod conservation;
 mod crash;
 mod hostile;
 mod mapped;
+mod pace;
 mod rules;
 mod share;
 mod thread;
@@ -29,7 +30,12 @@ const T0: i64 = 1_790_000_400_000;
 const SEED: u64 = 7;
 
 fn config() -> Config {
-    Config { seed: SEED, slots: Slots::Heap, max_slots: 1024, ..Config::new("producer", "test") }
+    Config { slots: Slots::Heap, max_slots: 1024, records_per_second: u32::MAX, bytes_per_second: u32::MAX, ..paced() }
+}
+
+/// With the budget that a reporter has by default.
+fn paced() -> Config {
+    Config { seed: SEED, slots: Slots::Heap, ..Config::new("producer", "test") }
 }
 
 fn message<'a>(topic: &'a str, value: &'a [u8], event_ms: i64) -> Message<'a> {

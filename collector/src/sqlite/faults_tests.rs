@@ -36,6 +36,7 @@ fn batch(next: i64, topics: std::ops::Range<u64>) -> Batch {
         topics: vec![],
         positions: vec![],
         sum: None,
+        cadence_ms: None,
         dropped: Dropped::default(),
         end: None,
     };

@@ -126,6 +126,7 @@ impl World {
             topics: vec![],
             positions: vec![],
             sum: None,
+            cadence_ms: None,
             dropped: Dropped::default(),
             end: None,
         }

@@ -72,6 +72,7 @@ pub(crate) fn head(incarnation: Uuid, stage: &str, host: &str, seq: u64, now_ms:
         topics: vec![],
         positions: vec![],
         sum: None,
+        cadence_ms: None,
         dropped: chaperone_audit::wire::Dropped::default(),
         end: None,
     }

@@ -62,6 +62,7 @@ impl Reporting {
             topics: Vec::new(),
             positions: Vec::new(),
             sum: None,
+            cadence_ms: None,
             dropped: chaperone_audit::wire::Dropped::default(),
             end: None,
         }

@@ -193,7 +193,7 @@ fn a_watermark_is_sent_only_after_all_parts_are_stored() {
     bench.sink.script([Behaviour::Store, Behaviour::Fail]);
     bench.stepper.beat();
     assert!(bench.sink.messages().iter().all(|m| m.watermark_ms.is_none()), "a part is missing");
-    bench.stepper.beat();
+    bench.stepper.pass(Duration::from_secs(10));
     let messages = bench.sink.messages();
     let last = messages.last().expect("a message");
     assert_eq!(last.sum, Some(Collector::of(&messages).sum(bench.recorder.incarnation())));
