@@ -133,7 +133,9 @@ impl Book {
             return false;
         }
         self.known = known;
-        missing.into_iter().for_each(|run| self.sealed.insert_range(run));
+        for run in missing {
+            self.sealed.insert_range(run);
+        }
         self.sealed_dirty = true;
         true
     }
