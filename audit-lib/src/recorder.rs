@@ -41,6 +41,7 @@ use crate::message::Message;
 use crate::wire::Dropped;
 
 mod agent;
+mod coalesce;
 mod config;
 mod courier;
 mod dispatch;
@@ -50,13 +51,16 @@ mod life;
 mod lines;
 mod message;
 mod outbox;
+mod pace;
 mod positions;
 mod recover;
 mod registry;
 mod remains;
+mod repeats;
 mod report;
 mod sink;
 mod slot;
+mod snapshot;
 mod start;
 mod survey;
 mod table;
@@ -118,6 +122,10 @@ pub struct Stats {
     pub failures: u64,
     /// Snapshots stored whole.
     pub snapshots: u64,
+    /// Time between the last two watermarks that were stored, ms: two seconds, or more where there is much to tell.
+    pub cadence_ms: u64,
+    /// Finals' messages that were told once more, a minute after the sink had them.
+    pub repeated: u64,
     /// Final records' messages that wait for the sink (those that wait only in the log not included).
     pub waiting: u64,
     /// What could not be kept.
@@ -204,6 +212,8 @@ impl Recorder {
             stored: read(&c.stored),
             failures: read(&c.failures),
             snapshots: read(&c.snapshots),
+            cadence_ms: read(&c.cadence_ms),
+            repeated: read(&c.repeated),
             waiting: read(&c.waiting),
             dropped: shared.dropped(),
             panics: read(&c.panics),

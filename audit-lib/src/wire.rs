@@ -55,6 +55,9 @@ pub struct AuditMessage {
     /// States of slots.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub slots: Vec<SlotRecord>,
+    /// Ids `[from, to)` of slots that no message ever told: what they counted is in wider windows' slots of this message.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub merged: Vec<(u64, u64)>,
     /// What a tap counted, run by run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub intervals: Vec<Interval>,
@@ -71,6 +74,9 @@ pub struct AuditMessage {
     /// end that is not clean has none where counts may be missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sum: Option<Sum>,
+    /// Time between this watermark and the one before it, ms: large where a reporter has much to tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cadence_ms: Option<u64>,
     /// What could not be kept, by cause; empty when nothing was dropped.
     #[serde(default, skip_serializing_if = "Dropped::is_empty")]
     pub dropped: Dropped,
@@ -323,6 +329,8 @@ pub struct Dropped {
     pub unlogged: u64,
     /// Records that could neither be logged nor sent.
     pub records: u64,
+    /// Slots whose counts went into a wider window's while the write-ahead log was short of room: resolution lost, no count.
+    pub coalesced: u64,
 }
 
 impl Dropped {
@@ -387,6 +395,9 @@ impl AuditMessage {
         name("stage", &self.stage)?;
         name("reporter.host", &self.reporter.host)?;
         self.slots.iter().try_for_each(check_slot)?;
+        if let Some((from, to)) = self.merged.iter().find(|(from, to)| from >= to) {
+            return Err(implausible("merged", format!("{from} to {to}; allowed is a smaller, then a larger id")));
+        }
         self.intervals.iter().try_for_each(check_interval)?;
         for m in &self.marks {
             topic_name(&m.topic)?;

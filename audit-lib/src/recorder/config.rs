@@ -43,6 +43,7 @@ impl Slots {
 }
 
 const SLOTS_MAX: usize = 1_000_000;
+const LOG_BYTES_MIN: u64 = 1 << 20;
 
 /// How a recorder counts and reports.
 #[derive(Debug, Clone)]
@@ -76,6 +77,16 @@ pub struct Config {
     pub heartbeat: Duration,
     /// How often the open slots go to the write-ahead log, default 10 s: what the machine's death may cost.
     pub checkpoint: Duration,
+    /// Slot states told in a second, default 50, over some seconds. A host with more to tell tells the open slots more
+    /// rarely, so it takes longer from one watermark to the next: first 10 s, then as long as it needs. Finals count, but are
+    /// told at once.
+    pub records_per_second: u32,
+    /// The same for bytes of audit messages, default 32 KiB (JSON, before Kafka's compression).
+    pub bytes_per_second: u32,
+    /// Size of the write-ahead log, bytes; default 64 MiB, at least 1 MiB and room for eight times the slot table's states (1 KB
+    /// each). With Kafka away it is what finals may take on disk and, once more, in memory; from half of it on windows become
+    /// wider (60 s, then 600 s).
+    pub log_bytes: u64,
     /// Lines of 1.3 KB in the slot table, all allocated at the start; default 4096, at most 1,000,000. A thread takes one
     /// for each topic, open window and class. When half are in use, threads share the further ones, one for each topic,
     /// window and class: so there is room for half as many of these, however many threads count. When all are in use, the
@@ -100,6 +111,9 @@ impl Config {
             grace: Duration::from_secs(10),
             heartbeat: Duration::from_secs(2),
             checkpoint: Duration::from_secs(10),
+            records_per_second: 50,
+            bytes_per_second: 32 << 10,
+            log_bytes: 64 << 20,
             max_slots: 4096,
         }
     }
@@ -110,6 +124,16 @@ impl Config {
         wire::name("reporter.host", &self.host).map_err(|e| wrong("host", &e))?;
         if self.heartbeat < Duration::from_millis(1) {
             return Err(wrong("heartbeat", &"is below 1 ms; set 2 s unless this is a test"));
+        }
+        for (field, rate) in
+            [("records_per_second", self.records_per_second), ("bytes_per_second", self.bytes_per_second)]
+        {
+            if rate == 0 {
+                return Err(wrong(field, &"is 0; allowed is 1 or more"));
+            }
+        }
+        if self.log_bytes < LOG_BYTES_MIN {
+            return Err(wrong("log_bytes", &format!("is {}; allowed is {LOG_BYTES_MIN} or more", self.log_bytes)));
         }
         if self.max_slots == 0 || self.max_slots > SLOTS_MAX {
             let allowed = "1 to 1000000; set at least the number of topics times open windows (3)";

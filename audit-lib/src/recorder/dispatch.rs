@@ -13,8 +13,10 @@ use uuid::Uuid;
 
 use super::journal::Journal;
 use super::outbox::{Letter, Outbox};
+use super::pace::Pace;
 use super::recover;
 use super::registry::Key;
+use super::repeats::Repeats;
 use super::report::Counters;
 use super::sink::{Sink, SinkError};
 use super::start::Left;
@@ -24,6 +26,8 @@ pub(super) struct Dispatch {
     pub(super) sink: Box<dyn Sink>,
     pub(super) journal: Journal,
     pub(super) outbox: Outbox,
+    repeats: Repeats,
+    pub(super) pace: Pace,
     counters: Arc<Counters>,
     /// Slot files of the dead, until their last words are in a safe place: the tokens of those that are not.
     remains: Vec<(BTreeSet<u64>, SlotFile)>,
@@ -31,8 +35,17 @@ pub(super) struct Dispatch {
 }
 
 impl Dispatch {
-    pub(super) fn new(sink: Box<dyn Sink>, journal: Journal, counters: Arc<Counters>) -> Self {
-        Self { sink, journal, outbox: Outbox::default(), counters, remains: Vec::new(), token: 0 }
+    pub(super) fn new(sink: Box<dyn Sink>, journal: Journal, pace: Pace, counters: Arc<Counters>) -> Self {
+        Self {
+            sink,
+            journal,
+            outbox: Outbox::default(),
+            repeats: Repeats::default(),
+            pace,
+            counters,
+            remains: Vec::new(),
+            token: 0,
+        }
     }
 
     /// Takes over what dead incarnations left. `boot`: the machine's boot.
@@ -75,29 +88,48 @@ impl Dispatch {
     }
 
     /// Hands due letters to the sink, after fetching more from the log if there is room.
-    pub(super) fn post(&mut self, now: Instant) {
+    /// `gate`: letters with larger numbers wait.
+    pub(super) fn post(&mut self, now: Instant, gate: Option<u64>) {
         self.fetch();
-        self.outbox.send_due(&mut *self.sink, now);
+        self.outbox.send_due(&mut *self.sink, &mut self.pace, gate, now);
+    }
+
+    /// Tells finals that the sink has once more, when their time has come and nothing else waits.
+    pub(super) fn repeat(&mut self, now: Instant) {
+        while self.outbox.is_empty()
+            && let Some(copy) = self.repeats.due(now)
+            && self.pace.allows(copy.records, copy.payload.len(), now)
+        {
+            // No outbox waits for this token: whatever becomes of it, it was told once.
+            self.token += 1;
+            if self.sink.send(copy.key.as_bytes(), &copy.payload, self.token).is_err() {
+                return;
+            }
+            self.pace.spend(copy.records, copy.payload.len(), now);
+            self.counters.repeated.fetch_add(1, Ordering::Relaxed);
+            self.repeats.drop_first();
+        }
     }
 
     /// Fetches letters from the log, oldest first.
     fn fetch(&mut self) {
-        if !self.outbox.behind || !self.outbox.has_room() {
+        if !self.outbox.behind || !self.outbox.has_room() || !self.journal.is_certain() {
             return;
         }
         self.outbox.behind = false;
         let pending: Vec<_> = self.journal.pending().filter(|e| !self.outbox.holds(e.seq)).collect();
         for entry in pending {
-            let Some(key) = recover::key_of(&entry.payload) else {
+            let Some((key, records)) = recover::key_of(&entry.payload) else {
                 // Not ours, or damaged past its checksum: it can never be sent.
                 self.counters.records.fetch_add(1, Ordering::Relaxed);
                 self.journal.done(entry.seq);
                 continue;
             };
             let token = self.next_token();
-            if !self.outbox.push(token, Letter { seq: Some(entry.seq), ..Letter::new(key, entry.payload) }) {
+            if !self.outbox.push(token, Letter { seq: Some(entry.seq), records, ..Letter::new(key, entry.payload) }) {
                 break;
             }
+            self.journal.hand_out(entry.seq);
         }
     }
 
@@ -131,8 +163,11 @@ impl Dispatch {
                 logged.frees.append(&mut letter.frees);
             }
             let token = self.next_token();
+            let fresh = letter.seq.filter(|_| !letter.told);
             if self.outbox.push(token, letter) {
                 logged.tokens.insert(token);
+            } else if let Some(seq) = fresh {
+                self.journal.add_fresh(seq);
             }
         }
         logged
@@ -143,15 +178,28 @@ impl Dispatch {
         let letter = self.outbox.report(token, result, now)?;
         letter.seq.into_iter().for_each(|seq| self.journal.done(seq));
         self.bury(token);
+        if !letter.farewell {
+            self.repeats.keep(letter.key.clone(), Arc::clone(&letter.payload), letter.records, now);
+        }
         Some(letter)
     }
 
     /// Sends a message that is not repeated; its token, if the sink took it.
     pub(super) fn send(&mut self, message: &AuditMessage) -> Option<u64> {
         let payload = message.encode().ok()?;
+        self.send_payload(message, &payload)
+    }
+
+    /// The same for a message that is encoded already.
+    pub(super) fn send_payload(&mut self, message: &AuditMessage, payload: &[u8]) -> Option<u64> {
         let token = self.next_token();
-        self.sink.send(message.incarnation.to_string().as_bytes(), &payload, token).ok()?;
+        self.sink.send(message.incarnation.to_string().as_bytes(), payload, token).ok()?;
         Some(token)
+    }
+
+    /// The number that was given last.
+    pub(super) fn last_token(&self) -> u64 {
+        self.token
     }
 
     fn next_token(&mut self) -> u64 {

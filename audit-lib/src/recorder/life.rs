@@ -55,6 +55,7 @@ impl Reporter {
     /// Closes the books: all slots final, goodbye, and what can be sent until the deadline.
     pub(super) fn close(&mut self, deadline: Instant) -> Closed {
         self.snapshot = None;
+        self.dispatch.pace.lift();
         let positions = self.shared.positions.changed(POSITION_BYTES);
         let capture = self.shared.table.capture(How::Close, &mut self.ids);
         let in_doubt = self.shared.table.totals().in_doubt + capture.in_flight;
@@ -72,7 +73,7 @@ impl Reporter {
         self.dispatch.outbox.hurry();
         loop {
             let now = Instant::now();
-            self.dispatch.post(now);
+            self.post(now);
             let left = deadline.saturating_duration_since(now);
             self.dispatch.sink.flush(left.min(FLUSH_SLICE));
             self.collect(Duration::ZERO, now);

@@ -14,7 +14,7 @@ const HEAD_BYTES: usize = 16 << 10;
 /// Bytes of positions in one message; what does not fit comes with the next.
 pub(super) const POSITION_BYTES: usize = 250 << 10;
 /// Bytes of slots in one message.
-const SLOT_BYTES: usize = MAX_BYTES - HEAD_BYTES - POSITION_BYTES;
+pub(super) const SLOT_BYTES: usize = MAX_BYTES - HEAD_BYTES - POSITION_BYTES;
 
 /// What all messages of a recorder share.
 #[derive(Debug, Clone)]
@@ -42,11 +42,13 @@ impl Head {
             watermark_ms: None,
             audited_since_ms: Some(self.audited_since_ms),
             slots,
+            merged: Vec::new(),
             intervals: Vec::new(),
             marks: Vec::new(),
             topics: Vec::new(),
             positions: Vec::new(),
             sum: None,
+            cadence_ms: None,
             dropped: crate::wire::Dropped::default(),
             end: None,
         }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use chaperone_wal::Seq;
 use uuid::Uuid;
 
+use super::pace::Pace;
 use super::registry::Key;
 use super::sink::{Sink, SinkError};
 
@@ -37,14 +38,29 @@ pub(super) struct Letter {
     pub(super) frees: Vec<Key>,
     /// How many slot states are in it.
     pub(super) records: u64,
+    /// A sink was given one of its slots before.
+    pub(super) told: bool,
     /// Sent after all others.
     pub(super) farewell: bool,
     pub(super) sent: Option<Instant>,
+    /// The sink was offered it.
+    pub(super) tried: bool,
 }
 
 impl Letter {
     pub(super) fn new(key: String, payload: Arc<[u8]>) -> Self {
-        Self { uuid: Uuid::nil(), key, payload, seq: None, frees: Vec::new(), records: 0, farewell: false, sent: None }
+        Self {
+            uuid: Uuid::nil(),
+            key,
+            payload,
+            seq: None,
+            frees: Vec::new(),
+            records: 0,
+            told: true,
+            farewell: false,
+            sent: None,
+            tried: false,
+        }
     }
 }
 
@@ -82,11 +98,26 @@ impl Outbox {
     pub(super) fn is_in_flight(&self, token: u64) -> bool {
         self.letters.get(&token).is_some_and(|l| l.sent.is_some())
     }
+    /// Letters that the sink was not offered yet.
+    pub(super) fn untried(&self) -> impl Iterator<Item = u64> {
+        self.letters.iter().filter(|(_, l)| !l.tried && !l.farewell).map(|(token, _)| *token)
+    }
+    /// After a failure, until the next attempt.
+    pub(super) fn is_backing_off(&self, now: Instant) -> bool {
+        self.wait_until.is_some_and(|until| now < until)
+    }
     pub(super) fn has_room(&self) -> bool {
         self.letters.values().filter(|l| l.seq.is_some()).count() < LOADED
     }
     pub(super) fn holds(&self, seq: Seq) -> bool {
         self.letters.values().any(|l| l.seq == Some(seq))
+    }
+
+    /// A letter's record stands elsewhere in the log.
+    pub(super) fn moved(&mut self, from: Seq, to: Seq) {
+        for letter in self.letters.values_mut().filter(|l| l.seq == Some(from)) {
+            letter.seq = Some(to);
+        }
     }
 
     /// Takes a letter, unless it is logged and there are many: then it is fetched from the log in its turn.
@@ -104,8 +135,8 @@ impl Outbox {
         if self.letters.values().all(|l| l.sent.is_some()) { None } else { self.wait_until }
     }
 
-    /// Hands letters to the sink, oldest first, as far as it takes them.
-    pub(super) fn send_due(&mut self, sink: &mut dyn Sink, now: Instant) {
+    /// Hands letters to the sink, oldest first, as far as it takes them; none with a number larger than `gate`.
+    pub(super) fn send_due(&mut self, sink: &mut dyn Sink, pace: &mut Pace, gate: Option<u64>, now: Instant) {
         if self.wait_until.is_some_and(|until| now < until) {
             return;
         }
@@ -114,14 +145,18 @@ impl Outbox {
         let mut in_flight = self.letters.values().filter(|l| l.sent.is_some_and(|s| !silent(s))).count();
         let mut refused = None;
         for (token, letter) in &mut self.letters {
-            if in_flight >= IN_FLIGHT {
+            if in_flight >= IN_FLIGHT || gate.is_some_and(|gate| *token > gate) {
                 break;
             }
             if letter.sent.is_some_and(|sent| !silent(sent)) || (letter.farewell && !alone) {
                 continue;
             }
+            letter.tried = true;
             match sink.send(letter.key.as_bytes(), &letter.payload, *token) {
-                Ok(()) => letter.sent = Some(now),
+                Ok(()) => {
+                    pace.spend(letter.records, letter.payload.len(), now);
+                    letter.sent = Some(now);
+                }
                 Err(error) => {
                     refused = Some(error);
                     break;

@@ -21,13 +21,15 @@ use super::message::split;
 use crate::state::flag;
 use crate::wire::{AuditMessage, End};
 
-/// The Kafka key of an encoded message: its incarnation as text. `None` for bytes that are no audit message.
-pub(super) fn key_of(payload: &[u8]) -> Option<String> {
+/// The Kafka key of an encoded message, its incarnation as text, and how many slots are in it. `None` for bytes that are no audit message.
+pub(super) fn key_of(payload: &[u8]) -> Option<(String, u64)> {
     #[derive(Deserialize)]
     struct Keyed {
         incarnation: Uuid,
+        #[serde(default)]
+        slots: Vec<serde::de::IgnoredAny>,
     }
-    serde_json::from_slice::<Keyed>(payload).ok().map(|k| k.incarnation.to_string())
+    serde_json::from_slice::<Keyed>(payload).ok().map(|k| (k.incarnation.to_string(), k.slots.len() as u64))
 }
 
 /// The stage that an encoded message reports. `None` for bytes that are no audit message.
@@ -75,12 +77,22 @@ fn boot_of(payload: &[u8]) -> Option<[u8; 16]> {
     serde_json::from_slice::<Booted>(payload).ok().map(|b| b.boot.into_bytes()).filter(|boot| *boot != [0; 16])
 }
 
+/// Slots of an incarnation whose finals are in the log.
+#[derive(Debug, Default)]
+struct Finished {
+    ids: BTreeSet<u64>,
+    /// Runs of ids whose counts are in other slots.
+    merged: Vec<(u64, u64)>,
+}
+
 /// The last words of incarnations whose checkpoint is still there, but for those that `told` says have told more
 /// themselves; and how many checkpoints cannot be read. `boot`: the machine's boot now.
 pub(super) fn last_words(entries: &[Entry], boot: [u8; 16], told: impl Fn(Uuid) -> bool) -> (Vec<AuditMessage>, u64) {
-    let mut finished: BTreeMap<Uuid, BTreeSet<u64>> = BTreeMap::new();
+    let mut finished: BTreeMap<Uuid, Finished> = BTreeMap::new();
     for message in entries.iter().filter(|e| e.kind == Kind::Record).filter_map(decode) {
-        finished.entry(message.incarnation).or_default().extend(message.slots.iter().map(|s| s.id));
+        let Finished { ids, merged } = finished.entry(message.incarnation).or_default();
+        ids.extend(message.slots.iter().map(|s| s.id));
+        merged.extend(message.merged);
     }
     let mut words = Vec::new();
     let mut unreadable = 0;
@@ -89,8 +101,9 @@ pub(super) fn last_words(entries: &[Entry], boot: [u8; 16], told: impl Fn(Uuid) 
             Some(checkpoint) if told(checkpoint.incarnation) => {}
             Some(mut checkpoint) => {
                 // Closed after the checkpoint and logged, but the crash came before the next checkpoint.
-                if let Some(ids) = finished.get(&checkpoint.incarnation) {
-                    checkpoint.slots.retain(|s| !ids.contains(&s.id));
+                if let Some(Finished { ids, merged }) = finished.get(&checkpoint.incarnation) {
+                    let is_merged = |id: u64| merged.iter().any(|(from, to)| (*from..*to).contains(&id));
+                    checkpoint.slots.retain(|s| !ids.contains(&s.id) && !is_merged(s.id));
                 }
                 let moved = boot_of(&entry.payload).is_some_and(|then| boot != [0; 16] && then != boot);
                 words.extend(crashed(checkpoint, if moved { End::Power } else { End::Crash }));

@@ -58,6 +58,8 @@ struct Group {
     id: Option<u64>,
     /// The changes in the last state that the sink has.
     settled: u64,
+    /// The sink was given a state of it, whatever became of that.
+    told: bool,
     listed: bool,
     /// Its last state, when all of its lines are closed.
     last: Option<Tally>,
@@ -72,6 +74,7 @@ pub(super) struct Look {
     pub(super) purpose: Purpose,
     pub(super) lines: Vec<At>,
     pub(super) settled: u64,
+    pub(super) told: bool,
     /// It gets no further lines: it is being closed.
     pub(super) closing: bool,
     pub(super) last: Option<Tally>,
@@ -215,8 +218,17 @@ impl Registry {
         self.next_key += 1;
         let topic = self.open.get_key_value(topic).map_or_else(|| Arc::from(topic), |(known, _)| Arc::clone(known));
         self.open.entry(Arc::clone(&topic)).or_default().insert(purpose.place, key);
-        let group =
-            Group { topic, purpose, lines: Vec::new(), common: None, id: None, settled: 0, listed: true, last: None };
+        let group = Group {
+            topic,
+            purpose,
+            lines: Vec::new(),
+            common: None,
+            id: None,
+            settled: 0,
+            told: false,
+            listed: true,
+            last: None,
+        };
         self.groups.insert(key, group);
         key
     }
@@ -246,6 +258,12 @@ impl Registry {
 
     /// Every slot, numbered. `ids` is the number that the next one gets.
     pub(super) fn look(&mut self, table: &slots::Table, ids: &mut u64) -> Vec<Look> {
+        // New ones by topic: what is told together has ids that follow each other.
+        let mut new: Vec<_> = self.groups.iter_mut().filter(|(_, g)| g.id.is_none()).collect();
+        new.sort_by(|(_, a), (_, b)| (&a.topic, a.purpose).cmp(&(&b.topic, b.purpose)));
+        for (_, group) in new {
+            group.number(table, ids);
+        }
         let mut looks = Vec::with_capacity(self.groups.len());
         for (key, group) in &mut self.groups {
             let Some(id) = group.number(table, ids) else { continue };
@@ -256,6 +274,7 @@ impl Registry {
                 purpose: group.purpose,
                 lines: group.lines.clone(),
                 settled: group.settled,
+                told: group.told,
                 closing: !group.listed,
                 last: group.last.clone(),
             });
@@ -268,6 +287,13 @@ impl Registry {
         let open = self.groups.values().filter(|g| g.last.is_none());
         let open = open.map(|g| (g.purpose.place.2, g.lines.clone())).collect();
         (open, self.groups.values().filter_map(|g| g.last.clone()).collect())
+    }
+
+    /// The sink is given a state of it.
+    pub(super) fn tell(&mut self, key: Key) {
+        if let Some(group) = self.groups.get_mut(&key) {
+            group.told = true;
+        }
     }
 
     /// The sink has this state.

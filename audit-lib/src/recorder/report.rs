@@ -1,17 +1,18 @@
 //! The reporter: one thread that turns slots into audit messages and sees them through.
 //!
 //! A *beat* (every heartbeat) looks at all slots at once. Slots that this look closed are appended to the log, leave the
-//! table and go to the [`Outbox`]; then the open ones that changed are sent as a *snapshot*, in parts. Its last message
+//! table and go to the outbox; then the open ones that changed are sent as a *snapshot*, in parts. Its last message
 //! carries the watermark and the sums, and is sent only when the parts before it, and the finals of the same look, are
-//! stored. A snapshot that fails is forgotten: its slots are still dirty, and the next one supersedes it.
+//! stored (`snapshot`). How much is sent in a second has a limit (`pace`).
 //!
 //! Invariants: a final is sent only after it is logged *and* a checkpoint without it is logged, so that recovery never
 //! brings an older state of a slot whose final was stored. One snapshot at a time. `step` never waits for the sink.
 //!
 //! Limits: with the sink away, memory holds the open slots, 64 logged letters and what the log itself keeps (at
-//! most its size limit); past that limit, finals stay in the slot table, and past `max_slots` the overflow slot counts.
+//! most its size limit). From half of that limit on windows are made wider (`coalesce`); where that is not enough, finals
+//! stay in the slot table, and past `max_slots` the overflow slot counts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
@@ -19,17 +20,15 @@ use std::time::{Duration, Instant};
 
 use super::Closed;
 use super::dispatch::Dispatch;
-use super::message::{Head, POSITION_BYTES, split};
+use super::message::{Head, split};
 use super::outbox::Letter;
 use super::positions::Positions;
 use super::registry::Key;
-use super::sink::SinkError;
-use super::table::{Capture, Captured, How, Table};
+use super::snapshot::Snapshot;
+use super::table::{Captured, Table};
 use crate::state::flag;
-use crate::wire::{AuditMessage, Dropped, Position, SlotRecord};
+use crate::wire::{AuditMessage, Dropped, SlotRecord};
 
-/// A snapshot that has not been reported on for so long is given up.
-const SNAPSHOT_TIMEOUT: Duration = Duration::from_mins(1);
 /// How often the sink is looked at while it has something of ours, and while it has not.
 pub(super) const POLL_BUSY: Duration = Duration::from_millis(10);
 const POLL_IDLE: Duration = Duration::from_millis(250);
@@ -49,6 +48,9 @@ pub(super) struct Counters {
     pub(super) snapshots: AtomicU64,
     pub(super) unlogged: AtomicU64,
     pub(super) records: AtomicU64,
+    pub(super) coalesced: AtomicU64,
+    pub(super) repeated: AtomicU64,
+    pub(super) cadence_ms: AtomicU64,
     pub(super) waiting: AtomicU64,
     pub(super) panics: AtomicU64,
     pub(super) reporting: AtomicBool,
@@ -89,22 +91,12 @@ pub(super) struct Reporter {
     pub(super) seq: u64,
     pub(super) beat_at: Instant,
     pub(super) checkpoint_at: Instant,
-}
-
-/// One look's open states on their way.
-pub(super) struct Snapshot {
-    began: Instant,
-    /// Parts with the sink, and the states in them.
-    parts: BTreeMap<u64, Vec<(Key, u64)>>,
-    /// Finals of the same look with the outbox.
-    finals: BTreeSet<u64>,
-    last: Last,
-    failed: bool,
-}
-
-enum Last {
-    Waiting(Box<AuditMessage>, Vec<(Key, u64)>),
-    Sent { token: u64, positions: Vec<Position> },
+    /// When many open slots may be told again.
+    pub(super) large_at: Instant,
+    /// The last watermark that was stored.
+    pub(super) told_ms: Option<i64>,
+    /// Whether windows are made wider where the log is short of room; only a test that needs a control says no.
+    pub(super) coalescing: bool,
 }
 
 impl Reporter {
@@ -120,6 +112,9 @@ impl Reporter {
             seq: 0,
             beat_at: now,
             checkpoint_at: now + timing.checkpoint,
+            large_at: now,
+            told_ms: None,
+            coalescing: true,
         }
     }
 
@@ -133,82 +128,21 @@ impl Reporter {
         if now >= self.checkpoint_at {
             self.write_checkpoint(now);
         }
-        self.dispatch.post(now);
+        self.post(now);
+        self.send_parts(now);
         self.collect(Duration::ZERO, now);
-        self.finish_snapshot();
+        self.send_parts(now);
+        self.dispatch.repeat(now);
         self.collect(Duration::ZERO, now);
         self.shared.counters.waiting.store(self.dispatch.outbox.len() as u64, Ordering::Relaxed);
     }
 
     pub(super) fn idle(&self) -> Duration {
-        if self.snapshot.is_some() || self.dispatch.outbox.has_in_flight() {
+        if self.awaits_reports() || self.dispatch.outbox.has_in_flight() {
             return POLL_BUSY;
         }
         let next = self.dispatch.outbox.due().map_or(self.beat_at, |due| due.min(self.beat_at));
         next.saturating_duration_since(Instant::now()).clamp(Duration::from_millis(1), POLL_IDLE)
-    }
-
-    /// Looks at the slots and sends what there is to say.
-    fn beat(&mut self, now: Instant) {
-        if self.snapshot.as_ref().is_some_and(|s| now.saturating_duration_since(s.began) < SNAPSHOT_TIMEOUT) {
-            return;
-        }
-        let positions = self.shared.positions.changed(POSITION_BYTES);
-        let capture = self.shared.table.capture(How::Beat { grace_ms: self.timing.grace_ms }, &mut self.ids);
-        let Capture { watermark_ms, dirty, finals, sum, partial, .. } = capture;
-        let letters = self.final_letters(finals);
-        let closed_any = !letters.is_empty();
-        let mut finals = self.log(letters);
-        if closed_any {
-            self.write_checkpoint(now);
-        }
-        self.dispatch.post(now);
-        // A final that waits for its next attempt, or in the log, does not hold up the heartbeat: until it is stored,
-        // the sums tell the collector that the watermark is not proven.
-        finals.retain(|token| self.dispatch.outbox.is_in_flight(*token));
-        let mut parts = split(dirty);
-        let tail = parts.pop().unwrap_or_default();
-        let mut snapshot = Snapshot {
-            began: now,
-            parts: BTreeMap::new(),
-            finals,
-            last: Last::Sent { token: u64::MAX, positions: Vec::new() },
-            failed: false,
-        };
-        for part in parts {
-            let (states, records) = self.unpack(part);
-            let message = self.message(records);
-            match self.dispatch.send(&message) {
-                Some(token) => drop(snapshot.parts.insert(token, states)),
-                None => snapshot.failed = true,
-            }
-        }
-        let (states, records) = self.unpack(tail);
-        let mut last = self.message(records);
-        if !partial {
-            last.watermark_ms = Some(watermark_ms);
-            last.sum = Some(sum);
-            last.positions = positions;
-        }
-        snapshot.last = Last::Waiting(Box::new(last), states);
-        self.snapshot = Some(snapshot);
-    }
-
-    /// Sends a snapshot's last message once all before it is stored, or gives the snapshot up.
-    fn finish_snapshot(&mut self) {
-        let Some(mut snapshot) = self.snapshot.take() else { return };
-        if !snapshot.parts.is_empty() || !snapshot.finals.is_empty() || matches!(snapshot.last, Last::Sent { .. }) {
-            self.snapshot = Some(snapshot);
-            return;
-        }
-        let Last::Waiting(message, states) = snapshot.last else { return };
-        if snapshot.failed {
-            return;
-        }
-        let Some(token) = self.dispatch.send(&message) else { return };
-        snapshot.parts.insert(token, states);
-        snapshot.last = Last::Sent { token, positions: message.positions };
-        self.snapshot = Some(snapshot);
     }
 
     /// Enters delivery reports.
@@ -218,45 +152,28 @@ impl Reporter {
             let counter = if result.is_ok() { &counters.stored } else { &counters.failures };
             counter.fetch_add(1, Ordering::Relaxed);
             if !self.dispatch.outbox.has(token) {
-                self.report_part(token, &result);
+                self.report_part(token, &result, now);
                 continue;
             }
-            if let Some(snapshot) = &mut self.snapshot {
-                snapshot.failed |= snapshot.finals.remove(&token) && result.is_err();
-            }
+            self.report_final(token, result.is_ok(), now);
             if let Some(letter) = self.dispatch.report(token, &result, now) {
                 self.shared.table.free(&letter.frees);
             }
         }
     }
 
-    fn report_part(&mut self, token: u64, result: &Result<(), SinkError>) {
-        let Some(snapshot) = &mut self.snapshot else { return };
-        let Some(states) = snapshot.parts.remove(&token) else { return };
-        if result.is_ok() {
-            self.shared.table.settle(&states);
-            // The sink works: what waits for a second attempt need not wait longer.
-            self.dispatch.outbox.hurry();
-        }
-        snapshot.failed |= result.is_err();
-        if let Last::Sent { token: last, positions } = &snapshot.last
-            && *last == token
-        {
-            if result.is_ok() {
-                self.shared.positions.settle(positions);
-                self.shared.counters.snapshots.fetch_add(1, Ordering::Relaxed);
-            }
-            self.snapshot = None;
-        }
-    }
-
     /// Final states as letters, not logged yet.
     pub(super) fn final_letters(&mut self, finals: Vec<Captured>) -> Vec<Letter> {
+        let (told, fresh): (Vec<_>, Vec<_>) = finals.into_iter().partition(|c| c.told);
         let mut letters = Vec::new();
-        for part in split(finals) {
-            let (states, records) = self.unpack(part);
-            let message = self.message(records);
-            letters.extend(self.dispatch.letter(&message, states.into_iter().map(|s| s.0).collect()));
+        for (told, mut finals) in [(true, told), (false, fresh)] {
+            finals.sort_by_key(|c| c.record.id);
+            for part in split(finals) {
+                let (states, records) = self.unpack(part);
+                let message = self.message(records);
+                let letter = self.dispatch.letter(&message, states.into_iter().map(|s| s.0).collect());
+                letters.extend(letter.map(|l| Letter { told, ..l }));
+            }
         }
         letters
     }
@@ -269,7 +186,7 @@ impl Reporter {
     }
 
     /// Takes states apart into what to settle and what to send.
-    fn unpack(&self, part: Vec<Captured>) -> (Vec<(Key, u64)>, Vec<SlotRecord>) {
+    pub(super) fn unpack(&self, part: Vec<Captured>) -> (Vec<(Key, u64)>, Vec<SlotRecord>) {
         let no_wal = self.dispatch.journal.is_none().then_some(flag::NO_WAL);
         let heap = self.is_heap().then_some(flag::NO_CRASH_RECOVERY);
         let mark = |mut record: SlotRecord| {
@@ -300,6 +217,7 @@ impl Shared {
             overflow: self.table.overflowed(),
             unlogged: self.counters.unlogged.load(Ordering::Relaxed),
             records: self.counters.records.load(Ordering::Relaxed),
+            coalesced: self.counters.coalesced.load(Ordering::Relaxed),
         }
     }
 }

@@ -14,6 +14,7 @@ use super::dispatch::Dispatch;
 use super::home::About;
 use super::journal::Journal;
 use super::message::Head;
+use super::pace::Pace;
 use super::positions::Positions;
 use super::registry::OTHER_LINES;
 use super::remains::{Remains, dead_in};
@@ -70,10 +71,12 @@ pub(super) fn build(
         heartbeat: config.heartbeat,
         checkpoint: config.checkpoint,
     };
+    let pace = Pace::new(config.records_per_second, config.bytes_per_second);
     let (sender, receiver) = mpsc::channel();
     let incarnation = head.incarnation;
     let now = Instant::now();
-    let mut reporter = Reporter::new(Arc::clone(&shared), head, timing, Dispatch::new(sink, journal, counters), now);
+    let mut reporter =
+        Reporter::new(Arc::clone(&shared), head, timing, Dispatch::new(sink, journal, pace, counters), now);
     reporter.boot = boot;
     reporter.recover(Left { entries, remains }, now);
     let handle = Handle { incarnation, table, shared, commands: sender, closed: Mutex::default() };
@@ -100,7 +103,7 @@ fn open_log(config: &Config) -> Result<(Journal, Vec<Entry>), StartError> {
     let Some(dir) = &config.data_dir else { return Ok((Journal::none(), Vec::new())) };
     let asked = Instant::now();
     let (journal, recovered) = loop {
-        match Journal::open(dir, config.max_slots) {
+        match Journal::open(dir, config.max_slots, config.log_bytes) {
             Ok(opened) => break opened,
             // An agent that takes over what the last process left, or somebody who looks, holds the lock for a moment.
             Err(LogError::Locked { .. }) if asked.elapsed() < LOCK_PATIENCE => std::thread::sleep(LOCK_SLICE),

@@ -63,6 +63,8 @@ pub(super) struct Captured {
     pub(super) record: SlotRecord,
     /// How often the slot had changed; see [`Table::settle`].
     pub(super) changes: u64,
+    /// The sink was given a state of it before.
+    pub(super) told: bool,
 }
 
 /// All that one look at the table found.
@@ -337,7 +339,7 @@ impl Table {
         tally.add_to(&mut capture.sum);
         capture.in_flight += tally.in_flight(look.purpose.place.2);
         let changes = tally.changes();
-        let captured = |record| Captured { key: look.key, record, changes };
+        let captured = |record| Captured { key: look.key, record, changes, told: look.told };
         if is_final {
             capture.finals.push(captured(look.record(&tally, true)));
             self.registry.lock().close(look.key, tally);
@@ -393,6 +395,14 @@ impl Table {
             None => Some(look.record(&self.tally(&look.lines, BEAT_TRIES)?, false)),
         };
         looks.iter().map(record).collect()
+    }
+
+    /// The sink is given these states: from now on somebody may know the slots by their ids.
+    pub(super) fn tell(&self, told: &[(Key, u64)]) {
+        let mut registry = self.registry.lock();
+        for (key, _) in told {
+            registry.tell(*key);
+        }
     }
 
     /// The sink has these states: slots that have not changed since are no longer dirty.

@@ -28,6 +28,21 @@ impl Stepper {
         self.reporter.step(self.now);
     }
 
+    /// From now on the log is not made smaller: the control of tests that fill it.
+    pub fn never_coalesce(&mut self) {
+        self.reporter.coalescing = false;
+    }
+
+    /// Makes windows of the log wider, however much room there is.
+    pub fn coalesce(&mut self, width: crate::Width) {
+        self.reporter.coalesce(width);
+    }
+
+    /// Bytes of the write-ahead log's files.
+    pub fn log_bytes(&self) -> u64 {
+        self.reporter.dispatch.journal.bytes()
+    }
+
     /// As [`Recorder::close`].
     pub fn close(mut self, deadline: Duration) -> Closed {
         self.reporter.close(Instant::now() + deadline)

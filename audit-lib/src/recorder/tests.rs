@@ -2,17 +2,19 @@
 //! condition is polled with a deadline.
 
 mod agent;
+mod coalesce;
 mod conservation;
 mod courier;
 mod crash;
 mod hostile;
 mod mapped;
+mod pace;
 mod rules;
 mod share;
 mod thread;
 mod windows;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,7 +33,12 @@ const T0: i64 = 1_790_000_400_000;
 const SEED: u64 = 7;
 
 fn config() -> Config {
-    Config { seed: SEED, slots: Slots::Heap, max_slots: 1024, ..Config::new("producer", "test") }
+    Config { slots: Slots::Heap, max_slots: 1024, records_per_second: u32::MAX, bytes_per_second: u32::MAX, ..paced() }
+}
+
+/// With the budget that a reporter has by default.
+fn paced() -> Config {
+    Config { seed: SEED, slots: Slots::Heap, ..Config::new("producer", "test") }
 }
 
 fn message<'a>(topic: &'a str, value: &'a [u8], event_ms: i64) -> Message<'a> {
@@ -74,6 +81,7 @@ impl Bench {
 #[derive(Default)]
 struct Collector {
     slots: BTreeMap<(Uuid, u64), SlotRecord>,
+    merged: BTreeSet<(Uuid, u64)>,
     divergent: u64,
 }
 
@@ -90,22 +98,28 @@ impl Collector {
             match self.slots.get_mut(&(message.incarnation, slot.id)) {
                 Some(known) => {
                     assert_eq!((&known.topic, known.window_ms, known.class), (&slot.topic, slot.window_ms, slot.class));
+                    assert_eq!(known.width_ms, slot.width_ms);
                     self.divergent += u64::from(known.state.divergent(&slot.state));
                     known.state.join(&slot.state);
                 }
                 None => drop(self.slots.insert((message.incarnation, slot.id), slot.clone())),
             }
         }
+        for id in message.merged.iter().flat_map(|(from, to)| *from..*to) {
+            self.merged.insert((message.incarnation, id));
+        }
     }
     fn sum(&self, incarnation: Uuid) -> Sum {
         let mut sum = Sum::default();
         for (key, slot) in self.slots.iter().filter(|((i, _), _)| *i == incarnation) {
-            sum.slots = sum.slots.max(key.1 + 1);
+            assert!(!self.merged.contains(key), "told and merged: {key:?}");
+            sum.slots += 1;
             sum.n += slot.state.n;
             sum.acked += slot.state.acked;
             sum.failed += slot.state.failed;
             sum.f_in = sum.f_in.plus(slot.state.f_in());
         }
+        sum.slots += self.merged.iter().filter(|(i, _)| *i == incarnation).count() as u64;
         sum
     }
     fn states(&self) -> impl Iterator<Item = &SlotState> {

@@ -204,6 +204,9 @@ impl Run {
         for record in &m.slots {
             news.changed |= self.slot(db, &mut reporter, m, record, append_ms)?;
         }
+        if !m.merged.iter().all(|ids| reporter.book.void(*ids)) {
+            too_many_gaps(db, m, "what was merged", append_ms)?;
+        }
         for interval in &m.intervals {
             let skew = reporter.skew;
             match self.taps.interval(db, (stage, &skew), interval, append_ms, &mut self.totals)? {
@@ -247,11 +250,7 @@ impl Run {
         let (old, new, diverged) = match reporter.book.join(db, reporter.id, record)? {
             Joined::Nothing => return Ok(false),
             Joined::Refused => {
-                let text = format!(
-                    "slot {} was not applied: too many gaps in the reporter's slot ids, or too many open slots",
-                    record.id
-                );
-                db.event(append_ms, "gaps", Some(m.incarnation.as_bytes()), &text)?;
+                too_many_gaps(db, m, &format!("slot {}", record.id), append_ms)?;
                 return Ok(false);
             }
             Joined::Impostor => {
@@ -288,6 +287,11 @@ impl Run {
         }
         Ok(())
     }
+}
+
+fn too_many_gaps(db: &Db<'_>, m: &AuditMessage, what: &str, append_ms: i64) -> Done<()> {
+    let text = format!("{what} was not applied: too many gaps in the reporter's slot ids, or too many open slots");
+    db.event(append_ms, "gaps", Some(m.incarnation.as_bytes()), &text)
 }
 
 /// Notes what a slot's flags say about its reporter and its stage.

@@ -30,11 +30,13 @@ fn batch(next: i64, topics: std::ops::Range<u64>) -> Batch {
         watermark_ms: None,
         audited_since_ms: None,
         slots: topics.map(slot).collect(),
+        merged: vec![],
         intervals: vec![],
         marks: vec![],
         topics: vec![],
         positions: vec![],
         sum: None,
+        cadence_ms: None,
         dropped: Dropped::default(),
         end: None,
     };

@@ -120,11 +120,13 @@ impl World {
             watermark_ms: None,
             audited_since_ms: Some(START),
             slots: vec![],
+            merged: vec![],
             intervals: vec![],
             marks: vec![],
             topics: vec![],
             positions: vec![],
             sum: None,
+            cadence_ms: None,
             dropped: Dropped::default(),
             end: None,
         }

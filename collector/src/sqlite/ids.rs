@@ -31,6 +31,35 @@ impl IdSet {
         }
     }
 
+    /// Adds ids `[from, to)`.
+    pub(super) fn insert_range(&mut self, (from, to): (u64, u64)) {
+        if from >= to {
+            return;
+        }
+        // The ranges that it meets or touches.
+        let first = self.0.partition_point(|r| r.1 < from);
+        let end = self.0.partition_point(|r| r.0 <= to).max(first);
+        let met = self.0.get(first..end).unwrap_or_default();
+        let whole = met.iter().fold((from, to), |w, r| (w.0.min(r.0), w.1.max(r.1)));
+        self.0.splice(first..end, [whole]);
+    }
+
+    /// Runs of `[from, to)` that are not in.
+    pub(super) fn missing_in(&self, (mut from, to): (u64, u64)) -> Vec<(u64, u64)> {
+        let first = self.0.partition_point(|r| r.1 <= from);
+        let mut missing = Vec::new();
+        for (start, end) in self.0.iter().skip(first).take_while(|r| r.0 < to) {
+            if from < *start {
+                missing.push((from, *start));
+            }
+            from = *end;
+        }
+        if from < to {
+            missing.push((from, to));
+        }
+        missing
+    }
+
     fn merge_at(&mut self, at: usize) {
         let Some(next) = self.0.get(at + 1).copied() else { return };
         if let Some(r) = self.0.get_mut(at)
@@ -74,16 +103,24 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_a_set(ids in proptest::collection::vec(0u64..40, 0..60)) {
+        fn it_is_a_set(ids in proptest::collection::vec((0u64..40, 0u64..9), 0..60)) {
             let (mut set, mut model) = (IdSet::default(), BTreeSet::new());
-            for id in ids {
-                prop_assert_eq!(set.insert(id), model.insert(id));
+            for (id, run) in ids {
+                if run == 0 {
+                    prop_assert_eq!(set.insert(id), model.insert(id));
+                } else if run < 3 {
+                    let missing: Vec<u64> = set.missing_in((id, id + run)).into_iter().flat_map(|r| r.0..r.1).collect();
+                    let model_missing: Vec<u64> = (id..id + run).filter(|i| !model.contains(i)).collect();
+                    prop_assert_eq!(missing, model_missing);
+                    set.insert_range((id, id + run));
+                    model.extend(id..id + run);
+                }
                 let r = &set.0;
                 prop_assert!(r.iter().all(|r| r.0 < r.1) && r.windows(2).all(|w| w[0].1 < w[1].0), "{:?}", r);
             }
             prop_assert_eq!(set.len(), model.len() as u64);
             prop_assert_eq!(set.end(), model.last().map_or(0, |l| l + 1));
-            for id in 0..41 {
+            for id in 0..50 {
                 prop_assert_eq!(set.contains(id), model.contains(&id));
             }
             let text = serde_json::to_string(&set).expect("json");

@@ -66,6 +66,7 @@ pub(super) struct Book {
     open: BTreeMap<u64, Slot>,
     segments: Vec<Segment>,
     open_dirty: bool,
+    sealed_dirty: bool,
     /// Windows whose open slots changed: (topic, window, width).
     touched: BTreeSet<(String, i64, i64)>,
 }
@@ -120,6 +121,25 @@ impl Book {
         Joined::Changed { old: Box::default(), new: Box::new(record.state.clone()), diverged: false }
     }
 
+    /// Ids that no record was ever told under: nothing will be. `false`: they would make too many gaps.
+    pub(super) fn void(&mut self, ids: (u64, u64)) -> bool {
+        let missing = self.known.missing_in(ids);
+        if missing.is_empty() {
+            return true;
+        }
+        let mut known = self.known.clone();
+        known.insert_range(ids);
+        if known.ranges() > RUNS {
+            return false;
+        }
+        self.known = known;
+        for run in missing {
+            self.sealed.insert_range(run);
+        }
+        self.sealed_dirty = true;
+        true
+    }
+
     fn load_segment(&mut self, db: &Db<'_>, reporter: i64, id: u64) -> Done<()> {
         if self.segments.iter().any(|s| s.slots.contains_key(&id)) {
             return Ok(());
@@ -162,6 +182,11 @@ impl Book {
                 .prepare_cached("INSERT OR REPLACE INTO open_slots (reporter, version, body) VALUES (?1, ?2, ?3)")?
                 .execute(params![reporter, VERSION, codec::encode(self.open.values())])?;
             self.open_dirty = false;
+        }
+        if std::mem::take(&mut self.sealed_dirty) {
+            db.conn
+                .prepare_cached("UPDATE reporter SET sealed = ?2 WHERE id = ?1")?
+                .execute(params![reporter, serde_json::to_string(&self.sealed).map_err(Fault::stored("ids"))?])?;
         }
         for segment in self.segments.iter_mut().filter(|s| s.dirty) {
             db.conn

@@ -66,11 +66,13 @@ pub(crate) fn head(incarnation: Uuid, stage: &str, host: &str, seq: u64, now_ms:
         watermark_ms: None,
         audited_since_ms: None,
         slots: vec![],
+        merged: vec![],
         intervals: vec![],
         marks: vec![],
         topics: vec![],
         positions: vec![],
         sum: None,
+        cadence_ms: None,
         dropped: chaperone_audit::wire::Dropped::default(),
         end: None,
     }

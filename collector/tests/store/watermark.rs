@@ -190,3 +190,30 @@ async fn a_window_that_waits_for_an_open_transaction_says_so() {
     let held = vec!["held by an open transaction downstream".to_owned()];
     assert_eq!(said, [(Verdict::Settling, vec![]), (Verdict::Settling, held), (Verdict::Ok, vec![])]);
 }
+
+#[tokio::test]
+async fn ids_that_were_merged_into_others_are_no_gap_and_hold_nothing() {
+    let store = memory();
+    let mut audit = Audit::default();
+    let mut r = SimReporter::new(1, "producer", "h", START);
+    for (id, event_ms) in [(1, START), (2, START + 10_000), (3, START + 20_000)] {
+        let m = Msg { id, topic: "orders", event_ms };
+        r.arrive(&m, event_ms);
+        r.acked(&m);
+    }
+    let beat = r.beat_with(START + 40_000, [0, 1]);
+    let third = r.part(START + 40_000, [2]);
+    audit.send(&*store, vec![beat.clone()], START + 40_000).await;
+    assert_eq!(watermark(&*store).await, None, "slot 2 is missing");
+    // What the third held is nowhere, so the sums do not fit either; then a heartbeat says them without it.
+    let sum = beat.sum.map(|s| chaperone_audit::wire::Sum {
+        n: 2,
+        acked: 2,
+        f_in: beat.slots.iter().fold(chaperone_audit::Fingerprint::ZERO, |f, s| f.plus(s.state.f_in())),
+        ..s
+    });
+    let merged = AuditMessage { merged: vec![(1, 3)], slots: vec![], sum, watermark_ms: Some(START + 41_000), ..beat };
+    audit.send(&*store, vec![merged.clone(), merged, third], START + 41_000).await;
+    assert_eq!(watermark(&*store).await, Some(START + 41_000), "three ids are known, slot 1 keeps its counts");
+    assert_eq!(stored(&*store).await.values().sum::<u64>(), 2, "a record under an id that is gone says nothing");
+}

@@ -56,11 +56,13 @@ impl Reporting {
             watermark_ms: None,
             audited_since_ms: None,
             slots: Vec::new(),
+            merged: Vec::new(),
             intervals: Vec::new(),
             marks: Vec::new(),
             topics: Vec::new(),
             positions: Vec::new(),
             sum: None,
+            cadence_ms: None,
             dropped: chaperone_audit::wire::Dropped::default(),
             end: None,
         }

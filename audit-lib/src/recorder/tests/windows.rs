@@ -193,7 +193,7 @@ fn a_watermark_is_sent_only_after_all_parts_are_stored() {
     bench.sink.script([Behaviour::Store, Behaviour::Fail]);
     bench.stepper.beat();
     assert!(bench.sink.messages().iter().all(|m| m.watermark_ms.is_none()), "a part is missing");
-    bench.stepper.beat();
+    bench.stepper.pass(Duration::from_secs(10));
     let messages = bench.sink.messages();
     let last = messages.last().expect("a message");
     assert_eq!(last.sum, Some(Collector::of(&messages).sum(bench.recorder.incarnation())));
@@ -237,5 +237,33 @@ fn wrong_settings_are_named() {
         let clock = Arc::new(ManualClock::new(T0));
         let error = Recorder::start(config, Box::new(MemorySink::new()), clock).expect_err(field);
         assert!(error.to_string().contains(field), "{error}");
+    }
+}
+
+#[test]
+fn a_final_that_kafka_acknowledged_and_lost_is_told_again() {
+    for lose in [true, false] {
+        let mut bench = Bench::new(config());
+        bench.recorder.attempt(&message("t", b"a", T0)).acked();
+        // The final goes first, then the heartbeat of the same look.
+        bench.sink.script(lose.then_some(Behaviour::Lose));
+        bench.pass(30_000);
+        let sums = |bench: &Bench| {
+            let collector = Collector::of(&bench.sink.messages());
+            (last_of(bench).sum, collector.sum(bench.recorder.incarnation()), collector.divergent)
+        };
+        let (said, here, _) = sums(&bench);
+        assert_eq!(said != Some(here), lose, "the control: without the repetition the sums never fit");
+        bench.stepper.pass(Duration::from_mins(1));
+        bench.stepper.beat();
+        let (said, here, divergent) = sums(&bench);
+        assert_eq!((said, here.n, divergent), (Some(here), 1, 0));
+        let finals: Vec<_> =
+            bench.sink.messages().into_iter().filter(|m| !m.slots.is_empty()).map(|m| m.uuid).collect();
+        assert_eq!(finals.len(), if lose { 1 } else { 2 });
+        assert!(finals.iter().all(|uuid| *uuid == finals[0]), "under its own UUID");
+        assert_eq!(bench.recorder.stats().repeated, 1);
+        bench.stepper.pass(Duration::from_mins(10));
+        assert_eq!(bench.recorder.stats().repeated, 1, "once");
     }
 }
