@@ -116,7 +116,7 @@ pub(super) struct Addition {
 
 impl Addition {
     /// The words of n + 1 and the histogram's cell; `first` if n is 0.
-    #[inline]
+    #[inline(always)]
     pub(super) fn count(&self, words: &mut Words, first: bool, now_ms: i64) -> u8 {
         let [bytes, hi, lo, min, max, last, _] = words;
         *bytes = bytes.wrapping_add(self.bytes);
@@ -136,6 +136,7 @@ impl Addition {
 }
 
 /// What an outcome adds to the *out* words.
+#[inline]
 pub(super) fn outcome(outcome: Outcome, hash: Fingerprint) -> Words {
     match outcome {
         Outcome::Acked => [1, 0, 0, hash.hi, hash.lo, 0, 0],
