@@ -9,6 +9,7 @@
 //! Invariants: pure; a rule's id covers everything that changes an answer, the seed only by its hash. A time that is
 //! missing, malformed or out of range gets a class of its own and the arrival's window; it is never folded into "now".
 //! A message without the identity that its recipe asks for has that of its content.
+#![expect(clippy::inline_always, reason = "calls between its parts cost a count as much as the parts")]
 
 mod event;
 mod identity;
@@ -97,7 +98,7 @@ pub struct Observation {
 
 impl Observation {
     /// The time that decides the window: the event's, or the arrival's where there is none.
-    #[inline]
+    #[inline(always)]
     pub fn window_time_ms(&self, arrival_ms: i64) -> i64 {
         self.event_ms.unwrap_or(arrival_ms)
     }
@@ -165,25 +166,20 @@ impl Rule {
     /// Finds identity, class and event time of `message`, which arrived at `arrival_ms`.
     #[inline(always)]
     pub fn observe(&self, message: &Message<'_>, arrival_ms: i64) -> Observation {
-        match &self.recipe {
-            None => self.observe_by_default(message, arrival_ms),
-            Some(recipe) => self.observe_by(recipe, message, arrival_ms),
+        if let Some(recipe) = &self.recipe {
+            return self.observe_by(recipe, message, arrival_ms);
+        }
+        // What audited producers add is read in place; all else costs a hash of the message or more.
+        match message.headers.header(HEADER).map(parse_stamp) {
+            Some(Some((id, ms))) => Self::observation((id, Class::Stamped), When::At(ms), arrival_ms),
+            Some(None) => self.observe_bare(message, Some(When::Malformed), arrival_ms),
+            None => self.observe_bare(message, None, arrival_ms),
         }
     }
 
     #[inline(never)]
     fn observe_by(&self, recipe: &Recipe, message: &Message<'_>, arrival_ms: i64) -> Observation {
         Self::observation(self.identity(&recipe.id, message), recipe.time.when(message), arrival_ms)
-    }
-
-    /// What audited producers add is read in place; all else costs a hash of the message or more.
-    #[inline(always)]
-    fn observe_by_default(&self, message: &Message<'_>, arrival_ms: i64) -> Observation {
-        match message.headers.header(HEADER).map(parse_stamp) {
-            Some(Some((id, ms))) => Self::observation((id, Class::Stamped), When::At(ms), arrival_ms),
-            Some(None) => self.observe_bare(message, Some(When::Malformed), arrival_ms),
-            None => self.observe_bare(message, None, arrival_ms),
-        }
     }
 
     /// Without a header of ours that could be read. `when`: what is known of its time.

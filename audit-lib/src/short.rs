@@ -29,7 +29,7 @@ mod tests {
         let name = "abcdefghijklmnopqrstuvwxyzabcdefghijklmn";
         for length in 0..=name.len() {
             let a = &name[..length];
-            assert!(same(a, &a.to_owned()), "{a}");
+            assert!(same(a, &format!("{a}")), "{a}");
             assert!(!same(a, &format!("{a}x")), "{a}");
             for at in 0..length {
                 let b = format!("{}-{}", &a[..at], &a[at + 1..]);

@@ -10,7 +10,11 @@ use anyhow::{Context, ensure};
 use chaperone_tests::{figures, paths, process};
 
 /// Loop, its floor, and the figure that says how many times the floor it is.
-const GATES: [(&str, &str, &str); 4] = [
+const GATES: [(&str, &str, &str); 7] = [
+    ("recorder", "recorder-floor", "recorder"),
+    // The same rule and clock and a map behind a lock: what the promise of `recorder` must not let through.
+    ("recorder-control", "recorder-floor", "recorder_control"),
+    ("report", "recorder-floor", "report"),
     ("slot", "slot-floor", "slot"),
     // A map behind a lock: what the promise of `slot` must not let through.
     ("slot-control", "slot-floor", "slot_control"),

@@ -4,6 +4,7 @@
 //! refuses is counted in another one or, when there is none, is said to be missed; nothing is counted twice.
 //!
 //! Limit: a thread that counts no more keeps the memory of its last recorders until it ends.
+#![expect(clippy::inline_always, reason = "calls between its parts cost a count as much as the parts")]
 
 use std::cell::RefCell;
 use std::sync::{Arc, Weak};
@@ -86,9 +87,14 @@ pub(super) fn with<R>(number: Number, f: impl Fn(&Table) -> R) -> Option<R> {
     }
 }
 
-/// Counts a message in a line of this thread's, or in one that it shares; answers what a report of it must say.
-#[inline]
-pub(super) fn count(table: &Arc<Table>, message: &Message<'_>, kind: Kind) -> Result<(At, Fingerprint), Missed> {
+/// Counts a message in a line of this thread's, or in one that it shares; `keep` gets what a report of it must say.
+#[inline(always)]
+pub(super) fn count<R>(
+    table: &Arc<Table>,
+    message: &Message<'_>,
+    kind: Kind,
+    keep: impl Fn(At, Fingerprint) -> R,
+) -> Result<R, Missed> {
     // All of it inside, so that it is one function with one frame.
     let counted = MINE.try_with(|mine| {
         let a = table.observe(message, kind);
@@ -98,12 +104,12 @@ pub(super) fn count(table: &Arc<Table>, message: &Message<'_>, kind: Kind) -> Re
             Some(at) => mine.get_mut(at)?,
             None => Mine::insert(&mut mine, table)?,
         };
-        Some(mine.count(&a).map(|at| (at, a.addition.hash)))
+        Some(mine.count(&a).map(|at| keep(at, a.addition.hash)))
     });
     match counted {
         Ok(Some(counted)) => counted,
         // The thread is ending, or in the midst of it: a line for this one message.
-        _ => count_apart(table, message, kind),
+        _ => count_apart(table, message, kind).map(|(at, hash)| keep(at, hash)),
     }
 }
 
@@ -288,7 +294,9 @@ impl Mine {
         };
         let gone: Vec<usize> =
             (0..self.seats.len()).filter(|at| self.seats[*at].as_ref().is_some_and(closed)).collect();
-        gone.into_iter().for_each(|at| self.stand_up(at));
+        for at in gone {
+            self.stand_up(at);
+        }
         self.prune_at = PRUNE_AT.max(2 * (self.seats.len() - self.vacant.len()));
     }
 }

@@ -25,6 +25,7 @@ use crate::wire::{OVERFLOW_TOPIC, SlotRecord};
 /// Overflow slots of one kind, one per arrival window, so that the bound holds while Kafka is away.
 const OVERFLOW_SLOTS: usize = 4;
 /// Lines beside those for slots: for both kinds of overflow, and the ledger.
+#[expect(clippy::cast_possible_truncation, reason = "it is 4")]
 pub(super) const OTHER_LINES: u32 = 2 * OVERFLOW_SLOTS as u32 + 1;
 
 /// A slot, for as long as it is in the table.

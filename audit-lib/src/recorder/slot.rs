@@ -7,6 +7,7 @@
 //!
 //! Limits: doubt is known here only; on the wire it is what a final state has no report for. An overflow slot mixes
 //! topics and windows, so it has no histogram and no span.
+#![expect(clippy::inline_always, reason = "calls between its parts cost a count as much as the parts")]
 
 use chaperone_wal::slots::{Slot, Standing, TAGS, Trouble, Words};
 

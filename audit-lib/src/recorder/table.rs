@@ -15,6 +15,7 @@
 //!
 //! Limits: with more than half of `max_slots` lines in use, further ones are behind locks; with all in use the overflow
 //! slots count. In a child that the process forked nothing is counted.
+#![expect(clippy::inline_always, reason = "calls between its parts cost a count as much as the parts")]
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -180,21 +181,25 @@ impl Table {
     /// Counts a message that is about to be sent; `None` after the close, when it only counts as uncounted.
     #[inline]
     pub(super) fn attempt(self: &Arc<Self>, message: &Message<'_>) -> Option<Counted> {
-        let (at, hash) = self.arrive(message, Kind::Attempted)?;
-        Some(Counted { table: self.number, at, hash })
+        self.arrive(message, Kind::Attempted, |at, hash| Counted { table: self.number, at, hash })
     }
 
     /// Counts a message that was processed.
     #[inline]
     pub(super) fn seen(self: &Arc<Self>, message: &Message<'_>) {
-        self.arrive(message, Kind::Seen);
+        self.arrive(message, Kind::Seen, |_, _| ());
     }
 
-    #[inline]
-    fn arrive(self: &Arc<Self>, message: &Message<'_>, kind: Kind) -> Option<(At, Fingerprint)> {
-        match lines::count(self, message, kind) {
+    #[inline(always)]
+    fn arrive<R>(
+        self: &Arc<Self>,
+        message: &Message<'_>,
+        kind: Kind,
+        keep: impl Fn(At, Fingerprint) -> R,
+    ) -> Option<R> {
+        match lines::count(self, message, kind, &keep) {
             Ok(counted) => Some(counted),
-            Err(missed) => self.arrive_slowly(message, kind, missed),
+            Err(missed) => self.arrive_slowly(message, kind, missed).map(|(at, hash)| keep(at, hash)),
         }
     }
 
@@ -380,14 +385,18 @@ impl Table {
     /// The sink has these states: slots that have not changed since are no longer dirty.
     pub(super) fn settle(&self, reported: &[(Key, u64)]) {
         let mut registry = self.registry.lock();
-        reported.iter().for_each(|(key, changes)| registry.settle(*key, *changes));
+        for (key, changes) in reported {
+            registry.settle(*key, *changes);
+        }
     }
 
     /// Takes closed slots out of the table.
     pub(super) fn free(&self, slots: &[Key]) {
         if !slots.is_empty() {
             let mut registry = self.registry.lock();
-            slots.iter().for_each(|key| registry.free(&self.slots, *key));
+            for key in slots {
+                registry.free(&self.slots, *key);
+            }
         }
     }
 

@@ -12,6 +12,7 @@
 //! Invariants: a copy is written only while the other one is published. Between the publication of a count and the
 //! next write of a copy stands a release fence (for *in*: [`Barrier::light`](super::gate::Barrier::light), on entry), so
 //! who sees a word of a later copy also sees that the count has moved.
+#![expect(clippy::inline_always, reason = "calls between its parts cost a count as much as the parts")]
 
 use super::layout::{LINE, STRIDE, WORDS};
 use super::mutant::{self, Mutant};

@@ -13,9 +13,9 @@ fn file() -> (String, Vec<u8>) {
     for i in 0..30u8 {
         let ticket = bench.recorder.attempt(&message(["a", "b"][usize::from(i) % 2], &[i], T0));
         if i < 20 {
-            ticket.acked()
+            ticket.acked();
         } else {
-            std::mem::forget(ticket)
+            std::mem::forget(ticket);
         }
         if i == 10 {
             bench.stepper.beat();
