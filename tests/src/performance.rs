@@ -41,6 +41,17 @@ pub const BENCHES: &[Bench] = &[
         args: &[],
     },
     Bench {
+        name: "producer",
+        title: "Around a bare producer",
+        about: "Nanoseconds of CPU time that a message costs the thread that sends it, to librdkafka's mock cluster: rdkafka's \
+                ThreadedProducer and the audited one by turns, 41 turns of 10,000 messages; medians, and the median of each \
+                pair's ratio.",
+        package: "chaperone-audit",
+        features: "rivals,kafka",
+        target: "producer",
+        args: &[],
+    },
+    Bench {
         name: "scan",
         title: "Finding the time in a JSON payload",
         about: "Nanoseconds a document, the key first / in the middle / last. All ways take turns, 101 turns of 200 documents \
