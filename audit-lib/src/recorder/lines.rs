@@ -3,7 +3,7 @@
 //! Invariants: a thread's lines go with the thread, which hands them over to whoever counts there next. Whatever a line
 //! refuses is counted in another one or, when there is none, is said to be missed; nothing is counted twice.
 //!
-//! Limit: a thread that counts no more keeps the memory of its last recorders until it ends.
+//! Limit: a thread that counts or reports no more keeps the memory of its last recorders until it ends.
 #![expect(clippy::inline_always, reason = "calls between its parts cost a count as much as the parts")]
 
 use std::cell::RefCell;

@@ -11,7 +11,8 @@
 //!   when it first looks at them, so ids are dense at every look.
 //! * n = acked + failed + in doubt + in flight (I3); a slot with messages in flight is never made final, except at the
 //!   close, when nobody counts any more.
-//! * `arrive` and `resolve` do not panic, do no I/O, and allocate and lock only when a line is opened (I8).
+//! * `arrive` and `resolve` do not panic, do no I/O, and allocate and lock only when a line is opened, or
+//!   a thread hands in its first report (I8).
 //!
 //! Limits: with more than half of `max_slots` lines in use, further ones are behind locks; with all in use the overflow
 //! slots count. In a child that the process forked nothing is counted.
