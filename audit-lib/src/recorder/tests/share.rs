@@ -97,7 +97,9 @@ struct AtTheEnd(Option<Ticket>);
 
 impl Drop for AtTheEnd {
     fn drop(&mut self) {
-        self.0.take().map(Ticket::acked);
+        if let Some(ticket) = self.0.take() {
+            ticket.acked();
+        }
     }
 }
 
