@@ -4,17 +4,21 @@
 //! Every way of counting gets the same messages (a 16-byte id known, 8 topics in runs, one window), adds the same figures
 //! (count, bytes, fingerprint, histogram) and is measured in many short rounds, interleaved, so that what else the
 //! machine does falls on all of them; the figure is the median of the rounds. With two threads each counts in the same
-//! topics, as a host's threads do.
+//! topics, as a host's threads do. The recorder alone also reads a clock, finds the id in a header, and keeps its counts
+//! where the death of the process does not reach them.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Barrier};
+use std::time::Instant;
 
+use chaperone_audit::clock::ManualClock;
 use chaperone_audit::histogram::{CELLS, Histogram, cell_of};
 use chaperone_audit::message::Message;
 use chaperone_audit::recorder::{Config, Recorder, Sink, SinkError, Slots};
+use chaperone_audit::rule::{HEADER, stamp};
 use chaperone_audit::{Clock, CoarseClock, Fingerprint, MessageId, SystemClock};
 use parking_lot::Mutex;
 use rustix::time::{ClockId, clock_gettime};
@@ -26,6 +30,17 @@ const RUN: u64 = 16;
 const TOPICS: [&str; 8] = ["orders", "payments", "refunds", "clicks", "views", "carts", "stock", "returns"];
 const SEED: u64 = 7;
 const EVENT_MS: i64 = 1_790_000_400_000;
+/// Stamps that are made before they are counted.
+const STAMPS: u64 = 1024;
+
+const FLOOR: &str = "floor: fingerprint and histogram only";
+const SEEN: &str = "recorder: seen, coarse clock, mapped slots";
+const REPORT: &str = "recorder: attempt and ack, coarse clock, mapped slots";
+const STILL: &str = "recorder: seen, a clock that costs nothing, mapped slots";
+const SHARDED: &str = "sharded, 16 × Mutex<HashMap>";
+const DASHMAP: &str = "dashmap";
+const ATOMICS: &str = "shared atomics, fetch_add";
+const MUTEX: &str = "Mutex<HashMap>";
 
 /// What is known of a message before it is counted.
 #[derive(Clone, Copy)]
@@ -104,19 +119,21 @@ fn loops(count: impl Fn(&Known) + Send + Sync + 'static) -> Box<dyn Fn(u64) + Se
     Box::new(move |thread| (0..MESSAGES).for_each(|i| count(black_box(&message(i, thread)))))
 }
 
-/// The recorder with identity and time in a stamp, as they are known to the host.
+/// The recorder with identity and time in a stamp, as our own producers leave them.
 fn counting(recorder: Recorder, attempt: bool) -> Box<dyn Fn(u64) + Send + Sync> {
     Box::new(move |thread| {
-        let now_ms = SystemClock.now_ms();
-        for i in 0..MESSAGES {
-            let m = message(i, thread);
-            let stamp = chaperone_audit::rule::stamp(MessageId(m.id), now_ms - m.delay_ms);
-            let headers = [("chaperone", stamp)];
+        let now_ms = recorder.now_ms();
+        let stamps: Vec<_> = (0..STAMPS)
+            .map(|i| message(i, thread))
+            .map(|m| [(HEADER, stamp(MessageId(m.id), now_ms - m.delay_ms))])
+            .collect();
+        for (i, headers) in (0..MESSAGES).zip(stamps.iter().cycle()) {
+            let m = black_box(message(i, thread));
             let message = Message {
                 topic: TOPICS[m.topic],
                 key: None,
                 value: Some(&[0; 200]),
-                headers: &headers,
+                headers,
                 timestamp_ms: None,
                 broker_time: false,
             };
@@ -135,15 +152,16 @@ fn ways() -> Vec<Way> {
         .collect();
     vec![
         (
-            "floor: fingerprint and histogram only",
+            FLOOR,
             Box::new(|thread| {
                 let mut counts = Counts::default();
                 (0..MESSAGES).for_each(|i| counts.add(black_box(&message(i, thread))));
                 black_box(&counts);
             }),
         ),
-        ("recorder: seen, coarse clock, mapped slots", counting(recorder(Arc::new(CoarseClock)), false)),
-        ("recorder: attempt and ack, coarse clock, mapped slots", counting(recorder(Arc::new(CoarseClock)), true)),
+        (SEEN, counting(recorder(Arc::new(CoarseClock)), false)),
+        (REPORT, counting(recorder(Arc::new(CoarseClock)), true)),
+        (STILL, counting(recorder(Arc::new(ManualClock::new(EVENT_MS))), false)),
         ("recorder: seen, SystemTime::now", counting(recorder(Arc::new(SystemClock)), false)),
         (
             "thread-local Arc<Mutex<HashMap>>",
@@ -151,10 +169,10 @@ fn ways() -> Vec<Way> {
                 MINE.with_borrow_mut(|mine| mine.entry(0).or_default().lock().entry(place(m)).or_default().add(m));
             }),
         ),
-        ("sharded, 16 × Mutex<HashMap>", loops(move |m| shards[m.topic].lock().entry(place(m)).or_default().add(m))),
-        ("dashmap", loops(move |m| dash.entry(place(m)).or_default().add(m))),
+        (SHARDED, loops(move |m| shards[m.topic].lock().entry(place(m)).or_default().add(m))),
+        (DASHMAP, loops(move |m| dash.entry(place(m)).or_default().add(m))),
         (
-            "shared atomics, fetch_add",
+            ATOMICS,
             loops(move |m| {
                 let s = &shared[m.topic];
                 let f = MessageId(m.id).hash(SEED);
@@ -164,7 +182,7 @@ fn ways() -> Vec<Way> {
                 s.cells[cell_of(m.delay_ms)].fetch_add(1, Ordering::Relaxed);
             }),
         ),
-        ("Mutex<HashMap>", loops(move |m| one.lock().entry(place(m)).or_default().add(m))),
+        (MUTEX, loops(move |m| one.lock().entry(place(m)).or_default().add(m))),
     ]
 }
 
@@ -173,30 +191,64 @@ fn cpu_ns() -> i64 {
     t.tv_sec * 1_000_000_000 + t.tv_nsec
 }
 
-/// Nanoseconds of thread CPU time a message, the mean of the threads.
-fn round(way: &(dyn Fn(u64) + Send + Sync), threads: u64) -> f64 {
+/// Nanoseconds a message of one round.
+#[derive(Clone, Copy)]
+struct Spent {
+    /// Thread CPU time, the mean of the threads.
+    cpu: f64,
+    /// Wall time of each thread's message, by the thread that needs longest.
+    wall: f64,
+}
+
+#[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+fn round(way: &(dyn Fn(u64) + Send + Sync), threads: u64) -> Spent {
     let start = Barrier::new(usize::try_from(threads).unwrap_or(1));
-    let ns: i64 = std::thread::scope(|scope| {
+    let spent: Vec<(i64, u128)> = std::thread::scope(|scope| {
         let run = |thread| {
             let start = &start;
             scope.spawn(move || {
                 start.wait();
-                let before = cpu_ns();
+                let (cpu, wall) = (cpu_ns(), Instant::now());
                 way(thread);
-                cpu_ns() - before
+                (cpu_ns() - cpu, wall.elapsed().as_nanos())
             })
         };
         let handles: Vec<_> = (0..threads).map(run).collect();
-        handles.into_iter().map(|h| h.join().expect("counted")).sum()
+        handles.into_iter().map(|h| h.join().expect("counted")).collect()
     });
-    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-    let ns = ns as f64 / (threads * MESSAGES) as f64;
-    ns
+    let cpu = spent.iter().map(|(cpu, _)| *cpu).sum::<i64>() as f64 / (threads * MESSAGES) as f64;
+    let wall = spent.iter().map(|(_, wall)| *wall).max().unwrap_or_default() as f64 / MESSAGES as f64;
+    Spent { cpu, wall }
 }
 
-fn median(mut of: Vec<f64>) -> f64 {
+fn median(of: impl Iterator<Item = f64>) -> f64 {
+    let mut of: Vec<f64> = of.collect();
     of.sort_by(f64::total_cmp);
     of.get(of.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// Rounds of one thread, and of two.
+type Rounds = (Vec<Spent>, Vec<Spent>);
+
+/// Ratios are those of neighbours: each round's, then the median.
+fn ratio(a: &[Spent], b: &[Spent], of: impl Fn(&Spent) -> f64) -> f64 {
+    median(a.iter().zip(b).map(|(a, b)| of(a) / of(b)))
+}
+
+fn figures(ways: &[Way], rounds: &[Rounds]) {
+    let get = |name: &str| ways.iter().zip(rounds).find(|((n, _), _)| *n == name).map(|(_, rounds)| rounds);
+    let (Some(seen), Some(report), Some(still), Some(floor)) = (get(SEEN), get(REPORT), get(STILL), get(FLOOR)) else {
+        return;
+    };
+    println!("figure count_ns = {:.1}", median(seen.0.iter().map(|s| s.cpu)));
+    println!("figure count_report_ns = {:.1}", median(report.0.iter().map(|s| s.cpu)));
+    println!("figure count_floor = {:.2}", ratio(&still.0, &floor.0, |s| s.cpu));
+    println!("figure count_two_threads = {:.2}", 2.0 * ratio(&seen.0, &seen.1, |s| s.cpu));
+    for (figure, name) in [("mutex", MUTEX), ("sharded", SHARDED), (DASHMAP, DASHMAP), ("atomics", ATOMICS)] {
+        if let Some(rival) = get(name) {
+            println!("figure count_{figure} = {:.1}", ratio(&rival.1, &seen.1, |s| s.wall));
+        }
+    }
 }
 
 fn main() {
@@ -205,15 +257,17 @@ fn main() {
     let word = args.next().unwrap_or_default();
     let count: usize = args.next().and_then(|n| n.parse().ok()).unwrap_or(ROUNDS);
     let ways: Vec<Way> = ways().into_iter().filter(|(name, _)| name.contains(&word)).collect();
-    println!("| nanoseconds of CPU time a message, each thread | 1 thread | 2 threads |\n|---|---|---|");
-    let mut rounds = vec![(Vec::new(), Vec::new()); ways.len()];
+    let mut rounds: Vec<Rounds> = ways.iter().map(|_| Rounds::default()).collect();
     for _ in 0..count {
         for ((_, way), (one, two)) in ways.iter().zip(&mut rounds) {
             one.push(round(way, 1));
             two.push(round(way, 2));
         }
     }
-    for ((name, _), (one, two)) in ways.iter().zip(rounds) {
-        println!("| {name} | {:.1} | {:.1} |", median(one), median(two));
+    println!("| | CPU, 1 thread | CPU, 2 threads | wall, 2 threads |\n| --- | --- | --- | --- |");
+    for ((name, _), (one, two)) in ways.iter().zip(&rounds) {
+        let cpu = |rounds: &[Spent]| median(rounds.iter().map(|s| s.cpu));
+        println!("| {name} | {:.1} | {:.1} | {:.1} |", cpu(one), cpu(two), median(two.iter().map(|s| s.wall)));
     }
+    figures(&ways, &rounds);
 }

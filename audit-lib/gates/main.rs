@@ -11,10 +11,14 @@ use std::hint::black_box;
 use std::io;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use chaperone_audit::MessageId;
-use chaperone_audit::histogram::cell_of;
+use chaperone_audit::histogram::{CELLS, cell_of};
+use chaperone_audit::message::Message;
+use chaperone_audit::recorder::{Config as Recording, Recorder, Sink, SinkError, Slots, StartError, Stepper};
+use chaperone_audit::rule::{HEADER, stamp};
 use chaperone_audit::scan::{Found, Pointer, Scaled, find};
+use chaperone_audit::{Class, Clock, CoarseClock, Fingerprint, MessageId, Rules, Width};
 use chaperone_wal::slots::{Geometry, Start, Table, Words};
 use chaperone_wal::{Config, File, Log, Storage};
 use uuid::Uuid;
@@ -24,7 +28,11 @@ type Outcome = Result<(), Box<dyn std::error::Error>>;
 /// Name, and what it does so many times.
 type Gate = (&'static str, fn(u64) -> Outcome);
 
-const GATES: [Gate; 7] = [
+const GATES: [Gate; 11] = [
+    ("recorder-floor", recorder_floor),
+    ("recorder", seen),
+    ("recorder-control", recorder_control),
+    ("report", report),
     ("slot-floor", slot_floor),
     ("slot", slot),
     ("slot-control", slot_control),
@@ -77,6 +85,104 @@ fn slot_control(times: u64) -> Outcome {
         let cell = message(words, i);
         cells[usize::from(cell)] += 1;
     }
+    Ok(())
+}
+
+/// Messages of a topic that follow one another.
+const RUN: usize = 16;
+const TOPICS: [&str; 8] = ["orders", "payments", "refunds", "clicks", "views", "carts", "stock", "returns"];
+const SEED: u64 = 7;
+/// In a window that does not move with the clock.
+const EVENT_MS: i64 = 1_790_000_400_000;
+
+/// Does something with stamped messages of 200 bytes, in runs of a topic.
+fn stamped(times: u64, mut each: impl FnMut(&Message<'_>)) {
+    let stamps: Vec<_> =
+        (0..1024).map(|i| [(HEADER, stamp(MessageId(i * 0x9e37_79b9_7f4a_7c15), EVENT_MS + 7))]).collect();
+    let runs = TOPICS.iter().flat_map(|topic| [*topic; RUN]).cycle();
+    let messages = runs.zip(stamps.iter().cycle());
+    for (_, (topic, headers)) in (0..times).zip(messages) {
+        let message =
+            Message { topic, key: None, value: Some(&[0; 200]), headers, timestamp_ms: None, broker_time: false };
+        each(black_box(&message));
+    }
+}
+
+/// Takes all, tells nobody.
+struct Nobody;
+
+impl Sink for Nobody {
+    fn send(&mut self, _: &[u8], _: &[u8], _: u64) -> Result<(), SinkError> {
+        Ok(())
+    }
+    fn poll(&mut self, _: Duration) -> Vec<(u64, Result<(), SinkError>)> {
+        Vec::new()
+    }
+    fn flush(&mut self, _: Duration) {}
+}
+
+/// Without a reporter at work, whose instructions would count too.
+fn recorder() -> Result<(Recorder, Stepper), StartError> {
+    let config = Recording { seed: SEED, slots: Slots::Heap, ..Recording::new("gates", "gates") };
+    Recorder::stepped(config, Box::new(Nobody), Arc::new(CoarseClock))
+}
+
+/// All of counting a message: the clock, its header, its class and window, its slot.
+fn seen(times: u64) -> Outcome {
+    let (recorder, _reporter) = recorder()?;
+    stamped(times, |message| recorder.seen(message));
+    if recorder.stats().counted == times { Ok(()) } else { Err("not all counted".into()) }
+}
+
+/// A message and its delivery report.
+fn report(times: u64) -> Outcome {
+    let (recorder, _reporter) = recorder()?;
+    stamped(times, |message| recorder.attempt(message).acked());
+    if recorder.stats().acked == times { Ok(()) } else { Err("not all acknowledged".into()) }
+}
+
+/// Fingerprint and histogram of the same messages, with identity and delay known, and nothing kept.
+fn recorder_floor(times: u64) -> Outcome {
+    let (mut sum, mut cells, mut i) = (Fingerprint::ZERO, [0_u32; CELLS], 0_u32);
+    stamped(times, |_| {
+        i += 1;
+        sum = sum.plus(MessageId(i.into()).hash(black_box(SEED)));
+        if let Some(cell) = cells.get_mut(cell_of(black_box(i).into())) {
+            *cell += 1;
+        }
+        black_box((&mut sum, &mut cells));
+    });
+    Ok(())
+}
+
+/// The way that the gate of the recorder must not let through: the same clock and rule, and a map behind a lock.
+fn recorder_control(times: u64) -> Outcome {
+    type Sums = (Words, [u32; CELLS]);
+    type Slots = HashMap<(Class, i64), HashMap<String, Sums>>;
+    let (rules, slots, clock) = (Rules::new(SEED), Mutex::new(Slots::new()), CoarseClock);
+    stamped(times, |message| {
+        let now_ms = black_box(&clock as &dyn Clock).now_ms();
+        let seen = rules.of(message.topic).observe(message, now_ms);
+        let (hash, event_ms) = (seen.id.hash(black_box(SEED)), seen.window_time_ms(now_ms));
+        let window = Width::TEN_SECONDS.window_of(event_ms).0;
+        let mut slots = slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let slots = slots.entry((seen.class, window)).or_default();
+        let add = |(words, cells): &mut Sums| {
+            words[0] += message.bytes();
+            words[1] = words[1].wrapping_add(hash.hi);
+            words[2] = words[2].wrapping_add(hash.lo);
+            words[3] = words[3].max(event_ms.cast_unsigned());
+            words[4] = words[4].max(now_ms.cast_unsigned());
+            cells.get_mut(cell_of(now_ms - event_ms)).into_iter().for_each(|cell| *cell += 1);
+        };
+        if let Some(sums) = slots.get_mut(message.topic) {
+            add(sums);
+        } else {
+            let mut sums = (Words::default(), [0; CELLS]);
+            add(&mut sums);
+            slots.insert(message.topic.to_owned(), sums);
+        }
+    });
     Ok(())
 }
 

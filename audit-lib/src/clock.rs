@@ -36,7 +36,8 @@ impl Clock for CoarseClock {
         #[cfg(any(target_os = "linux", target_os = "android"))]
         {
             let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
-            now.tv_sec.saturating_mul(1_000).saturating_add(now.tv_nsec / 1_000_000)
+            // 64 bits of milliseconds are enough for ever.
+            now.tv_sec.wrapping_mul(1_000).wrapping_add(now.tv_nsec / 1_000_000)
         }
         #[cfg(not(any(target_os = "linux", target_os = "android")))]
         SystemClock.now_ms()

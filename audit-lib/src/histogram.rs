@@ -34,6 +34,7 @@ pub enum HistogramError {
 }
 
 /// The cell that counts a delay of `ms`.
+#[inline]
 #[expect(clippy::cast_possible_truncation, reason = "a cell index is below 240")]
 pub fn cell_of(ms: i64) -> usize {
     let v = u64::try_from(ms).unwrap_or(0).min(u64::from(u32::MAX));

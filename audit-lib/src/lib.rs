@@ -18,6 +18,7 @@ pub mod histogram;
 pub mod message;
 pub mod rule;
 pub mod scan;
+mod short;
 pub mod state;
 pub mod topic;
 pub mod window;

@@ -1,5 +1,7 @@
 //! A message as the recorder sees it: borrowed, never copied, never stored.
 
+use crate::short::same;
+
 /// Looks a header up by name; the first one wins, at every stage.
 pub trait Headers {
     /// The value of the first header called `name`; `None` if there is none or its value is null.
@@ -18,7 +20,7 @@ impl Headers for NoHeaders {
 
 impl<N: AsRef<str>, V: AsRef<[u8]>> Headers for [(N, V)] {
     fn header(&self, name: &str) -> Option<&[u8]> {
-        self.iter().find(|(n, _)| n.as_ref() == name).map(|(_, v)| v.as_ref())
+        self.iter().find(|(n, _)| same(n.as_ref(), name)).map(|(_, v)| v.as_ref())
     }
 }
 impl<N: AsRef<str>, V: AsRef<[u8]>> Headers for Vec<(N, V)> {
@@ -51,6 +53,7 @@ pub struct Message<'a> {
 
 impl Message<'_> {
     /// Bytes counted: key and value, uncompressed.
+    #[inline]
     pub fn bytes(&self) -> u64 {
         (self.key.map_or(0, <[u8]>::len) + self.value.map_or(0, <[u8]>::len)) as u64
     }

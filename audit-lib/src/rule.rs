@@ -9,6 +9,7 @@
 //! Invariants: pure; a rule's id covers everything that changes an answer, the seed only by its hash. A time that is
 //! missing, malformed or out of range gets a class of its own and the arrival's window; it is never folded into "now".
 //! A message without the identity that its recipe asks for has that of its content.
+#![expect(clippy::inline_always, reason = "calls between its parts cost a count as much as the parts")]
 
 mod event;
 mod identity;
@@ -97,6 +98,7 @@ pub struct Observation {
 
 impl Observation {
     /// The time that decides the window: the event's, or the arrival's where there is none.
+    #[inline(always)]
     pub fn window_time_ms(&self, arrival_ms: i64) -> i64 {
         self.event_ms.unwrap_or(arrival_ms)
     }
@@ -162,12 +164,38 @@ impl Rule {
     }
 
     /// Finds identity, class and event time of `message`, which arrived at `arrival_ms`.
-    #[inline]
+    #[inline(always)]
     pub fn observe(&self, message: &Message<'_>, arrival_ms: i64) -> Observation {
-        let ((id, class), when) = match &self.recipe {
-            None => self.by_default(message),
-            Some(recipe) => (self.identity(&recipe.id, message), recipe.time.when(message)),
-        };
+        if let Some(recipe) = &self.recipe {
+            return self.observe_by(recipe, message, arrival_ms);
+        }
+        // What audited producers add is read in place; all else costs a hash of the message or more.
+        match message.headers.header(HEADER).map(parse_stamp) {
+            Some(Some((id, ms))) => Self::observation((id, Class::Stamped), When::At(ms), arrival_ms),
+            Some(None) => self.observe_bare(message, Some(When::Malformed), arrival_ms),
+            None => self.observe_bare(message, None, arrival_ms),
+        }
+    }
+
+    #[inline(never)]
+    fn observe_by(&self, recipe: &Recipe, message: &Message<'_>, arrival_ms: i64) -> Observation {
+        Self::observation(self.identity(&recipe.id, message), recipe.time.when(message), arrival_ms)
+    }
+
+    /// Without a header of ours that could be read. `when`: what is known of its time.
+    #[inline(never)]
+    fn observe_bare(&self, message: &Message<'_>, when: Option<When>, arrival_ms: i64) -> Observation {
+        let event = if when.is_none() { message.headers.header("ce_id") } else { None };
+        if let Some(id) = event {
+            let id = self.event_id(message.headers.header("ce_source"), id);
+            return Self::observation((id, Class::Stamped), time::of_binary_event(message), arrival_ms);
+        }
+        let when = when.unwrap_or_else(|| time::of_record(message));
+        Self::observation((self.content_id(message), Class::Bare), when, arrival_ms)
+    }
+
+    #[inline(always)]
+    fn observation((id, class): (MessageId, Class), when: When, arrival_ms: i64) -> Observation {
         let event_ms = match when {
             When::At(ms) | When::Broker(ms) => ms,
             When::Missing => return Observation { id, class: Class::NoTime, event_ms: None },
@@ -180,21 +208,6 @@ impl Rule {
         let class = if matches!(when, When::Broker(_)) { Class::Rewritten } else { class };
         Observation { id, class, event_ms: Some(event_ms) }
     }
-
-    #[inline]
-    fn by_default(&self, message: &Message<'_>) -> ((MessageId, Class), When) {
-        if let Some(stamp) = message.headers.header(HEADER) {
-            return match parse_stamp(stamp) {
-                Some((id, ms)) => ((id, Class::Stamped), When::At(ms)),
-                None => ((self.content_id(message), Class::Bare), When::Malformed),
-            };
-        }
-        if let Some(id) = message.headers.header("ce_id") {
-            let id = self.event_id(message.headers.header("ce_source"), id);
-            return ((id, Class::Stamped), time::of_binary_event(message));
-        }
-        ((self.content_id(message), Class::Bare), time::of_record(message))
-    }
 }
 
 /// The value of the [`HEADER`] for a message: id and event time.
@@ -205,7 +218,9 @@ pub fn stamp(id: MessageId, event_ms: i64) -> [u8; 24] {
     bytes
 }
 
+#[inline(always)]
 fn parse_stamp(bytes: &[u8]) -> Option<(MessageId, i64)> {
-    let (id, ms) = bytes.split_at_checked(16)?;
-    Some((MessageId(u128::from_be_bytes(id.try_into().ok()?)), i64::from_be_bytes(ms.try_into().ok()?)))
+    let bytes: &[u8; 24] = bytes.try_into().ok()?;
+    let (id, ms) = (bytes.first_chunk()?, bytes.last_chunk()?);
+    Some((MessageId(u128::from_be_bytes(*id)), i64::from_be_bytes(*ms)))
 }

@@ -15,7 +15,7 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::*;
 use crate::clock::SystemClock;
-use crate::recorder::{Config, MemorySink, Recorder, Sink as _, Stats};
+use crate::recorder::{Config, MemorySink, Recorder, Sink as _, Slots, Stats};
 use crate::rule::Class;
 use crate::wire::{AuditMessage, End};
 
@@ -329,9 +329,8 @@ fn a_producer_with_a_fatal_error_is_replaced_and_every_message_is_reported() {
 #[test]
 fn a_kafka_that_is_away_holds_up_neither_counting_nor_the_close() {
     let sink = KafkaSink::new(&config(NOWHERE), "audit").expect("a sink");
-    // What is not sent stays in a slot file, which the next recorder of the same name would tell of: another test's.
-    let slots = crate::recorder::Slots::Heap;
-    let config = Config { heartbeat: Duration::from_millis(5), slots, ..Config::new("producer", "test") };
+    // What it leaves unsent is not for the recorders of other tests.
+    let config = Config { heartbeat: Duration::from_millis(5), slots: Slots::Heap, ..Config::new("producer", "test") };
     let recorder = Recorder::start(config, Box::new(sink), Arc::new(SystemClock)).expect("started");
     let begun = Instant::now();
     let m = crate::Message {

@@ -243,7 +243,7 @@ impl Agent {
 
     fn hand_over(&mut self, id: u64, message: &Posted) {
         let refused = match recover::stage_of(&message.payload) {
-            _ if recover::key_of(&message.payload).as_deref().map(str::as_bytes) != Some(&message.key) => {
+            _ if recover::key_of(&message.payload).is_none_or(|(key, _)| key.as_bytes() != message.key) => {
                 Err(SinkError::NotStored("it is no audit message".to_owned()))
             }
             Some(stage) if (self.allows)(&stage) => Ok(()),

@@ -28,6 +28,7 @@ use super::dispatch::Dispatch;
 use super::home::{self, About};
 use super::journal::Journal;
 use super::outbox::{Letter, Outbox};
+use super::pace::Pace;
 use super::recover;
 use super::remains::{Remains, dead};
 use super::report::Counters;
@@ -42,6 +43,10 @@ const POSTED: usize = 64;
 pub(super) const FIRST_TOKEN: u64 = 1 << 63;
 /// A log that is opened to take in last words is given segments for so many slots.
 const LOG_SLOTS: usize = 4096;
+/// The owner may have allowed its log more than others do, and the last words must fit beside what waits in it.
+const LOG_BYTES: u64 = 1 << 30;
+/// Last words are told once, and wait for nobody: the sink's own queue is their bound.
+const UNPACED: Pace = Pace::new(u32::MAX, u32::MAX);
 /// How long is waited when the sink has nothing to say.
 const SLICE: Duration = Duration::from_millis(10);
 
@@ -67,6 +72,7 @@ pub struct Courier {
     queue: VecDeque<Place>,
     load: Option<Load>,
     outbox: Outbox,
+    pace: Pace,
     token: u64,
     carried: Carried,
     /// What was said about what was left, so that it is said once.
@@ -122,6 +128,7 @@ impl Courier {
             queue: VecDeque::new(),
             load: None,
             outbox: Outbox::default(),
+            pace: UNPACED,
             token: FIRST_TOKEN,
             carried: Carried::default(),
             said: BTreeMap::new(),
@@ -178,7 +185,7 @@ impl Courier {
                 load.posted.insert(self.token);
             }
         }
-        self.outbox.send_due(sink, now);
+        self.outbox.send_due(sink, &mut self.pace, None, now);
     }
 
     /// Enters a delivery report of one of its tokens.
@@ -258,7 +265,7 @@ impl Courier {
         }
         load.more = entries.len() > LOADED;
         for entry in entries.into_iter().take(LOADED) {
-            if let Some(key) = recover::key_of(&entry.payload) {
+            if let Some((key, _)) = recover::key_of(&entry.payload) {
                 load.waiting.push_back((key, entry.payload));
             } else {
                 // Not ours, or damaged past its checksum: it can never be sent, and is done with.
@@ -271,13 +278,13 @@ impl Courier {
 
     /// Puts the last words of the dead into their log, which then has no checkpoint any more; what waits in it.
     fn settle(&mut self, dir: &Path, files: &[PathBuf]) -> Result<Vec<Entry>, Trouble> {
-        let (journal, recovered) = Journal::open(dir, LOG_SLOTS)?;
+        let (journal, recovered) = Journal::open(dir, LOG_SLOTS, LOG_BYTES)?;
         let mut remains: Vec<Remains> = files.iter().filter_map(|path| dead(path, |_| true)).collect();
         let checkpoints = || recovered.entries.iter().filter(|e| e.kind == Kind::Checkpoint);
         let home = home::of_dir(dir);
         for checkpoint in checkpoints() {
             // One that is open already has a lock on it, and would seem alive.
-            let key = recover::key_of(&checkpoint.payload);
+            let key = recover::key_of(&checkpoint.payload).map(|(key, _)| key);
             let known = remains.iter().any(|r| Some(r.incarnation.to_string()) == key);
             let Some(path) = recover::slots_of(&checkpoint.payload).filter(|path| !known && path.exists()) else {
                 continue;
@@ -292,7 +299,7 @@ impl Courier {
         self.check(remains.iter().flat_map(|r| &r.words).map(|m| m.stage.clone()))?;
         let checkpoints: Vec<_> = checkpoints().map(|e| e.seq).collect();
         let counters = Arc::new(Counters::default());
-        let mut dispatch = Dispatch::new(Box::new(Nowhere), journal, Arc::clone(&counters));
+        let mut dispatch = Dispatch::new(Box::new(Nowhere), journal, UNPACED, Arc::clone(&counters));
         dispatch.take_over(Left { entries: recovered.entries, remains }, self.boot);
         if dispatch.outbox.unlogged() > 0 {
             // Files and checkpoint stay. Once what waits in the log is confirmed there is room.
@@ -329,7 +336,7 @@ impl Courier {
             }
         }
         let Some(dir) = &load.place.log else { return };
-        match Journal::open(dir, LOG_SLOTS) {
+        match Journal::open(dir, LOG_SLOTS, LOG_BYTES) {
             Ok((mut journal, _)) => {
                 let done: Vec<_> = journal.pending().filter(|e| load.confirmed.contains(&e.payload)).collect();
                 for entry in done {

@@ -3,24 +3,35 @@
 //! Invariants: a thread's lines go with the thread, which hands them over to whoever counts there next. Whatever a line
 //! refuses is counted in another one or, when there is none, is said to be missed; nothing is counted twice.
 //!
-//! Limit: a thread that counts no more keeps the memory of its last recorders until it ends.
+//! Limit: a thread that counts or reports no more keeps the memory of its last recorders until it ends.
+#![expect(clippy::inline_always, reason = "calls between its parts cost a count as much as the parts")]
 
 use std::cell::RefCell;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use chaperone_wal::slots::{At, Line, Refused};
+use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 
 use super::registry::{Common, Way};
 use super::slot::{Addition, Kind};
-use super::table::{Pass, Table};
+use super::table::{Number, Table};
+use crate::fingerprint::Fingerprint;
+use crate::message::Message;
 use crate::rule::Class;
+use crate::short::same;
 use crate::window::WindowStart;
 
 /// Lines that are remembered before it is looked for closed ones.
 const PRUNE_AT: usize = 64;
 /// How often another line is asked for; a slot is seldom closed twice between two looks.
 const TURNS: u32 = 16;
+/// How long the list of tables is waited for: for ever only in a child, whose parent held it when it forked.
+const LIST_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Every table, by its number: so a ticket, which goes from thread to thread, need not hold on to its own.
+static TABLES: Mutex<Vec<(Number, Weak<Table>)>> = Mutex::new(Vec::new());
 
 thread_local! {
     static MINE: RefCell<Vec<Mine>> = const { RefCell::new(Vec::new()) };
@@ -46,32 +57,74 @@ pub(super) enum Missed {
     Closed,
 }
 
-/// Counts a message in a line of this thread's, or in one that it shares. `pass` gets what a ticket needs, if it is
-/// wanted.
+/// Puts a table on the list.
+pub(super) fn enlist(table: &Arc<Table>) {
+    let mut tables = TABLES.lock();
+    tables.retain(|(_, table)| table.strong_count() > 0);
+    tables.push((table.number(), Arc::downgrade(table)));
+}
+
+fn listed(number: Number) -> Option<Arc<Table>> {
+    let tables = TABLES.try_lock_for(LIST_PATIENCE)?;
+    tables.iter().find(|(other, _)| *other == number)?.1.upgrade()
+}
+
+/// Does something with the table of a number, unless nobody has it any more.
 #[inline]
-pub(super) fn count(table: &Arc<Table>, a: &Arrival<'_>, pass: Option<&mut Option<Arc<Pass>>>) -> Result<At, Missed> {
-    let mut pass = pass;
+pub(super) fn with<R>(number: Number, f: impl Fn(&Table) -> R) -> Option<R> {
+    let done = MINE.try_with(|mine| {
+        let mut mine = mine.try_borrow_mut().ok()?;
+        let mine = match mine.iter().position(|m| m.number == number) {
+            Some(at) => mine.get(at)?,
+            None => Mine::insert(&mut mine, &listed(number)?)?,
+        };
+        Some(f(&mine.table))
+    });
+    match done {
+        Ok(Some(done)) => Some(done),
+        // As in `count`.
+        _ => listed(number).map(|table| f(&table)),
+    }
+}
+
+/// Counts a message in a line of this thread's, or in one that it shares; `keep` gets what a report of it must say.
+#[inline(always)]
+pub(super) fn count<R>(
+    table: &Arc<Table>,
+    message: &Message<'_>,
+    kind: Kind,
+    keep: impl Fn(At, Fingerprint) -> R,
+) -> Result<R, Missed> {
+    // All of it inside, so that it is one function with one frame.
     let counted = MINE.try_with(|mine| {
+        let a = table.observe(message, kind);
         // Borrowed already only if counting a message counted another one; that one goes the slow way.
         let mut mine = mine.try_borrow_mut().ok()?;
-        let mine = match mine.iter().position(|m| m.table == table.number()) {
+        let mine = match mine.iter().position(|m| m.number == table.number()) {
             Some(at) => mine.get_mut(at)?,
             None => Mine::insert(&mut mine, table)?,
         };
-        Some(mine.count_for(a, pass.as_deref_mut()))
+        Some(mine.count(&a).map(|at| keep(at, a.addition.hash)))
     });
     match counted {
         Ok(Some(counted)) => counted,
         // The thread is ending, or in the midst of it: a line for this one message.
-        _ => Mine::new(table).count_for(a, pass),
+        _ => count_apart(table, message, kind).map(|(at, hash)| keep(at, hash)),
     }
+}
+
+#[cold]
+#[inline(never)]
+fn count_apart(table: &Arc<Table>, message: &Message<'_>, kind: Kind) -> Result<(At, Fingerprint), Missed> {
+    let a = table.observe(message, kind);
+    Mine::new(table).count_elsewhere(a).map(|at| (at, a.addition.hash))
 }
 
 /// What one thread has of one recorder.
 struct Mine {
-    table: u64,
+    number: Number,
     width_ms: u64,
-    pass: Arc<Pass>,
+    table: Arc<Table>,
     seats: Vec<Option<Seat>>,
     vacant: Vec<usize>,
     by_topic: FxHashMap<Arc<str>, Vec<usize>>,
@@ -94,47 +147,49 @@ enum Sitting {
 }
 
 impl Seat {
-    #[inline]
+    #[inline(always)]
     fn is_for(&self, a: &Arrival<'_>, width_ms: u64) -> bool {
         let into = a.addition.event_ms.wrapping_sub(self.window.0).cast_unsigned();
-        into < width_ms && self.class == a.class && self.kind == a.kind && *self.topic == *a.topic
+        into < width_ms && self.class == a.class && self.kind == a.kind && same(&self.topic, a.topic)
     }
 
-    #[inline]
-    fn count(&mut self, a: &Arrival<'_>, pass: &Pass) -> Result<At, Refused> {
+    #[inline(always)]
+    fn count(&mut self, a: &Arrival<'_>, table: &Table) -> Result<At, Refused> {
         match &mut self.line {
-            Sitting::Own(line) => count_in(line, a, pass),
-            Sitting::Shared(common) => count_in_shared(common, a, pass),
+            Sitting::Own(line) => count_in(line, a, table),
+            Sitting::Shared(common) => count_in_shared(common, *a, table),
         }
     }
 }
 
 #[expect(clippy::inline_always, reason = "measured: the call costs a tenth of a count")]
 #[inline(always)]
-fn count_in(line: &mut Line, a: &Arrival<'_>, pass: &Pass) -> Result<At, Refused> {
+fn count_in(line: &mut Line, a: &Arrival<'_>, table: &Table) -> Result<At, Refused> {
     let first = line.n() == 0;
     // The floor is read inside: what is not in a look at the table is dated at or after that look's watermark.
-    line.count(|words| a.addition.count(words, first, a.now_ms.max(pass.floor_ms())))?;
+    line.count(
+        #[inline(always)]
+        |words| a.addition.count(words, first, a.now_ms.max(table.floor_ms())),
+    )?;
     Ok(line.at())
 }
 
 /// The same behind the line's lock.
 #[inline(never)]
-pub(super) fn count_in_shared(common: &Common, a: &Arrival<'_>, pass: &Pass) -> Result<At, Refused> {
+pub(super) fn count_in_shared(common: &Common, a: Arrival<'_>, table: &Table) -> Result<At, Refused> {
     // In a child the lock may be held for ever, by a thread that only its parent has.
-    if pass.is_forked() {
+    if table.is_forked() {
         return Err(Refused::Forked);
     }
-    count_in(&mut common.0.lock(), a, pass)
+    count_in(&mut common.0.lock(), &a, table)
 }
 
 impl Mine {
     fn new(table: &Arc<Table>) -> Self {
-        let pass = Pass::new(table);
         Self {
-            table: table.number(),
-            width_ms: pass.width_ms(),
-            pass: Arc::new(pass),
+            number: table.number(),
+            width_ms: table.width_ms(),
+            table: Arc::clone(table),
             seats: Vec::new(),
             vacant: Vec::new(),
             by_topic: FxHashMap::default(),
@@ -146,34 +201,27 @@ impl Mine {
     #[cold]
     #[inline(never)]
     fn insert<'a>(all: &'a mut Vec<Self>, table: &Arc<Table>) -> Option<&'a mut Self> {
-        all.retain(|m| !m.pass.is_closed());
+        all.retain(|m| !m.table.is_closed());
         all.push(Self::new(table));
         all.last_mut()
     }
 
-    #[inline]
-    fn count_for(&mut self, a: &Arrival<'_>, pass: Option<&mut Option<Arc<Pass>>>) -> Result<At, Missed> {
-        let at = self.count(a)?;
-        if let Some(pass) = pass {
-            *pass = Some(Arc::clone(&self.pass));
-        }
-        Ok(at)
-    }
-
     /// In the line of the message before this one, as a rule.
-    #[inline]
+    #[inline(always)]
     fn count(&mut self, a: &Arrival<'_>) -> Result<At, Missed> {
         if let Some(Some(seat)) = self.seats.get_mut(self.last)
             && seat.is_for(a, self.width_ms)
-            && let Ok(at) = seat.count(a, &self.pass)
+            && let Ok(at) = seat.count(a, &self.table)
         {
             return Ok(at);
         }
-        self.count_elsewhere(a)
+        // By value: what nobody points to need not be in memory.
+        self.count_elsewhere(*a)
     }
 
     #[inline(never)]
-    fn count_elsewhere(&mut self, a: &Arrival<'_>) -> Result<At, Missed> {
+    fn count_elsewhere(&mut self, a: Arrival<'_>) -> Result<At, Missed> {
+        let a = &a;
         let mut spent = false;
         for _ in 0..TURNS {
             let Some(at) = self.find(a) else {
@@ -181,7 +229,7 @@ impl Mine {
                 continue;
             };
             let Some(seat) = self.seats.get_mut(at).and_then(Option::as_mut) else { continue };
-            match seat.count(a, &self.pass) {
+            match seat.count(a, &self.table) {
                 Ok(at) => return Ok(at),
                 Err(Refused::Forked) => return Err(Missed::Closed),
                 Err(refused) => {
@@ -205,7 +253,7 @@ impl Mine {
     #[inline(never)]
     fn sit_down(&mut self, a: &Arrival<'_>, spent: bool) -> Result<(), Missed> {
         self.prune();
-        let line = match self.pass.line(a, spent) {
+        let line = match self.table.line(a, spent) {
             Way::Own(line) => Sitting::Own(line),
             Way::Common(common) => Sitting::Shared(common),
             Way::Full => return Err(Missed::Full),
@@ -215,7 +263,7 @@ impl Mine {
             Some((topic, _)) => Arc::clone(topic),
             None => Arc::from(a.topic),
         };
-        let window = self.pass.window_of(a.addition.event_ms);
+        let window = self.table.window_of(a.addition.event_ms);
         let seat = Seat { topic: Arc::clone(&topic), window, class: a.class, kind: a.kind, line };
         let at = self.vacant.pop().unwrap_or(self.seats.len());
         match self.seats.get_mut(at) {

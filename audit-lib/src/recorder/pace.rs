@@ -24,7 +24,7 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    pub(super) fn new(records_per_second: u32, bytes_per_second: u32) -> Self {
+    pub(super) const fn new(records_per_second: u32, bytes_per_second: u32) -> Self {
         Self { records_per_second, bytes_per_second, paid_at: None, lifted: false }
     }
 

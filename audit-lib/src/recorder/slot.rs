@@ -7,6 +7,7 @@
 //!
 //! Limits: doubt is known here only; on the wire it is what a final state has no report for. An overflow slot mixes
 //! topics and windows, so it has no histogram and no span.
+#![expect(clippy::inline_always, reason = "calls between its parts cost a count as much as the parts")]
 
 use chaperone_wal::slots::{Slot, Standing, TAGS, Trouble, Words};
 
@@ -116,7 +117,7 @@ pub(super) struct Addition {
 
 impl Addition {
     /// The words of n + 1 and the histogram's cell; `first` if n is 0.
-    #[inline]
+    #[inline(always)]
     pub(super) fn count(&self, words: &mut Words, first: bool, now_ms: i64) -> u8 {
         let [bytes, hi, lo, min, max, last, _] = words;
         *bytes = bytes.wrapping_add(self.bytes);
@@ -136,6 +137,7 @@ impl Addition {
 }
 
 /// What an outcome adds to the *out* words.
+#[inline]
 pub(super) fn outcome(outcome: Outcome, hash: Fingerprint) -> Words {
     match outcome {
         Outcome::Acked => [1, 0, 0, hash.hi, hash.lo, 0, 0],

@@ -59,7 +59,7 @@ pub(super) fn build(
     let remains = config.slots.dir().map(|dir| dead_in(&dir, |other| about.is_home_of(other))).unwrap_or_default();
     let slots = open_slots(&config, &head, &about)?;
     let rules = Rules::with(config.seed, config.rules);
-    let table = Arc::new(Table::new(slots, clock, rules, config.width, config.max_slots));
+    let table = Table::new(slots, clock, rules, config.width, config.max_slots);
     let counters = Arc::new(Counters::default());
     let shared = Arc::new(Shared {
         table: Arc::clone(&table),

@@ -11,12 +11,15 @@
 //!   when it first looks at them, so ids are dense at every look.
 //! * n = acked + failed + in doubt + in flight (I3); a slot with messages in flight is never made final, except at the
 //!   close, when nobody counts any more.
-//! * `arrive` and `resolve` do not panic, do no I/O, and allocate and lock only when a line is opened (I8).
+//! * `arrive` and `resolve` do not panic, do no I/O, and allocate and lock only when a line is opened, or
+//!   a thread hands in its first report (I8).
 //!
 //! Limits: with more than half of `max_slots` lines in use, further ones are behind locks; with all in use the overflow
 //! slots count. In a child that the process forked nothing is counted.
+#![expect(clippy::inline_always, reason = "calls between its parts cost a count as much as the parts")]
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
@@ -40,10 +43,13 @@ const LAST_TRIES: u32 = 4096;
 /// How often a delivery report is offered to a line that other threads hold: each time is far longer than they need.
 const REPORT_TRIES: u32 = 16;
 
+/// Tells a table from all others of the process.
+pub(super) type Number = NonZeroU64;
+
 /// A counted message, to be resolved by its delivery report.
 #[derive(Debug)]
 pub(super) struct Counted {
-    pass: Arc<Pass>,
+    table: Number,
     at: At,
     hash: Fingerprint,
 }
@@ -106,7 +112,7 @@ pub(super) struct Totals {
 }
 
 pub(super) struct Table {
-    number: u64,
+    number: Number,
     slots: slots::Table,
     registry: Mutex<Registry>,
     clock: Arc<dyn Clock>,
@@ -119,46 +125,12 @@ pub(super) struct Table {
     uncounted: AtomicU64,
 }
 
-/// A thread's reference to the table; the tickets of its messages share it.
-#[derive(Debug)]
-pub(super) struct Pass(Arc<Table>);
-
-impl Pass {
-    pub(super) fn new(table: &Arc<Table>) -> Self {
-        Self(Arc::clone(table))
-    }
-    pub(super) fn is_closed(&self) -> bool {
-        self.0.closed.load(Ordering::Relaxed)
-    }
-    pub(super) fn is_forked(&self) -> bool {
-        self.0.slots.is_forked()
-    }
-    pub(super) fn floor_ms(&self) -> i64 {
-        self.0.floor_ms.load(Ordering::SeqCst)
-    }
-    pub(super) fn width_ms(&self) -> u64 {
-        self.0.width.ms().cast_unsigned()
-    }
-    pub(super) fn window_of(&self, ms: i64) -> WindowStart {
-        self.0.width.window_of(ms)
-    }
-    pub(super) fn line(&self, a: &Arrival<'_>, spent: bool) -> Way {
-        self.0.line(a, spent)
-    }
-}
-
 impl Counted {
-    /// Enters what became of the attempt.
+    /// Enters what became of the attempt. With the table gone, all that was in flight was declared in doubt.
+    #[inline]
     pub(super) fn resolve(&self, what: Outcome) {
         let addends = outcome(what, self.hash);
-        for _ in 0..REPORT_TRIES {
-            match self.pass.0.slots.add(self.at, &addends) {
-                // A thread was stopped while it held the line. Without a report the message ends in doubt.
-                Err(Refused::Busy) => std::thread::yield_now(),
-                // A slot that is closed had its attempts declared in doubt at the close: a report after it is too late.
-                _ => return,
-            }
-        }
+        lines::with(self.table, |table| table.report(self.at, &addends));
     }
 }
 
@@ -169,10 +141,11 @@ impl Table {
         rules: Rules,
         width: Width,
         max_slots: usize,
-    ) -> Self {
+    ) -> Arc<Self> {
         static NUMBER: AtomicU64 = AtomicU64::new(1);
-        Self {
-            number: NUMBER.fetch_add(1, Ordering::Relaxed),
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let table = Arc::new(Self {
+            number: Number::new(number).unwrap_or(Number::MAX),
             registry: Mutex::new(Registry::new(&slots, max_slots)),
             slots,
             floor_ms: AtomicI64::new(i64::MIN),
@@ -182,11 +155,25 @@ impl Table {
             closed: AtomicBool::new(false),
             overflowed: AtomicU64::new(0),
             uncounted: AtomicU64::new(0),
-        }
+        });
+        lines::enlist(&table);
+        table
     }
 
-    pub(super) fn number(&self) -> u64 {
+    pub(super) fn number(&self) -> Number {
         self.number
+    }
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+    pub(super) fn floor_ms(&self) -> i64 {
+        self.floor_ms.load(Ordering::SeqCst)
+    }
+    pub(super) fn width_ms(&self) -> u64 {
+        self.width.ms().cast_unsigned()
+    }
+    pub(super) fn window_of(&self, ms: i64) -> WindowStart {
+        self.width.window_of(ms)
     }
 
     /// The mapping underneath.
@@ -197,21 +184,41 @@ impl Table {
     /// Counts a message that is about to be sent; `None` after the close, when it only counts as uncounted.
     #[inline]
     pub(super) fn attempt(self: &Arc<Self>, message: &Message<'_>) -> Option<Counted> {
-        let arrival = self.observe(message, Kind::Attempted);
-        let mut pass = None;
-        let at = self.arrive(&arrival, Some(&mut pass))?;
-        Some(Counted { pass: pass?, at, hash: arrival.addition.hash })
+        self.arrive(message, Kind::Attempted, |at, hash| Counted { table: self.number, at, hash })
     }
 
     /// Counts a message that was processed.
     #[inline]
     pub(super) fn seen(self: &Arc<Self>, message: &Message<'_>) {
-        let arrival = self.observe(message, Kind::Seen);
-        let _at = self.arrive(&arrival, None);
+        self.arrive(message, Kind::Seen, |_, _| ());
     }
 
-    #[inline]
-    fn observe<'a>(&self, message: &Message<'a>, kind: Kind) -> Arrival<'a> {
+    #[inline(always)]
+    fn arrive<R>(
+        self: &Arc<Self>,
+        message: &Message<'_>,
+        kind: Kind,
+        keep: impl Fn(At, Fingerprint) -> R,
+    ) -> Option<R> {
+        match lines::count(self, message, kind, &keep) {
+            Ok(counted) => Some(counted),
+            Err(missed) => self.arrive_slowly(message, kind, missed).map(|(at, hash)| keep(at, hash)),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn arrive_slowly(&self, message: &Message<'_>, kind: Kind, missed: Missed) -> Option<(At, Fingerprint)> {
+        let a = self.observe(message, kind);
+        let counted = if missed == Missed::Full { self.overflow(a).ok() } else { None };
+        if counted.is_none() {
+            self.uncounted.fetch_add(1, Ordering::Relaxed);
+        }
+        Some((counted?, a.addition.hash))
+    }
+
+    #[inline(always)]
+    pub(super) fn observe<'a>(&self, message: &Message<'a>, kind: Kind) -> Arrival<'a> {
         let now_ms = self.now_ms();
         let rule = self.rules.of(message.topic);
         let seen = rule.observe(message, now_ms);
@@ -220,32 +227,21 @@ impl Table {
         Arrival { topic: message.topic, class: seen.class, kind, addition, now_ms }
     }
 
+    /// Enters what became of an attempt.
     #[inline]
-    fn arrive(self: &Arc<Self>, a: &Arrival<'_>, mut pass: Option<&mut Option<Arc<Pass>>>) -> Option<At> {
-        match lines::count(self, a, pass.as_deref_mut()) {
-            Ok(at) => Some(at),
-            Err(missed) => self.arrive_slowly(a, missed, pass),
+    fn report(&self, at: At, addends: &slots::Words) {
+        for _ in 0..REPORT_TRIES {
+            match self.slots.add(at, addends) {
+                // A thread was stopped while it held the line. Without a report the message ends in doubt.
+                Err(Refused::Busy) => std::thread::yield_now(),
+                // A slot that is closed had its attempts declared in doubt at the close: a report after it is too late.
+                _ => return,
+            }
         }
-    }
-
-    #[cold]
-    fn arrive_slowly(
-        self: &Arc<Self>,
-        a: &Arrival<'_>,
-        missed: Missed,
-        pass: Option<&mut Option<Arc<Pass>>>,
-    ) -> Option<At> {
-        let counted = if missed == Missed::Full { self.overflow(a).ok() } else { None };
-        match (counted, pass) {
-            (None, _) => drop(self.uncounted.fetch_add(1, Ordering::Relaxed)),
-            (Some(_), None) => {}
-            (Some(_), Some(pass)) => *pass = Some(Arc::new(Pass::new(self))),
-        }
-        counted
     }
 
     /// A line for an arrival, if its topic has a name that Kafka allows.
-    fn line(&self, a: &Arrival<'_>, spent: bool) -> Way {
+    pub(super) fn line(&self, a: &Arrival<'_>, spent: bool) -> Way {
         // Before any lock: a thread that the child does not have may have held it when the process was forked.
         if self.slots.is_forked() {
             return Way::Closed;
@@ -260,11 +256,10 @@ impl Table {
     }
 
     /// Counts what has no slot of its own.
-    fn overflow(self: &Arc<Self>, a: &Arrival<'_>) -> Result<At, Missed> {
+    fn overflow(&self, a: Arrival<'_>) -> Result<At, Missed> {
         if self.slots.is_forked() {
             return Err(Missed::Closed);
         }
-        let pass = Pass::new(self);
         for _ in 0..REPORT_TRIES {
             let window = self.width.window_of(a.now_ms);
             let way = self.registry.lock().overflow_line(&self.slots, self.width, window, a.kind);
@@ -273,7 +268,7 @@ impl Table {
                 Way::Closed => return Err(Missed::Closed),
                 Way::Own(_) | Way::Full => return Err(Missed::Full),
             };
-            match lines::count_in_shared(&common, a, &pass) {
+            match lines::count_in_shared(&common, a, self) {
                 Ok(at) => {
                     self.overflowed.fetch_add(1, Ordering::Relaxed);
                     return Ok(at);
@@ -467,6 +462,7 @@ impl Table {
         self.overflowed.load(Ordering::Relaxed)
     }
     /// Wall time, never below the last watermark.
+    #[inline]
     pub(super) fn now_ms(&self) -> i64 {
         self.clock.now_ms().max(self.floor_ms.load(Ordering::SeqCst))
     }

@@ -12,6 +12,7 @@
 //! Invariants: a copy is written only while the other one is published. Between the publication of a count and the
 //! next write of a copy stands a release fence (for *in*: [`Barrier::light`](super::gate::Barrier::light), on entry), so
 //! who sees a word of a later copy also sees that the count has moved.
+#![expect(clippy::inline_always, reason = "calls between its parts cost a count as much as the parts")]
 
 use super::layout::{LINE, STRIDE, WORDS};
 use super::mutant::{self, Mutant};
@@ -62,18 +63,23 @@ pub(crate) const fn out_control(generation: u64) -> u64 {
 }
 
 /// Where the copy of a count begins.
+#[inline]
 pub(crate) fn copy_at(count: u64) -> usize {
     1 + if count % 2 == 1 && !mutant::on(Mutant::OneCopy) { STRIDE } else { 0 }
 }
 
 /// The published copy of `count`.
-#[inline]
+#[inline(always)]
 pub(crate) fn copy(lane: &Lane, count: u64) -> Words {
     let at = copy_at(count);
-    std::array::from_fn(|i| lane[at + i].load(Ordering::Relaxed))
+    let mut words = [0; WORDS];
+    for (i, word) in words.iter_mut().enumerate() {
+        *word = lane[at + i].load(Ordering::Relaxed);
+    }
+    words
 }
 
-#[inline]
+#[inline(always)]
 fn write_copy(lane: &Lane, count: u64, words: &Words) {
     let at = copy_at(count);
     for (i, value) in words.iter().enumerate() {
@@ -83,7 +89,7 @@ fn write_copy(lane: &Lane, count: u64, words: &Words) {
 
 /// Publishes count `n` of the *in* line. The caller owns the line, its count is `n - 1`, and a release fence stands
 /// since that was published.
-#[inline]
+#[inline(always)]
 pub(crate) fn publish(lane: &Lane, cells: &[Word], n: u64, cell: u8, words: &Words) {
     let remembered = if mutant::on(Mutant::NoPendingCell) { 0 } else { cell };
     let publish = || lane[0].store(in_control(n, remembered), mutant::order(Mutant::RelaxedPublish, Ordering::Release));
@@ -103,7 +109,7 @@ pub(crate) fn publish(lane: &Lane, cells: &[Word], n: u64, cell: u8, words: &Wor
 }
 
 /// Two cells to a word. Release keeps the cell behind the publication of its count.
-#[inline]
+#[inline(always)]
 fn count_cell(cells: &[Word], cell: u8) {
     if let Some(word) = cells.get(usize::from(cell / 2)) {
         let one = 1 << (u32::from(cell % 2) * 32);
@@ -145,6 +151,7 @@ pub(crate) enum NotTaken {
 }
 
 /// Takes the *out* line of this generation; answers its control word. The line must be given back with [`give_back`].
+#[inline]
 pub(crate) fn take(lane: &Lane, generation: u64) -> Result<u64, NotTaken> {
     for turn in 0..TAKE_TURNS {
         let control = lane[0].load(Ordering::Relaxed);
@@ -166,6 +173,7 @@ pub(crate) fn take(lane: &Lane, generation: u64) -> Result<u64, NotTaken> {
 }
 
 /// Adds to a line that the caller has taken, and gives it back.
+#[inline]
 pub(crate) fn add(lane: &Lane, taken: u64, addends: &Words) {
     let m = count_of(taken) + 1;
     let mut words = copy(lane, m - 1);

@@ -155,6 +155,7 @@ impl Table {
     /// # Errors
     /// [`Refused::Closed`]: the slot is closed or another's; the report came too late. [`Refused::Busy`]: another thread
     /// has held the line for long; nothing was added. [`Refused::Spent`], [`Refused::Forked`].
+    #[inline]
     pub fn add(&self, at: At, addends: &Words) -> Result<(), Refused> {
         self.core.add(at, addends)
     }

@@ -1,38 +1,44 @@
 //! The owner's side of a slot: a count is a few stores to memory that no other thread writes.
+#![expect(clippy::inline_always, reason = "calls between its parts cost a count as much as the parts")]
 
 use std::sync::Arc;
 
-use super::chain::{self, COUNT_MAX, Words};
+use super::chain::{self, COUNT_MAX, Lane, Words};
 use super::gate::Gate;
+use super::memory::Kept;
 use super::reading::At;
 use super::table::{Core, Refused};
+use super::word::Word;
 
 /// One slot's *in* line, owned: whoever has this counts, and nobody else. Dropped (a thread ends, say), it is handed
 /// over: the slot goes on living without an owner until it is adopted or closed.
 #[derive(Debug)]
 pub struct Line {
-    core: Arc<Core>,
+    lane: Kept<Core, Lane>,
+    cells: Kept<Core, [Word]>,
     gate: Arc<Gate>,
     at: At,
     n: u64,
-    /// Where the slot begins, in words; so that a count need not multiply.
-    from: usize,
     last_cell: u8,
 }
 
 impl Line {
-    pub(crate) fn new(core: Arc<Core>, gate: Arc<Gate>, at: At, n: u64) -> Self {
-        let from = core.geometry.slot_at(at.index);
+    /// `None` for a slot that the table does not have.
+    pub(crate) fn new(core: &Arc<Core>, gate: Arc<Gate>, at: At, n: u64) -> Option<Self> {
+        let lane = Kept::new(Arc::clone(core), move |core: &Core| core.lane_in(at.index))?;
+        let cells = Kept::new(Arc::clone(core), move |core: &Core| Some(core.cells(at.index)))?;
         let last_cell = u8::try_from(core.geometry.cells.saturating_sub(1)).unwrap_or(u8::MAX);
-        Self { core, gate, at, n, from, last_cell }
+        Some(Self { lane, cells, gate, at, n, last_cell })
     }
 
     /// Which slot, in which use: what a delivery report needs for [`Table::add`](super::Table::add).
+    #[inline]
     pub fn at(&self) -> At {
         self.at
     }
 
     /// What was counted so far.
+    #[inline]
     pub fn n(&self) -> u64 {
         self.n
     }
@@ -52,9 +58,9 @@ impl Line {
     ///
     /// # Errors
     /// [`Refused::Closed`] or [`Refused::Spent`]: not counted here, open another slot. [`Refused::Forked`].
-    #[inline]
+    #[inline(always)]
     pub fn count(&mut self, next: impl FnOnce(&mut Words) -> u8) -> Result<(), Refused> {
-        let core = &*self.core;
+        let core = &**self.lane.owner();
         if core.is_child() {
             return Err(Refused::Forked);
         }
@@ -62,11 +68,10 @@ impl Line {
             return Err(Refused::Spent);
         }
         let Some(_inside) = self.gate.enter(core.barrier) else { return Err(Refused::Closed) };
-        let Some((lane, cells)) = core.line_at(self.from) else { return Err(Refused::Closed) };
-        let mut words = chain::copy(lane, self.n);
+        let mut words = chain::copy(&self.lane, self.n);
         let cell = next(&mut words);
         self.n += 1;
-        chain::publish(lane, cells, self.n, cell.min(self.last_cell), &words);
+        chain::publish(&self.lane, &self.cells, self.n, cell.min(self.last_cell), &words);
         Ok(())
     }
 }

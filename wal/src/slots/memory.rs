@@ -11,6 +11,7 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
 
@@ -69,6 +70,41 @@ impl Drop for Memory {
         // SAFETY: made by `mmap` with this length, unmapped here only; no reference outlives `self`. A failure would
         // leave the pages mapped, which harms nobody.
         unsafe { munmap(self.base.as_ptr().cast(), self.words * 8) }.ok();
+    }
+}
+
+/// A part of something shared, at hand without a look-up, and what it is a part of.
+#[derive(Debug)]
+pub(crate) struct Kept<O, T: ?Sized> {
+    part: NonNull<T>,
+    owner: Arc<O>,
+}
+
+// SAFETY: it is an `Arc<O>` and a `&T` that nobody can tell from one.
+unsafe impl<O: Send + Sync, T: Sync + ?Sized> Send for Kept<O, T> {}
+// SAFETY: as above.
+unsafe impl<O: Send + Sync, T: Sync + ?Sized> Sync for Kept<O, T> {}
+
+impl<O, T: ?Sized> Kept<O, T> {
+    /// `None` if there is no such part.
+    pub(crate) fn new(owner: Arc<O>, part: impl for<'a> Fn(&'a O) -> Option<&'a T>) -> Option<Self> {
+        let part = NonNull::from(part(&owner)?);
+        Some(Self { part, owner })
+    }
+
+    #[inline]
+    pub(crate) fn owner(&self) -> &Arc<O> {
+        &self.owner
+    }
+}
+
+impl<O, T: ?Sized> std::ops::Deref for Kept<O, T> {
+    type Target = T;
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: `part` was a reference that is good for as long as the owner is borrowed (`new` takes it for every
+        // lifetime `'a`). The owner does not move and nobody gets it for himself while our `Arc` holds it.
+        unsafe { self.part.as_ref() }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Memory and fork guard as loom can model them: words on the heap, and no fork.
 
+use std::sync::Arc;
+
 use super::word::Word;
 
 #[derive(Debug)]
@@ -15,6 +17,41 @@ impl std::ops::Deref for Memory {
     type Target = [Word];
     fn deref(&self) -> &[Word] {
         &self.0
+    }
+}
+
+type Part<O, T> = Box<dyn for<'a> Fn(&'a O) -> Option<&'a T> + Send + Sync>;
+
+/// Looks the part up each time.
+pub(crate) struct Kept<O, T: ?Sized> {
+    part: Part<O, T>,
+    owner: Arc<O>,
+}
+
+impl<O, T: ?Sized> Kept<O, T> {
+    pub(crate) fn new(
+        owner: Arc<O>,
+        part: impl for<'a> Fn(&'a O) -> Option<&'a T> + Send + Sync + 'static,
+    ) -> Option<Self> {
+        part(&owner)?;
+        Some(Self { part: Box::new(part), owner })
+    }
+
+    pub(crate) fn owner(&self) -> &Arc<O> {
+        &self.owner
+    }
+}
+
+impl<O, T: ?Sized> std::ops::Deref for Kept<O, T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        (self.part)(&self.owner).expect("it was there")
+    }
+}
+
+impl<O, T: ?Sized> std::fmt::Debug for Kept<O, T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Kept").finish_non_exhaustive()
     }
 }
 

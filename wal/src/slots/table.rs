@@ -105,13 +105,7 @@ impl Core {
         self.part::<LINE>(index, IN)
     }
 
-    /// The *in* line and the cells of the slot that begins at a word.
     #[inline]
-    pub(crate) fn line_at(&self, from: usize) -> Option<(&Lane, &[Word])> {
-        let slot = self.memory.get(from..from + CELLS + self.geometry.cell_words())?;
-        Some((slot.get(IN..IN + LINE)?.first_chunk()?, slot.get(CELLS..)?))
-    }
-
     pub(crate) fn lane_out(&self, index: u32) -> Option<&Lane> {
         self.part::<LINE>(index, OUT)
     }
@@ -143,6 +137,7 @@ impl Core {
         }
     }
 
+    #[inline]
     fn check_fork(&self) -> Result<(), Refused> {
         if self.is_child() { Err(Refused::Forked) } else { Ok(()) }
     }
@@ -172,7 +167,7 @@ impl Core {
         }
         d[descriptor::STATE].store(State::Live.word(generation), Ordering::Release);
         let at = At { index, generation: u32::try_from(generation).unwrap_or(u32::MAX) };
-        Ok(Line::new(Arc::clone(self), gate, at, 0))
+        Line::new(self, gate, at, 0).ok_or(Refused::Full)
     }
 
     pub(crate) fn adopt(self: &Arc<Self>, at: At, owner: u64) -> Result<Line, Refused> {
@@ -186,9 +181,10 @@ impl Core {
         }
         d[descriptor::OWNER].store(owner, Ordering::Relaxed);
         let n = chain::count_of(lane[0].load(Ordering::Relaxed));
-        Ok(Line::new(Arc::clone(self), gate, at, n))
+        Line::new(self, gate, at, n).ok_or(Refused::Closed)
     }
 
+    #[inline]
     pub(crate) fn add(&self, at: At, addends: &Words) -> Result<(), Refused> {
         self.check_fork()?;
         let lane = self.lane_out(at.index).ok_or(Refused::Closed)?;
@@ -379,6 +375,7 @@ impl Core {
     }
 }
 
+#[inline]
 fn take(lane: &Lane, at: At) -> Result<u64, Refused> {
     chain::take(lane, at.generation.into()).map_err(|why| match why {
         NotTaken::Gone | NotTaken::Shut => Refused::Closed,

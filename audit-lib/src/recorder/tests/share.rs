@@ -1,5 +1,7 @@
 //! Threads: lines of their own, lines that they share, lines that are left and adopted, and tickets of other threads.
 
+use std::cell::RefCell;
+
 use super::*;
 use crate::wire::OVERFLOW_TOPIC;
 
@@ -88,6 +90,50 @@ fn a_ticket_is_handed_in_by_whichever_thread() {
         drop(send);
     });
     assert_eq!(told(bench), (1, 6_000, 0));
+}
+
+/// Acknowledged when its thread ends.
+struct AtTheEnd(Option<Ticket>);
+
+impl Drop for AtTheEnd {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.0.take() {
+            ticket.acked();
+        }
+    }
+}
+
+thread_local! {
+    static EARLY: RefCell<AtTheEnd> = const { RefCell::new(AtTheEnd(None)) };
+    static LATE: RefCell<AtTheEnd> = const { RefCell::new(AtTheEnd(None)) };
+}
+
+#[test]
+fn a_ticket_is_handed_in_by_a_thread_that_ends() {
+    let bench = Bench::new(config());
+    let recorder = bench.recorder.clone();
+    let attempt = move || {
+        // One of them goes before what the thread has of the recorder, the other after it.
+        EARLY.with_borrow_mut(|held| held.0 = None);
+        let tickets = [b"1", b"2"].map(|id| recorder.attempt(&message("t", id, T0)));
+        let [early, late] = tickets.map(Some);
+        EARLY.with_borrow_mut(|held| held.0 = early);
+        LATE.with_borrow_mut(|held| held.0 = late);
+    };
+    std::thread::spawn(attempt).join().expect("attempted");
+    assert_eq!(bench.recorder.stats().acked, 2);
+}
+
+#[test]
+fn a_ticket_may_outlive_its_recorder() {
+    let bench = Bench::new(config());
+    let recorder = bench.recorder.clone();
+    let ticket = std::thread::spawn(move || recorder.attempt(&message("t", b"x", T0))).join().expect("a ticket");
+    let table = Arc::downgrade(&bench.recorder.handle.table);
+    assert_eq!(bench.stepper.close(Duration::from_secs(5)).in_doubt, 1);
+    drop(bench.recorder);
+    ticket.acked();
+    assert_eq!(table.strong_count(), 0, "a ticket holds nothing of it");
 }
 
 #[test]
