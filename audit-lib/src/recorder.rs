@@ -77,7 +77,7 @@ pub use courier::{Allows, Carried, Courier};
 use report::{Command, Counters, Reporter, Shared};
 #[cfg(any(test, feature = "testing"))]
 pub use sink::{Behaviour, MemorySink};
-pub use sink::{Sink, SinkError};
+pub use sink::{Nowhere, Sink, SinkError};
 pub use survey::{Account, Survey, SurveyError, survey};
 use table::Table;
 #[cfg(any(test, feature = "testing"))]

@@ -33,7 +33,7 @@ use super::recover;
 use super::remains::{Remains, dead};
 use super::report::Counters;
 use super::start::Left;
-use super::{Sink, SinkError};
+use super::{Nowhere, Sink, SinkError};
 
 /// Records of a log that are in memory at one time.
 const LOADED: usize = 1024;
@@ -402,17 +402,4 @@ fn stamp(dir: &Path) -> Option<SystemTime> {
     let files = std::fs::read_dir(dir).ok()?.flatten();
     let changed = files.filter_map(|entry| entry.metadata().ok()?.modified().ok());
     Some(changed.fold(lock, SystemTime::max))
-}
-
-/// Takes nothing: what is to be sent is only logged.
-struct Nowhere;
-
-impl Sink for Nowhere {
-    fn send(&mut self, _key: &[u8], _payload: &[u8], _token: u64) -> Result<(), SinkError> {
-        Err(SinkError::Full)
-    }
-    fn poll(&mut self, _timeout: Duration) -> Vec<(u64, Result<(), SinkError>)> {
-        Vec::new()
-    }
-    fn flush(&mut self, _deadline: Duration) {}
 }

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use chaperone_audit::message::{Message, NoHeaders};
-use chaperone_audit::recorder::{AgentSink, Config, Recorder, Sink, SinkError, Slots};
+use chaperone_audit::recorder::{AgentSink, Config, Nowhere, Recorder, Sink, Slots};
 use chaperone_audit::{Clock, SystemClock};
 
 use crate::exit::{Code, Failure};
@@ -37,19 +37,6 @@ pub struct Work {
     pub quiet: bool,
     /// The directory that the host's agent serves; none: nothing is sent.
     pub agent: Option<PathBuf>,
-}
-
-/// Kafka is away: what is counted stays here.
-struct Nowhere;
-
-impl Sink for Nowhere {
-    fn send(&mut self, _key: &[u8], _payload: &[u8], _token: u64) -> Result<(), SinkError> {
-        Err(SinkError::Full)
-    }
-    fn poll(&mut self, _timeout: Duration) -> Vec<(u64, Result<(), SinkError>)> {
-        Vec::new()
-    }
-    fn flush(&mut self, _deadline: Duration) {}
 }
 
 /// Counts until done or killed.
