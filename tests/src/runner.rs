@@ -1,6 +1,7 @@
 //! Runs the suites of the table, then checks the promises. `tests/run` is the way in; docs/TESTING.md the manual.
 
 mod install;
+mod lanes;
 mod run;
 
 use std::env;
@@ -97,7 +98,7 @@ fn work(options: &Options) -> anyhow::Result<bool> {
     let (runnable, skipped) = sort_out(&selection, options.install || in_ci());
     forget_figures(&runnable)?;
     let bed = open_bed(&runnable)?;
-    let mut outcomes: Vec<Outcome> = runnable.iter().map(|suite| run::suite(suite)).collect();
+    let mut outcomes = lanes::run(&runnable)?;
     drop(bed);
     outcomes.extend(skipped.iter().map(|(suite, why)| Outcome::skipped(suite, why)));
     conclude(&selection, &runnable, &skipped, &outcomes)

@@ -40,6 +40,8 @@ pub enum Need {
     Strace,
     /// The workspace's binaries in `target/ci`, up to date.
     Binaries,
+    /// The machine to itself: it measures times, or shares of the processor.
+    Quiet,
 }
 
 /// One row.
@@ -49,7 +51,8 @@ pub struct Suite {
     pub name: &'static str,
     /// When it runs.
     pub mode: Mode,
-    /// About how long, in CI, once everything is compiled. Three times that (at least 20 minutes) and it is killed.
+    /// About how long, in CI, with another suite beside it, once everything is compiled. Three times that (at least 20
+    /// minutes) and it is killed.
     pub minutes: u64,
     /// Without which it is skipped.
     pub needs: &'static [Need],
@@ -62,6 +65,11 @@ pub struct Suite {
 }
 
 impl Suite {
+    /// Whether nothing else may run beside it.
+    pub fn alone(&self) -> bool {
+        self.needs.contains(&Need::Quiet)
+    }
+
     /// Arguments for cargo. `--workspace` always: else features resolve differently and the C libraries build twice.
     pub fn command(&self) -> Vec<&'static str> {
         let mut command = vec!["test", "--profile", "ci", "--workspace"];
@@ -74,7 +82,10 @@ impl Suite {
     }
 }
 
-/// All suites, in the order in which they run.
+/// How many suites run at once, but for those that are [alone](Suite::alone). More would have to share two cores.
+pub const LANES: usize = 2;
+
+/// All suites. Those that may have company begin first, the longest first; then the others, in this order.
 pub const SUITES: &[Suite] = &[
     Suite { name: "unit", mode: Mode::Ci, minutes: 4, needs: &[], figures: &[], test: None, args: &[] },
     Suite { name: "tidy", mode: Mode::Ci, minutes: 1, needs: &[], figures: &[], test: Some("tidy"), args: &[] },
@@ -130,7 +141,7 @@ pub const SUITES: &[Suite] = &[
         name: "syscall",
         mode: Mode::Ci,
         minutes: 2,
-        needs: &[Need::Strace, Need::Binaries],
+        needs: &[Need::Strace, Need::Binaries, Need::Quiet],
         figures: &["syscall", "host"],
         test: Some("syscall"),
         args: &["--test-threads=1", "--skip", "full_size"],
@@ -139,7 +150,7 @@ pub const SUITES: &[Suite] = &[
         name: "syscall-full",
         mode: Mode::Full,
         minutes: 2,
-        needs: &[Need::Strace, Need::Binaries],
+        needs: &[Need::Strace, Need::Binaries, Need::Quiet],
         figures: &["syscall_full"],
         test: Some("syscall"),
         args: &["full_size"],
@@ -148,7 +159,7 @@ pub const SUITES: &[Suite] = &[
         name: "harness",
         mode: Mode::Ci,
         minutes: 1,
-        needs: &[Need::Kafka, Need::Acls],
+        needs: &[Need::Kafka, Need::Acls, Need::Quiet],
         figures: &["harness"],
         test: Some("harness"),
         args: &[],
@@ -195,7 +206,7 @@ pub const SUITES: &[Suite] = &[
         name: "thousand",
         mode: Mode::Ci,
         minutes: 1,
-        needs: &[Need::Kafka, Need::Binaries],
+        needs: &[Need::Kafka, Need::Binaries, Need::Quiet],
         figures: &["thousand"],
         // By itself: it measures what a tap takes, and how late.
         test: Some("taps"),
@@ -215,7 +226,7 @@ pub const SUITES: &[Suite] = &[
         name: "lag",
         mode: Mode::Ci,
         minutes: 1,
-        needs: &[Need::Kafka, Need::Binaries],
+        needs: &[Need::Kafka, Need::Binaries, Need::Quiet],
         figures: &["lag"],
         test: Some("lag"),
         args: &["--test-threads=2", "--skip", "full_size"],
@@ -224,7 +235,7 @@ pub const SUITES: &[Suite] = &[
         name: "lag-full",
         mode: Mode::Full,
         minutes: 7,
-        needs: &[Need::Kafka, Need::Binaries],
+        needs: &[Need::Kafka, Need::Binaries, Need::Quiet],
         figures: &["lag_full"],
         test: Some("lag"),
         args: &["full_size"],
@@ -243,7 +254,7 @@ pub const SUITES: &[Suite] = &[
         name: "plan",
         mode: Mode::Ci,
         minutes: 1,
-        needs: &[Need::Kafka, Need::Acls, Need::Binaries],
+        needs: &[Need::Kafka, Need::Acls, Need::Binaries, Need::Quiet],
         figures: &["plan"],
         test: Some("plan"),
         args: &["--test-threads=1"],
@@ -271,7 +282,7 @@ pub const SUITES: &[Suite] = &[
         name: "demo",
         mode: Mode::Ci,
         minutes: 2,
-        needs: &[Need::Binaries],
+        needs: &[Need::Binaries, Need::Quiet],
         figures: &["demo"],
         test: Some("demo"),
         args: &[],
@@ -280,8 +291,7 @@ pub const SUITES: &[Suite] = &[
         name: "perf",
         mode: Mode::Full,
         minutes: 5,
-        // Nothing else that is heavy at the same time.
-        needs: &[Need::Strace],
+        needs: &[Need::Strace, Need::Quiet],
         figures: &["perf"],
         test: Some("perf"),
         args: &["--test-threads=1"],
@@ -290,7 +300,7 @@ pub const SUITES: &[Suite] = &[
         name: "bench-tap",
         mode: Mode::Full,
         minutes: 4,
-        needs: &[Need::Kafka, Need::Binaries],
+        needs: &[Need::Kafka, Need::Binaries, Need::Quiet],
         figures: &["bench_tap"],
         test: Some("bench-tap"),
         args: &[],
@@ -299,7 +309,7 @@ pub const SUITES: &[Suite] = &[
         name: "soak",
         mode: Mode::Full,
         minutes: 22,
-        needs: &[Need::Binaries],
+        needs: &[Need::Binaries, Need::Quiet],
         figures: &["soak"],
         test: Some("soak"),
         args: &[],
@@ -338,7 +348,12 @@ mod tests {
 
     #[test]
     fn names_are_unique_and_the_fast_set_stays_below_forty_minutes() {
-        let minutes: u64 = SUITES.iter().filter(|suite| suite.mode == Mode::Ci).map(|suite| suite.minutes).sum();
+        // Compiling everything once on two cores, as measured from an empty target folder.
+        let compiling = 14;
+        let (alone, together): (Vec<&Suite>, Vec<&Suite>) =
+            SUITES.iter().filter(|suite| suite.mode == Mode::Ci).partition(|suite| suite.alone());
+        let sum = |suites: &[&Suite]| suites.iter().map(|suite| suite.minutes).sum::<u64>();
+        let minutes = compiling + sum(&alone) + sum(&together).div_ceil(LANES as u64);
         assert!(minutes <= 40, "{minutes}");
         for suite in SUITES {
             assert_eq!(SUITES.iter().filter(|other| other.name == suite.name).count(), 1, "{}", suite.name);
