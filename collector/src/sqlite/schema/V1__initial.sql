@@ -304,7 +304,7 @@ CREATE TABLE process (
     problems   TEXT    NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- The judge's queue: windows that are open, settling, changed, or to be looked at again.
+-- The judge's queue: windows that are open, settling, changed, or to be looked at again. `version`: who put it here last.
 CREATE TABLE pending (
     topic     INTEGER NOT NULL,
     window_ms INTEGER NOT NULL,
@@ -312,6 +312,7 @@ CREATE TABLE pending (
     due_ms    INTEGER NOT NULL,
     touched   INTEGER NOT NULL,
     unsettled INTEGER NOT NULL,
+    version   INTEGER NOT NULL,
     PRIMARY KEY (topic, window_ms, width_ms)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX pending_by_due ON pending (due_ms, window_ms);
