@@ -9,6 +9,7 @@
 pub mod audit;
 pub mod batch;
 pub mod caveat;
+pub mod discover;
 pub mod interval;
 pub mod lag;
 pub mod passage;
@@ -23,7 +24,7 @@ pub use audit::{AuditFollow, AuditLoss, AuditStand, LossCause};
 pub use batch::{Applied, AuditPartition, Batch, Content, Item, Refused};
 pub use caveat::{Caveat, CaveatKind, Doubt};
 pub use chaperone_audit::TopicPattern;
-pub use pipeline::{AuditSource, Hop, Pipeline, Pipelines, Stage, StageKind};
+pub use pipeline::{AuditSource, Expected, Hop, Pipeline, Pipelines, Presence, Stage, StageKind};
 pub use sqlite::{SqliteStore, SqliteView};
 pub use store::{Claim, ClaimRequest, Store, StoreError};
-pub use verdict::{Evidence, Judgement, LeftOut, Passage, Progress, Verdict, judge};
+pub use verdict::{Evidence, Expect, Judgement, LeftOut, Passage, Progress, Verdict, judge};

@@ -17,6 +17,7 @@ mod file;
 mod flags;
 mod gather;
 mod ids;
+mod inventory;
 mod judge;
 mod lag;
 mod life;
@@ -47,8 +48,8 @@ use crate::batch::{Applied, AuditPartition, Batch};
 use crate::lag::{Bracket, LagReport, LagRound};
 use crate::pipeline::Pipelines;
 use crate::query::{
-    HopWindow, Offsets, OffsetsQuery, PartitionState, ProcessState, Quarantined, ReporterState, StageWindow, Status,
-    TopicSummary, WindowQuery,
+    ExpectedState, HopTrouble, HopWindow, Offsets, OffsetsQuery, PartitionState, ProcessState, Quarantined,
+    ReporterState, StageWindow, Status, TopicSummary, WindowQuery,
 };
 use crate::store::{Answer, Claim, ClaimRequest, Store, StoreError};
 pub(crate) use db::advice;
@@ -207,6 +208,14 @@ impl Store for SqliteStore {
 
     fn topics(&self, query: WindowQuery) -> Answer<'_, Vec<TopicSummary>> {
         self.readers.run("read topics", move |conn| reader::topics(conn, &query))
+    }
+
+    fn trouble(&self, from_ms: i64) -> Answer<'_, Vec<HopTrouble>> {
+        self.readers.run("read hops in trouble", move |conn| inventory::trouble(conn, from_ms))
+    }
+
+    fn expected(&self) -> Answer<'_, Vec<ExpectedState>> {
+        self.readers.run("read who is expected", inventory::expected)
     }
 
     fn reporters(&self, now_ms: i64) -> Answer<'_, Vec<ReporterState>> {

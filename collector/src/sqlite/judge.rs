@@ -14,6 +14,7 @@ use super::Options;
 use super::db::{Db, Done};
 use super::facts::Facts;
 use super::gather::{Case, Gathered, Hope, Span, gather};
+use super::inventory;
 use super::offsets;
 use super::slots;
 use super::standing::{Row, Standing, record};
@@ -54,6 +55,9 @@ struct Ruling {
 pub(super) fn judge(db: &mut Db<'_>, now_ms: i64, pipelines: &Pipelines, options: &Options) -> Done<u64> {
     slots::seal(db, now_ms.saturating_sub(options.seal_after_ms), SEALED_PER_CALL)?;
     offsets::forget(db, now_ms)?;
+    if inventory::take(db, now_ms, pipelines)? {
+        db.bump()?;
+    }
     let due = due(db, now_ms, options.judge_at_most)?;
     let Some(first) = due.iter().map(|d| d.window_ms).min() else { return Ok(0) };
     let facts = Facts::load(db, now_ms, first.saturating_sub(WIDEST_MS), &pipelines.sources)?;
@@ -102,6 +106,10 @@ impl<'a> Court<'a> {
             return Ok(*known);
         }
         let found = self.pipelines.of(&db.text(topic)?);
+        if let Some(p) = found {
+            let mut statement = db.conn.prepare_cached(include_str!("sql/topic_pipeline_upsert.sql"))?;
+            statement.execute(params![topic, p.name, p.owner, p.runbook])?;
+        }
         self.topics.insert(topic, found);
         Ok(found)
     }

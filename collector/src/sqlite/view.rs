@@ -18,14 +18,14 @@ use uuid::Uuid;
 use super::db::{Done, Fault, count};
 use super::file::{Place, SCHEMA};
 use super::pool::Pool;
-use super::{Silence, audit, lag, offsets, processes, reader};
+use super::{Silence, audit, inventory, lag, offsets, processes, reader};
 use crate::audit::{AuditFollow, AuditLoss, AuditStand};
 use crate::batch::{Applied, AuditPartition, Batch};
 use crate::lag::{Bracket, LagReport, LagRound};
 use crate::pipeline::Pipelines;
 use crate::query::{
-    HopWindow, Offsets, OffsetsQuery, PartitionState, ProcessState, Quarantined, ReporterState, StageWindow, Status,
-    TopicSummary, WindowQuery,
+    ExpectedState, HopTrouble, HopWindow, Offsets, OffsetsQuery, PartitionState, ProcessState, Quarantined,
+    ReporterState, StageWindow, Status, TopicSummary, WindowQuery,
 };
 use crate::store::{Answer, Claim, ClaimRequest, Store, StoreError};
 
@@ -169,6 +169,12 @@ impl Store for SqliteView {
     }
     fn topics(&self, query: WindowQuery) -> Answer<'_, Vec<TopicSummary>> {
         self.readers.run("read topics", move |conn| reader::topics(conn, &query))
+    }
+    fn trouble(&self, from_ms: i64) -> Answer<'_, Vec<HopTrouble>> {
+        self.readers.run("read hops in trouble", move |conn| inventory::trouble(conn, from_ms))
+    }
+    fn expected(&self) -> Answer<'_, Vec<ExpectedState>> {
+        self.readers.run("read who is expected", inventory::expected)
     }
     fn reporters(&self, now_ms: i64) -> Answer<'_, Vec<ReporterState>> {
         let silence = self.silence.known();
