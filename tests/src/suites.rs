@@ -38,6 +38,10 @@ pub enum Need {
     Valgrind,
     /// `strace`, and leave to trace.
     Strace,
+    /// Prometheus' `promtool`.
+    Promtool,
+    /// The program `sqlite3`.
+    Sqlite,
     /// The workspace's binaries in `target/ci`, up to date.
     Binaries,
 }
@@ -78,6 +82,16 @@ impl Suite {
 pub const SUITES: &[Suite] = &[
     Suite { name: "unit", mode: Mode::Ci, minutes: 4, needs: &[], figures: &[], test: None, args: &[] },
     Suite { name: "tidy", mode: Mode::Ci, minutes: 1, needs: &[], figures: &[], test: Some("tidy"), args: &[] },
+    Suite {
+        name: "alerts",
+        mode: Mode::Ci,
+        // Seconds.
+        minutes: 0,
+        needs: &[Need::Promtool],
+        figures: &[],
+        test: Some("alerts"),
+        args: &[],
+    },
     Suite { name: "disk", mode: Mode::Ci, minutes: 1, needs: &[], figures: &["disk"], test: Some("disk"), args: &[] },
     Suite {
         name: "slots",
@@ -271,7 +285,7 @@ pub const SUITES: &[Suite] = &[
         name: "demo",
         mode: Mode::Ci,
         minutes: 2,
-        needs: &[Need::Binaries],
+        needs: &[Need::Sqlite, Need::Binaries],
         figures: &["demo"],
         test: Some("demo"),
         args: &[],
