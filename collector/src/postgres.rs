@@ -167,7 +167,8 @@ impl PostgresStore {
         let pool = Pool::new(settings.clone(), options.durable, reads_only);
         let revision = Arc::new(watch::channel(0).0);
         let stop = Arc::new(AtomicBool::new(false));
-        let follower = Follower { settings: settings.clone(), revision: Arc::clone(&revision), stop: Arc::clone(&stop) };
+        let follower =
+            Follower { settings: settings.clone(), revision: Arc::clone(&revision), stop: Arc::clone(&stop) };
         let follower = std::thread::Builder::new()
             .name("store-follower".into())
             .spawn(move || follower.run())
@@ -264,7 +265,7 @@ impl Engine for PostgresStore {
         }
         let (options, revision) = (self.options, Arc::clone(&self.revision));
         self.pool.run(For::Writing, ACTION, move |session| {
-            session.write(&|db| tidy(db, now_ms, &options))?;
+            session.write(&|db| tidy(db, now_ms, &pipelines, &options))?;
             let found = session.read(&|tx| deliberate(tx, now_ms, &pipelines, &options))?;
             if found.is_empty() {
                 return Ok(0);

@@ -16,6 +16,7 @@ mod facts;
 mod flags;
 mod gather;
 mod ids;
+mod inventory;
 mod judge;
 mod lag;
 mod life;
@@ -43,8 +44,8 @@ use crate::db::{Db, Done, Tx};
 use crate::lag::{Bracket, LagReport, LagRound};
 use crate::pipeline::Pipelines;
 use crate::query::{
-    HopWindow, Offsets, OffsetsQuery, PartitionState, ProcessState, Quarantined, ReporterState, StageWindow, Status,
-    TopicSummary, WindowQuery,
+    ExpectedState, HopTrouble, HopWindow, Offsets, OffsetsQuery, PartitionState, ProcessState, Quarantined,
+    ReporterState, StageWindow, Status, TopicSummary, WindowQuery,
 };
 use crate::store::{Answer, Claim, ClaimRequest, Store};
 
@@ -169,6 +170,14 @@ impl<E: Engine> Store for E {
 
     fn topics(&self, query: WindowQuery) -> Answer<'_, Vec<TopicSummary>> {
         self.read("read topics", move |tx| reader::topics(tx, &query))
+    }
+
+    fn trouble(&self, from_ms: i64) -> Answer<'_, Vec<HopTrouble>> {
+        self.read("read hops in trouble", move |tx| inventory::trouble(tx, from_ms))
+    }
+
+    fn expected(&self) -> Answer<'_, Vec<ExpectedState>> {
+        self.read("read who is expected", inventory::expected)
     }
 
     fn reporters(&self, now_ms: i64) -> Answer<'_, Vec<ReporterState>> {

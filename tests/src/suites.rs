@@ -38,6 +38,10 @@ pub enum Need {
     Valgrind,
     /// `strace`, and leave to trace.
     Strace,
+    /// Prometheus' `promtool`.
+    Promtool,
+    /// The program `sqlite3`.
+    Sqlite,
     /// The workspace's binaries in `target/ci`, up to date.
     Binaries,
     /// The machine to itself: it measures times, or shares of the processor.
@@ -89,6 +93,16 @@ pub const LANES: usize = 2;
 pub const SUITES: &[Suite] = &[
     Suite { name: "unit", mode: Mode::Ci, minutes: 4, needs: &[], figures: &[], test: None, args: &[] },
     Suite { name: "tidy", mode: Mode::Ci, minutes: 1, needs: &[], figures: &[], test: Some("tidy"), args: &[] },
+    Suite {
+        name: "alerts",
+        mode: Mode::Ci,
+        // Seconds.
+        minutes: 0,
+        needs: &[Need::Promtool],
+        figures: &[],
+        test: Some("alerts"),
+        args: &[],
+    },
     Suite { name: "disk", mode: Mode::Ci, minutes: 1, needs: &[], figures: &["disk"], test: Some("disk"), args: &[] },
     Suite {
         name: "slots",
@@ -282,7 +296,7 @@ pub const SUITES: &[Suite] = &[
         name: "demo",
         mode: Mode::Ci,
         minutes: 2,
-        needs: &[Need::Binaries, Need::Quiet],
+        needs: &[Need::Sqlite, Need::Binaries, Need::Quiet],
         figures: &["demo"],
         test: Some("demo"),
         args: &[],

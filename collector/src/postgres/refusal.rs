@@ -79,10 +79,8 @@ impl Refusal {
     /// Whether two processes may have made the schema at once.
     pub(super) fn is_contention(&self) -> bool {
         let Self::Said(e) = self else { return false };
-        matches!(
-            e.code(),
-            Some(&SqlState::UNIQUE_VIOLATION | &SqlState::DUPLICATE_TABLE | &SqlState::DUPLICATE_OBJECT)
-        ) || self.remedy() == Remedy::Again
+        matches!(e.code(), Some(&SqlState::UNIQUE_VIOLATION | &SqlState::DUPLICATE_TABLE | &SqlState::DUPLICATE_OBJECT))
+            || self.remedy() == Remedy::Again
     }
 
     pub(crate) fn advice(&self) -> Option<&'static str> {

@@ -203,11 +203,7 @@ impl Session {
     }
 }
 
-fn reach(
-    runtime: &Runtime,
-    config: &Config,
-    tls: Option<MakeTlsConnector>,
-) -> Result<tokio_postgres::Client, Refusal> {
+fn reach(runtime: &Runtime, config: &Config, tls: Option<MakeTlsConnector>) -> Result<tokio_postgres::Client, Refusal> {
     let reached = async {
         match tls {
             Some(tls) => {

@@ -202,7 +202,11 @@ struct Run {
 impl Run {
     /// Loads whatever these messages speak of, and holds what they may change, in ascending order: names, reporters, tapped
     /// partitions.
-    fn load<'m>(&mut self, db: &mut Db<'_>, messages: impl Iterator<Item = (&'m AuditMessage, i64)> + Clone) -> Done<()> {
+    fn load<'m>(
+        &mut self,
+        db: &mut Db<'_>,
+        messages: impl Iterator<Item = (&'m AuditMessage, i64)> + Clone,
+    ) -> Done<()> {
         db.intern(messages.clone().flat_map(|(m, _)| names(m)))?;
         let mut firsts: BTreeMap<(Uuid, i64), (&AuditMessage, i64)> = BTreeMap::new();
         let mut places = BTreeSet::new();

@@ -8,7 +8,7 @@ use crate::db::{AsValue, Done, Tx, params};
 use crate::pipeline::{Stage, StageKind};
 use crate::tables::facts::{Doubtful, Facts};
 use crate::tables::totals::StageSum;
-use crate::verdict::{Evidence, Verdict, judge};
+use crate::verdict::Evidence;
 
 /// A stamp that was seen so long before or after, ms, tells that stamps are kept on the way.
 const STAMPS_MS: i64 = 3_600_000;
@@ -85,11 +85,13 @@ impl Caveats {
             let since_ms = f.audited_since_ms.filter(|since| *since > i64::MIN);
             since_ms.is_some_and(|since| other.first_ms.is_some_and(|first| first < since.saturating_add(grace_ms)))
         };
-        let Some(n) = e.downstream.filter(|_| judge(e).verdict != Verdict::Ok) else { return };
-        if n <= e.acked && before(down, of_up) {
+        if e.downstream.is_none() || e.is_ok() {
+            return;
+        }
+        if e.at_most_least() && before(down, of_up) {
             self.add(CaveatKind::NotAuditedYet, Doubt::Downstream, Hope::None);
         }
-        if n >= e.attempted.saturating_sub(e.failed) && before(up, of_down) {
+        if e.at_least_most() && before(up, of_down) {
             self.add(CaveatKind::NotAuditedYet, Doubt::Upstream, Hope::None);
         }
     }
