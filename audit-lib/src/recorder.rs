@@ -62,11 +62,13 @@ mod sink;
 mod slot;
 mod snapshot;
 mod start;
+mod stretch;
 mod survey;
 mod table;
 #[cfg(test)]
 mod tests;
 mod ticket;
+mod wide;
 
 #[cfg(any(test, feature = "testing"))]
 mod testing;
@@ -124,6 +126,8 @@ pub struct Stats {
     pub snapshots: u64,
     /// Time between the last two watermarks that were stored, ms: two seconds, or more where there is much to tell.
     pub cadence_ms: u64,
+    /// Width of the windows that are told, ms: the recorder's, or 60,000 or 600,000 where finals alone would exceed the budget.
+    pub width_ms: u64,
     /// Finals' messages that were told once more, a minute after the sink had them.
     pub repeated: u64,
     /// Final records' messages that wait for the sink (those that wait only in the log not included).
@@ -213,6 +217,7 @@ impl Recorder {
             failures: read(&c.failures),
             snapshots: read(&c.snapshots),
             cadence_ms: read(&c.cadence_ms),
+            width_ms: read(&c.width_ms),
             repeated: read(&c.repeated),
             waiting: read(&c.waiting),
             dropped: shared.dropped(),

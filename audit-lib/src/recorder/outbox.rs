@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use chaperone_wal::Seq;
 use uuid::Uuid;
 
+use super::journal::Batch;
 use super::pace::Pace;
 use super::registry::Key;
 use super::sink::{Sink, SinkError};
@@ -40,6 +41,10 @@ pub(super) struct Letter {
     pub(super) records: u64,
     /// A sink was given one of its slots before.
     pub(super) told: bool,
+    /// Its slots.
+    pub(super) batch: Batch,
+    /// It stays in the log until its round is told.
+    pub(super) held: bool,
     /// Sent after all others.
     pub(super) farewell: bool,
     pub(super) sent: Option<Instant>,
@@ -57,6 +62,8 @@ impl Letter {
             frees: Vec::new(),
             records: 0,
             told: true,
+            batch: Batch::default(),
+            held: false,
             farewell: false,
             sent: None,
             tried: false,
@@ -98,6 +105,10 @@ impl Outbox {
     pub(super) fn is_in_flight(&self, token: u64) -> bool {
         self.letters.get(&token).is_some_and(|l| l.sent.is_some())
     }
+    /// All letters but the farewell.
+    pub(super) fn tokens(&self) -> impl Iterator<Item = u64> {
+        self.letters.iter().filter(|(_, l)| !l.farewell).map(|(token, _)| *token)
+    }
     /// Letters that the sink was not offered yet.
     pub(super) fn untried(&self) -> impl Iterator<Item = u64> {
         self.letters.iter().filter(|(_, l)| !l.tried && !l.farewell).map(|(token, _)| *token)
@@ -135,12 +146,20 @@ impl Outbox {
         if self.letters.values().all(|l| l.sent.is_some()) { None } else { self.wait_until }
     }
 
-    /// Hands letters to the sink, oldest first, as far as it takes them; none with a number larger than `gate`.
-    pub(super) fn send_due(&mut self, sink: &mut dyn Sink, pace: &mut Pace, gate: Option<u64>, now: Instant) {
+    /// Hands letters to the sink, oldest first, as far as it takes them; none with a number larger than `gate`. Where many
+    /// wait, or with `paced`, no faster than the budget allows.
+    pub(super) fn send_due(
+        &mut self,
+        sink: &mut dyn Sink,
+        pace: &mut Pace,
+        (gate, paced): (Option<u64>, bool),
+        now: Instant,
+    ) {
         if self.wait_until.is_some_and(|until| now < until) {
             return;
         }
         let alone = self.letters.len() == 1 && !self.behind;
+        let paced = paced || self.behind;
         let silent = |sent: Instant| now.saturating_duration_since(sent) > REPORT_TIMEOUT;
         let mut in_flight = self.letters.values().filter(|l| l.sent.is_some_and(|s| !silent(s))).count();
         let mut refused = None;
@@ -150,6 +169,9 @@ impl Outbox {
             }
             if letter.sent.is_some_and(|sent| !silent(sent)) || (letter.farewell && !alone) {
                 continue;
+            }
+            if paced && !pace.allows(letter.records, letter.payload.len(), now) {
+                break;
             }
             letter.tried = true;
             match sink.send(letter.key.as_bytes(), &letter.payload, *token) {

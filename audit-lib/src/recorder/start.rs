@@ -20,6 +20,7 @@ use super::registry::OTHER_LINES;
 use super::remains::{Remains, dead_in};
 use super::report::{Command, Counters, Reporter, Shared, Timing};
 use super::slot::SCHEMA;
+use super::stretch::Stretch;
 use super::table::Table;
 use super::{Handle, Recorder, Sink};
 use crate::clock::Clock;
@@ -71,12 +72,14 @@ pub(super) fn build(
         heartbeat: config.heartbeat,
         checkpoint: config.checkpoint,
     };
-    let pace = Pace::new(config.records_per_second, config.bytes_per_second);
+    let budget = (config.records_per_second, config.bytes_per_second);
+    let pace = Pace::new(budget.0, budget.1);
+    let stretch = Stretch::new(config.width, timing.grace_ms, budget);
     let (sender, receiver) = mpsc::channel();
     let incarnation = head.incarnation;
     let now = Instant::now();
     let mut reporter =
-        Reporter::new(Arc::clone(&shared), head, timing, Dispatch::new(sink, journal, pace, counters), now);
+        Reporter::new(Arc::clone(&shared), head, (timing, stretch), Dispatch::new(sink, journal, pace, counters), now);
     reporter.boot = boot;
     reporter.recover(Left { entries, remains }, now);
     let handle = Handle { incarnation, table, shared, commands: sender, closed: Mutex::default() };
