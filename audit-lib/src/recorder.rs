@@ -76,10 +76,13 @@ mod testing;
 pub use agent::{Agent, AgentError, AgentSink, AgentStats};
 pub use config::{Config, Slots, StartError};
 pub use courier::{Allows, Carried, Courier};
+pub use remains::{Abandoned, abandoned};
 use report::{Command, Counters, Reporter, Shared};
 #[cfg(any(test, feature = "testing"))]
 pub use sink::{Behaviour, MemorySink};
 pub use sink::{Nowhere, Sink, SinkError};
+pub use snapshot::{LARGE_EVERY, SMALL};
+pub use stretch::told_width;
 pub use survey::{Account, Survey, SurveyError, survey};
 use table::Table;
 #[cfg(any(test, feature = "testing"))]

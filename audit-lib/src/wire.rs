@@ -354,7 +354,8 @@ pub struct Dropped {
     pub unlogged: u64,
     /// Records that could neither be logged nor sent.
     pub records: u64,
-    /// Slots whose counts went into a wider window's while the write-ahead log was short of room: resolution lost, no count.
+    /// Slots whose counts went into a wider window's, while the write-ahead log was short of room or finals alone would have
+    /// exceeded the budget: resolution lost, no count.
     pub coalesced: u64,
 }
 

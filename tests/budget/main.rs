@@ -82,7 +82,11 @@ impl Bench {
             if self.books.sum(self.recorder.incarnation()).n == counted && self.recorder.stats().slots == 0 {
                 return Ok(self.second - from);
             }
-            ensure!(self.second - from < patience_s, "{counted} counted: {:?}", self.books.sum(self.recorder.incarnation()));
+            ensure!(
+                self.second - from < patience_s,
+                "{counted} counted: {:?}",
+                self.books.sum(self.recorder.incarnation())
+            );
         }
     }
 }
@@ -130,7 +134,7 @@ fn without_a_log_finals_exceed_the_budget() -> anyhow::Result<()> {
 
 #[test]
 fn a_thousand_busy_topics() -> anyhow::Result<()> {
-    busy("budget", 1_000, 8, 60_000)
+    busy("budget", 1_000, 5, 60_000)
 }
 
 #[test]
@@ -188,7 +192,7 @@ fn away(section: &str, topics: usize, hours: u64, every: u64, log_bytes: u64) ->
 
 #[test]
 fn hours_without_kafka() -> anyhow::Result<()> {
-    away("budget", 100, 12, 60, 4 << 20)
+    away("budget", 60, 6, 60, 4 << 20)
 }
 
 #[test]

@@ -24,36 +24,36 @@ struct State {
 
 /// Clones are the same.
 #[derive(Clone, Default)]
-pub struct Books(Arc<Mutex<State>>);
+pub(crate) struct Books(Arc<Mutex<State>>);
 
 impl Books {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
     /// It is that second.
-    pub fn at(&self, second: u64) {
+    pub(crate) fn at(&self, second: u64) {
         self.lock().second = second;
     }
-    pub fn away(&self, away: bool) {
+    pub(crate) fn away(&self, away: bool) {
         self.lock().away = away;
     }
     /// What was told of one incarnation.
-    pub fn sum(&self, incarnation: Uuid) -> Sum {
+    pub(crate) fn sum(&self, incarnation: Uuid) -> Sum {
         self.lock().sums.get(&incarnation).copied().unwrap_or_default()
     }
     /// Through which second after `t0_ms` a watermark was believed.
-    pub fn believed_through(&self, t0_ms: i64) -> Option<u64> {
+    pub(crate) fn believed_through(&self, t0_ms: i64) -> Option<u64> {
         self.lock().believed_ms.and_then(|ms| u64::try_from((ms - t0_ms) / 1000).ok())
     }
     /// Watermarks whose sums were not these when they came.
-    pub fn doubted(&self) -> u64 {
+    pub(crate) fn doubted(&self) -> u64 {
         self.lock().doubted
     }
     /// Most records and most bytes in any run of so many seconds.
-    pub fn worst(&self, seconds: u64) -> (u64, u64) {
+    pub(crate) fn worst(&self, seconds: u64) -> (u64, u64) {
         self.worst_after(0, seconds)
     }
-    pub fn worst_after(&self, from: u64, seconds: u64) -> (u64, u64) {
+    pub(crate) fn worst_after(&self, from: u64, seconds: u64) -> (u64, u64) {
         let told = &self.lock().told;
         let run = |at: u64| told.range(at..at + seconds).fold((0, 0), |(r, b), (_, t)| (r + t.0, b + t.1));
         told.range(from..).map(|(at, _)| run(*at)).fold((0, 0), |(r, b), t| (r.max(t.0), b.max(t.1)))

@@ -78,6 +78,24 @@ impl Suite {
 pub const SUITES: &[Suite] = &[
     Suite { name: "unit", mode: Mode::Ci, minutes: 4, needs: &[], figures: &[], test: None, args: &[] },
     Suite { name: "tidy", mode: Mode::Ci, minutes: 1, needs: &[], figures: &[], test: Some("tidy"), args: &[] },
+    Suite {
+        name: "budget",
+        mode: Mode::Ci,
+        minutes: 1,
+        needs: &[],
+        figures: &["budget"],
+        test: Some("budget"),
+        args: &["--test-threads=1", "--skip", "full_size"],
+    },
+    Suite {
+        name: "budget-full",
+        mode: Mode::Full,
+        minutes: 15,
+        needs: &[],
+        figures: &["budget_full"],
+        test: Some("budget"),
+        args: &["--test-threads=1", "full_size"],
+    },
     Suite { name: "disk", mode: Mode::Ci, minutes: 1, needs: &[], figures: &["disk"], test: Some("disk"), args: &[] },
     Suite {
         name: "slots",

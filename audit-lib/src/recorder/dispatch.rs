@@ -14,7 +14,7 @@ use chaperone_wal::slots::recovery::SlotFile;
 use uuid::Uuid;
 
 use super::journal::{Batch, Journal};
-use super::outbox::{Letter, Outbox};
+use super::outbox::{Letter, News, Outbox};
 use super::pace::Pace;
 use super::recover;
 use super::registry::Key;
@@ -217,8 +217,8 @@ impl Dispatch {
             if letter.seq.is_some() {
                 logged.frees.append(&mut letter.frees);
             }
-            let fresh = letter.seq.filter(|_| !letter.told).map(|seq| (seq, letter.batch));
-            if letter.held
+            let fresh = letter.seq.filter(|_| letter.news != News::Told).map(|seq| (seq, letter.batch));
+            if letter.news == News::Held
                 && let Some((seq, batch)) = fresh
             {
                 self.journal.add_fresh(seq, batch);

@@ -22,8 +22,21 @@ const LOADED: usize = 64;
 const IN_FLIGHT: usize = 32;
 /// A sink that reports nothing for so long is asked again.
 const REPORT_TIMEOUT: Duration = Duration::from_mins(1);
+/// More letters than these are no longer sent at once.
+const MANY: usize = 8;
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
+
+/// Whether anybody was told of a letter's slots before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum News {
+    /// A sink was given one of them.
+    Told,
+    /// Nobody was.
+    Fresh,
+    /// Nobody was, and it stays in the log until its round is told.
+    Held,
+}
 
 /// One encoded audit message.
 #[derive(Debug)]
@@ -39,12 +52,9 @@ pub(super) struct Letter {
     pub(super) frees: Vec<Key>,
     /// How many slot states are in it.
     pub(super) records: u64,
-    /// A sink was given one of its slots before.
-    pub(super) told: bool,
+    pub(super) news: News,
     /// Its slots.
     pub(super) batch: Batch,
-    /// It stays in the log until its round is told.
-    pub(super) held: bool,
     /// Sent after all others.
     pub(super) farewell: bool,
     pub(super) sent: Option<Instant>,
@@ -61,9 +71,8 @@ impl Letter {
             seq: None,
             frees: Vec::new(),
             records: 0,
-            told: true,
+            news: News::Told,
             batch: Batch::default(),
-            held: false,
             farewell: false,
             sent: None,
             tried: false,
@@ -77,6 +86,8 @@ pub(super) struct Outbox {
     letters: BTreeMap<u64, Letter>,
     /// Logged letters that had no room here.
     pub(super) behind: bool,
+    /// Many had to wait, and some of them still do.
+    late: bool,
     failures: u32,
     wait_until: Option<Instant>,
 }
@@ -159,7 +170,8 @@ impl Outbox {
             return;
         }
         let alone = self.letters.len() == 1 && !self.behind;
-        let paced = paced || self.behind;
+        self.late = !self.letters.is_empty() && (self.late || self.behind || self.letters.len() > MANY);
+        let paced = paced || self.late;
         let silent = |sent: Instant| now.saturating_duration_since(sent) > REPORT_TIMEOUT;
         let mut in_flight = self.letters.values().filter(|l| l.sent.is_some_and(|s| !silent(s))).count();
         let mut refused = None;

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use super::Closed;
 use super::dispatch::Dispatch;
 use super::message::{Head, split};
-use super::outbox::Letter;
+use super::outbox::{Letter, News};
 use super::positions::Positions;
 use super::registry::Key;
 use super::snapshot::Snapshot;
@@ -189,14 +189,18 @@ impl Reporter {
         finals.sort_by_key(|c| (kind(c), c.record.id));
         let mut letters = Vec::new();
         for finals in chunks(finals, kind) {
-            let told = finals.first().is_some_and(|c| c.told);
+            let news = match finals.first() {
+                Some(first) if !first.told && held => News::Held,
+                Some(first) if !first.told => News::Fresh,
+                _ => News::Told,
+            };
             for part in split(finals) {
                 let (states, records) = self.unpack(part);
                 let message = self.message(records);
                 let letter = self.dispatch.letter(&message, states.into_iter().map(|s| s.0).collect());
                 if let Some(letter) = letter {
                     self.stretch.weigh(letter.records, letter.payload.len() as u64);
-                    letters.push(Letter { told, held: held && !told, ..letter });
+                    letters.push(Letter { news, ..letter });
                 }
             }
         }

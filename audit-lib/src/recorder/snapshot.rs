@@ -20,10 +20,10 @@ use super::sink::SinkError;
 use super::table::{Capture, Captured, How};
 use crate::wire::{AuditMessage, Position};
 
-/// So many changing slots are told at every beat.
-const SMALL: usize = 100;
-/// Others are told so often, if the budget allows.
-const LARGE_EVERY: Duration = Duration::from_secs(10);
+/// So many changing slots of a process are told at every heartbeat.
+pub const SMALL: usize = 100;
+/// Those of a process with more are told so often, if the budget allows.
+pub const LARGE_EVERY: Duration = Duration::from_secs(10);
 /// A snapshot that has not been reported on for so long is given up.
 const TIMEOUT: Duration = Duration::from_mins(1);
 

@@ -17,7 +17,7 @@ use super::message::Head;
 use super::pace::Pace;
 use super::positions::Positions;
 use super::registry::OTHER_LINES;
-use super::remains::{Remains, dead_in};
+use super::remains::{Remains, dead_in, others_in};
 use super::report::{Command, Counters, Reporter, Shared, Timing};
 use super::slot::SCHEMA;
 use super::stretch::Stretch;
@@ -58,6 +58,11 @@ pub(super) fn build(
     let about = About::new(&head, config.data_dir.as_deref());
     // Before our own file is there. What another application left is not ours to tell.
     let remains = config.slots.dir().map(|dir| dead_in(&dir, |other| about.is_home_of(other))).unwrap_or_default();
+    if let Some(dir) = config.slots.dir()
+        && let Some(advice) = others_in(&dir, |other| about.is_home_of(other)).advice(&dir)
+    {
+        tracing::warn!("{advice}");
+    }
     let slots = open_slots(&config, &head, &about)?;
     let rules = Rules::with(config.seed, config.rules);
     let table = Table::new(slots, clock, rules, config.width, config.max_slots);

@@ -28,6 +28,22 @@ const PATIENCE_MS: i64 = 4_000;
 /// Fewer records in a message say little of what one takes.
 const WEIGHED: u64 = 50;
 
+/// The width of windows that a reporter tells that counts so many busy topics in windows of `base`, with a budget of so many
+/// slot states a second.
+pub fn told_width(base: Width, topics: u64, records_per_second: u32) -> Width {
+    let finals = u128::from(topics) * 1_000_000_000 / u128::from(base.ms().unsigned_abs());
+    least_width(base, finals, u64::from(records_per_second) * WIDEN_ABOVE / 100)
+}
+
+/// The finest width at which finals, in a second of the base width and times a million, are at most as many as allowed; the
+/// widest if none is.
+fn least_width(base: Width, finals: u128, allowed: u64) -> Width {
+    let ms = |width: Width| u128::from(width.ms().unsigned_abs());
+    let fits = |width: &Width| finals * ms(base) / ms(*width) <= u128::from(allowed) * 1_000_000;
+    let widths = || Width::ALL.into_iter().filter(|width| *width >= base);
+    widths().find(fits).or(widths().next_back()).unwrap_or(base)
+}
+
 /// What one look found.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Load {
@@ -135,7 +151,9 @@ impl Stretch {
     /// Whether the round's mark is to be told: its time has come, and `open` says that some of its slots are open.
     pub(super) fn is_due(&self, now_ms: i64, open: impl Fn(u64) -> bool) -> bool {
         let due_ms = self.until_ms.saturating_add(self.grace_ms);
-        let Some(mark) = self.mark.as_ref().filter(|_| self.telling.is_none() && now_ms >= due_ms) else { return false };
+        let Some(mark) = self.mark.as_ref().filter(|_| self.telling.is_none() && now_ms >= due_ms) else {
+            return false;
+        };
         now_ms >= due_ms.saturating_add(PATIENCE_MS) || !open(mark.end)
     }
 
@@ -166,15 +184,9 @@ impl Stretch {
     /// `closed`: slots of the base width, in [`SPAN`].
     fn least(&self, places: u64, closed: u64, percent: u64) -> Width {
         let budget = self.records_per_second.min(self.bytes_per_second / self.mean_bytes);
-        // In a second, times a million.
-        let allowed = u128::from(budget) * u128::from(percent) * 10_000;
-        let finals = |width: Width| {
-            let ms = u128::from(width.ms().unsigned_abs());
-            let folded = u128::from(closed) * u128::from(self.base.ms().unsigned_abs()) / ms;
-            let seen = u128::from(places) * 1_000_000_000 / ms;
-            seen.max(folded * 1_000_000 / u128::from(SPAN.as_secs()))
-        };
-        let widths = || Width::ALL.into_iter().filter(|width| *width >= self.base);
-        widths().find(|width| finals(*width) <= allowed).or(widths().next_back()).unwrap_or(self.base)
+        // Of the base width: what is open if all of it is busy, or what was closed lately.
+        let busy = u128::from(places) * 1_000_000_000 / u128::from(self.base.ms().unsigned_abs());
+        let finals = busy.max(u128::from(closed) * 1_000_000 / u128::from(SPAN.as_secs()));
+        least_width(self.base, finals, budget * percent / 100)
     }
 }

@@ -38,7 +38,11 @@ impl Reporter {
                 before_ms = before.ms(),
                 topics = load.places,
                 "{}",
-                if finer { "windows that are told become narrower again" } else { "more windows close than the budget has room to tell: wider ones are told" }
+                if finer {
+                    "windows that are told become narrower again"
+                } else {
+                    "more windows close than the budget has room to tell: wider ones are told"
+                }
             );
             self.release(before.max(width));
         }
