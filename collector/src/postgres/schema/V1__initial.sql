@@ -153,6 +153,16 @@ CREATE TABLE stage_window (
 );
 CREATE INDEX stage_window_by_time ON stage_window (window_ms);
 
+-- By which rules a stage has counted a topic, and between which arrivals, in whole hours of broker time.
+CREATE TABLE stage_rule (
+    topic    BIGINT NOT NULL,
+    stage    BIGINT NOT NULL,
+    rule     BIGINT NOT NULL,
+    first_ms BIGINT NOT NULL,
+    last_ms  BIGINT NOT NULL,
+    PRIMARY KEY (topic, stage, rule)
+);
+
 CREATE TABLE stage_flag (
     stage   BIGINT NOT NULL,
     kind    TEXT    NOT NULL,

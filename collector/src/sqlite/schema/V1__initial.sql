@@ -162,6 +162,16 @@ CREATE TABLE stage_window (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX stage_window_by_time ON stage_window (window_ms);
 
+-- By which rules a stage has counted a topic, and between which arrivals, in whole hours of broker time.
+CREATE TABLE stage_rule (
+    topic    INTEGER NOT NULL,
+    stage    INTEGER NOT NULL,
+    rule     INTEGER NOT NULL,
+    first_ms INTEGER NOT NULL,
+    last_ms  INTEGER NOT NULL,
+    PRIMARY KEY (topic, stage, rule)
+) STRICT, WITHOUT ROWID;
+
 -- What casts doubt on a stage in a span of event time: kind `overflow` and `audit_lost` (any topic), `divergent`, or
 -- `rewritten` (the broker puts its own time in place of the producer's).
 CREATE TABLE stage_flag (
