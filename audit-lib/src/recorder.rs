@@ -11,6 +11,12 @@
 //! let message = Message { topic: "orders", key: None, value: Some(b"{}"), headers: &NoHeaders, timestamp_ms: Some(1), broker_time: false };
 //! let ticket = recorder.attempt(&message); // before the hand-over to Kafka
 //! ticket.acked(); // from the delivery report
+//! let mut orders = recorder.counter("orders"); // for a thread that knows its topic: and less to look up
+//! orders.attempt(&message).acked();
+//! if let Some(mut stamped) = orders.stamped() {
+//!     // Of messages whose header `chaperone` this thread wrote or read itself: identity, event time, bytes.
+//!     stamped.attempt(chaperone_audit::MessageId(7), 1_790_000_000_000, 2).acked();
+//! }
 //! recorder.close(Duration::from_secs(5));
 //! # Ok(()) }
 //! ```
@@ -22,7 +28,7 @@
 //! Invariants: `attempt` and `seen` cannot fail, block on I/O or panic, and no fault of the sink, the disk or the
 //! reporter's thread reaches the host; every message counted is in exactly one slot (I1); memory is bounded whatever
 //! Kafka does (I7). The death of the process loses no count, unless the slots are on its heap ([`Slots`]). The parts:
-//! `table` counts, `report` tells, `outbox` repeats, `journal` keeps, `remains` and `recover` take over from the dead.
+//! `table` counts (`counter` for who knows the topic), `report` tells, `outbox` repeats, `journal` keeps, `remains` and `recover` take over from the dead.
 //!
 //! Limits: the death of the machine loses what was counted since the last checkpoint, and the end `power` says so. Threads
 //! do not survive `fork`: start the recorder after it; what a child counts with its parent's recorder is uncounted.
@@ -43,6 +49,7 @@ use crate::wire::Dropped;
 mod agent;
 mod coalesce;
 mod config;
+mod counter;
 mod courier;
 mod dispatch;
 mod home;
@@ -75,6 +82,7 @@ mod testing;
 
 pub use agent::{Agent, AgentError, AgentSink, AgentStats};
 pub use config::{Config, Slots, StartError};
+pub use counter::{Counter, Stamped};
 pub use courier::{Allows, Carried, Courier};
 pub use remains::{Abandoned, abandoned};
 use report::{Command, Counters, Reporter, Shared};
@@ -87,6 +95,8 @@ pub use survey::{Account, Survey, SurveyError, survey};
 use table::Table;
 #[cfg(any(test, feature = "testing"))]
 pub use testing::Stepper;
+#[cfg(feature = "kafka")]
+pub(crate) use ticket::Stub;
 pub use ticket::Ticket;
 
 /// How long dropping the last [`Recorder`] waits for the sink.
@@ -183,6 +193,12 @@ impl Recorder {
     /// Counts a message that was processed; call it before the offset is committed.
     pub fn seen(&self, message: &Message<'_>) {
         self.handle.table.seen(message);
+    }
+
+    /// Counts the messages of one topic, for a thread that knows the topic beforehand: it finds rule and line sooner than the
+    /// calls above, and with a stamp at hand a count takes two thirds of their time.
+    pub fn counter(&self, topic: &str) -> Counter {
+        Counter::new(&self.handle.table, topic)
     }
 
     /// Notes how far a partition has been processed: one past the last offset. Call it after [`seen`](Self::seen).

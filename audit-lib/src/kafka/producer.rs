@@ -29,12 +29,14 @@ use crate::recorder::{Recorder, Ticket};
 mod context;
 mod future;
 mod inner;
+mod pending;
 mod record;
 mod transaction;
 
-pub use context::{AuditedContext, Pending};
+pub use context::AuditedContext;
 pub use future::{AuditedDelivery, AuditedFutureProducer, Promises};
 pub use inner::Inner;
+pub use pending::Pending;
 pub use record::Stamping;
 
 use record::{as_message, join, prepare, split};
@@ -141,14 +143,15 @@ impl<I: Inner> Audited<I> {
         P: ToBytes + ?Sized,
     {
         let (record, host) = split(record);
-        let pending = Box::new(Pending { ticket: attempt.0.take(), host });
+        let pending = Pending::new(attempt.0.take(), host, &self.producer.context().boxes);
         self.producer.hand_over(join(record, pending)).map_err(|(error, record)| {
             if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
                 self.producer.context().die();
             }
-            let (record, pending) = split(record);
-            attempt.0 = pending.ticket;
-            (error, join(record, pending.host))
+            let (record, mut pending) = split(record);
+            let (ticket, host) = pending.empty();
+            attempt.0 = ticket;
+            (error, join(record, host.expect("it is emptied once")))
         })
     }
 

@@ -4,6 +4,7 @@
 mod agent;
 mod coalesce;
 mod conservation;
+mod counter;
 mod courier;
 mod crash;
 mod hostile;

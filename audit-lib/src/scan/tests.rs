@@ -174,3 +174,19 @@ proptest! {
         prop_assert_eq!(find_everywhere(&document, &path), plain::find(&document, &path));
     }
 }
+
+proptest! {
+    #[test]
+    fn two_members_in_one_walk_are_what_two_walks_find(
+        document in "[\"\\\\{}\\[\\], :idts10.e-]{0,160}", whole in any::<bool>(), pad in 0usize..80,
+        names in (0usize..6, 0usize..6),
+    ) {
+        let (pad, at) = (" ".repeat(pad), ["/id", "/ts", "/i", "", "/0", "/ts/id"]);
+        let document = if whole { format!("{{\"pad\":\"{pad}\",\"t\":{{\"ts\":1}},\"ts\":[1],\"id\":\"{}\"}}", pad.len()) } else { format!("{{{document}") };
+        let (first, second) = (pointer(at[names.0]), pointer(at[names.1]));
+        let alone = [&first, &second].map(|p| find_everywhere(document.as_bytes(), p));
+        for level in levels() {
+            prop_assert_eq!(find_both_at(level, document.as_bytes(), [&first, &second]), alone, "{}", document);
+        }
+    }
+}
