@@ -134,10 +134,16 @@ impl Reporter {
         if !self.coalescing || !self.dispatch.journal.is_short() {
             return;
         }
+        // What was told once makes room for what was never told.
+        if self.dispatch.give_up_repeats() {
+            self.dispatch.journal.sync();
+            self.dispatch.journal.tend();
+            if !self.dispatch.journal.is_short() {
+                return;
+            }
+        }
         for width in Width::ALL.into_iter().skip(1) {
             let before = self.dispatch.journal.bytes();
-            // What was told once makes room for what was never told.
-            self.dispatch.give_up_repeats();
             let (whole, gone) = self.coalesce(width, true, |_| true);
             let bytes = self.dispatch.journal.tend();
             tracing::warn!(

@@ -145,11 +145,13 @@ impl Dispatch {
         }
     }
 
-    /// What was told once is done with.
-    pub(super) fn give_up_repeats(&mut self) {
-        for seq in self.repeats.give_up() {
-            self.journal.done(seq);
+    /// What was told once is done with; whether there was any.
+    pub(super) fn give_up_repeats(&mut self) -> bool {
+        let given_up = self.repeats.give_up();
+        for seq in &given_up {
+            self.journal.done(*seq);
         }
+        !given_up.is_empty()
     }
 
     /// Records of the log that wait for the sink.
@@ -165,7 +167,7 @@ impl Dispatch {
 
     /// Fetches letters from the log, oldest first.
     fn fetch(&mut self) {
-        if !self.outbox.behind || !self.outbox.has_room() || !self.journal.is_certain() {
+        if !self.outbox.behind || !self.outbox.wants_more() || !self.journal.is_certain() {
             return;
         }
         self.outbox.behind = false;

@@ -128,8 +128,15 @@ impl Outbox {
     pub(super) fn is_backing_off(&self, now: Instant) -> bool {
         self.wait_until.is_some_and(|until| now < until)
     }
-    pub(super) fn has_room(&self) -> bool {
-        self.letters.values().filter(|l| l.seq.is_some()).count() < LOADED
+    fn loaded(&self) -> usize {
+        self.letters.values().filter(|l| l.seq.is_some()).count()
+    }
+    fn has_room(&self) -> bool {
+        self.loaded() < LOADED
+    }
+    /// Whether the log is to be looked through for more: not for every single letter.
+    pub(super) fn wants_more(&self) -> bool {
+        self.loaded() <= LOADED / 2
     }
     pub(super) fn holds(&self, seq: Seq) -> bool {
         self.letters.values().any(|l| l.seq == Some(seq))

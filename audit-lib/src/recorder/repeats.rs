@@ -9,7 +9,7 @@
 //! all when the log is short of room and at a close. Without a log copies are kept in memory, [`BYTES`] at most, the
 //! oldest go first. What is lost twice, or later than its second telling, stays lost.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -61,6 +61,8 @@ pub(super) struct Repeats {
     sent: BTreeMap<u64, Kept>,
     /// Of those in memory that wait.
     bytes: usize,
+    /// Records of the log.
+    logged: BTreeSet<Seq>,
 }
 
 impl Repeats {
@@ -70,6 +72,7 @@ impl Repeats {
     }
 
     fn push(&mut self, kept: Kept) {
+        self.logged.extend(kept.seq());
         self.bytes += kept.bytes();
         self.waiting.push_back(kept);
         while self.bytes > BYTES {
@@ -81,6 +84,9 @@ impl Repeats {
     fn remove(&mut self, at: usize) -> Option<Kept> {
         let kept = self.waiting.remove(at)?;
         self.bytes -= kept.bytes();
+        if let Some(seq) = kept.seq() {
+            self.logged.remove(&seq);
+        }
         Some(kept)
     }
 
@@ -91,8 +97,10 @@ impl Repeats {
 
     /// The next is with the sink.
     pub(super) fn sent(&mut self, token: u64) {
-        let kept = self.remove(0);
-        self.sent.extend(kept.map(|kept| (token, kept)));
+        if let Some(kept) = self.remove(0) {
+            self.logged.extend(kept.seq());
+            self.sent.insert(token, kept);
+        }
     }
 
     /// The next cannot be told any more.
@@ -109,7 +117,9 @@ impl Repeats {
     pub(super) fn report(&mut self, token: u64, stored: bool, now: Instant) -> Option<Seq> {
         let kept = self.sent.remove(&token)?;
         if stored {
-            return kept.seq();
+            let seq = kept.seq()?;
+            self.logged.remove(&seq);
+            return Some(seq);
         }
         self.push(Kept { due: now + AFTER, ..kept });
         None
@@ -123,30 +133,35 @@ impl Repeats {
             late.extend(self.remove(0).and_then(|kept| kept.seq()));
         }
         late.extend(self.sent.extract_if(.., |_, kept| is_late(kept)).filter_map(|(_, kept)| kept.seq()));
+        for seq in &late {
+            self.logged.remove(seq);
+        }
         late
     }
 
     /// Nothing is told again; records of the log that are done by that.
-    pub(super) fn give_up(&mut self) -> Vec<Seq> {
-        let waiting = self.waiting.iter().filter_map(Kept::seq);
-        let seqs = waiting.chain(self.sent.values().filter_map(Kept::seq)).collect();
+    pub(super) fn give_up(&mut self) -> BTreeSet<Seq> {
         self.waiting.retain(|kept| kept.seq().is_none());
         self.sent.retain(|_, kept| kept.seq().is_none());
-        seqs
+        std::mem::take(&mut self.logged)
     }
 
     /// Whether a record of the log waits here.
     pub(super) fn holds(&self, seq: Seq) -> bool {
-        self.waiting.iter().chain(self.sent.values()).any(|kept| kept.seq() == Some(seq))
+        self.logged.contains(&seq)
     }
 
     /// Records of the log that wait here.
     pub(super) fn held(&self) -> usize {
-        self.waiting.iter().chain(self.sent.values()).filter(|kept| kept.seq().is_some()).count()
+        self.logged.len()
     }
 
     /// A record stands elsewhere in the log.
     pub(super) fn moved(&mut self, from: Seq, to: Seq) {
+        if !self.logged.remove(&from) {
+            return;
+        }
+        self.logged.insert(to);
         for kept in self.waiting.iter_mut().chain(self.sent.values_mut()).filter(|kept| kept.seq() == Some(from)) {
             kept.place = Place::Log(to);
         }

@@ -123,8 +123,9 @@ impl Stretch {
         }
     }
 
-    /// Enters a look, with the positions from before it. `true`: from now on another width is told.
-    pub(super) fn look(&mut self, load: Load, mark: Mark, now: Instant) -> bool {
+    /// Enters a look, with the positions from before it; `None`: a thread was too slow for it, so it is no mark. `true`: from
+    /// now on another width is told.
+    pub(super) fn look(&mut self, load: Load, mark: Option<Mark>, now: Instant) -> bool {
         self.closed.push_back((now, load.closed));
         while self.closed.front().is_some_and(|(at, _)| now.saturating_duration_since(*at) >= SPAN) {
             self.closed.pop_front();
@@ -136,7 +137,10 @@ impl Stretch {
             (self.mark, self.telling, self.calm_since) = (None, None, None);
             self.until_ms = i64::MIN;
         }
-        if self.is_on() && (self.mark.is_none() || mark.at_ms <= self.until_ms) {
+        if let Some(mark) = mark
+            && self.is_on()
+            && (self.mark.is_none() || mark.at_ms <= self.until_ms)
+        {
             self.until_ms = self.until_ms.max(self.end_of(mark.at_ms));
             self.mark = Some(mark);
         }
@@ -188,5 +192,57 @@ impl Stretch {
         let busy = u128::from(places) * 1_000_000_000 / u128::from(self.base.ms().unsigned_abs());
         let finals = busy.max(u128::from(closed) * 1_000_000 / u128::from(SPAN.as_secs()));
         least_width(self.base, finals, budget * percent / 100)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const W: [Width; 3] = Width::ALL;
+
+    #[test]
+    fn the_width_follows_the_number_of_topics() {
+        for (topics, width) in [(0, W[0]), (400, W[0]), (401, W[1]), (2_400, W[1]), (2_401, W[2]), (u64::MAX / 2, W[2])]
+        {
+            assert_eq!(told_width(W[0], topics, 50), width, "{topics}");
+        }
+        assert_eq!(told_width(W[2], 1_000_000, 50), W[2]);
+    }
+
+    #[test]
+    fn wider_at_once_and_narrower_after_a_calm() {
+        let start = Instant::now();
+        let mut stretch = Stretch::new(W[0], 10_000, (50, 32 << 10));
+        let mut look = |places, second: u64| {
+            let mark = Mark { end: 0, at_ms: 0, positions: Vec::new() };
+            stretch.look(Load { places, closed: 0 }, Some(mark), start + Duration::from_secs(second));
+            stretch.width()
+        };
+        assert_eq!((look(400, 0), look(500, 2)), (W[0], W[1]));
+        // Neither so many nor so few that it should change; then few, but not for long enough.
+        assert_eq!((look(300, 4), look(250, 6), look(300, 100), look(250, 102)), (W[1], W[1], W[1], W[1]));
+        assert_eq!((look(250, 221), look(250, 222)), (W[1], W[0]));
+        assert_eq!(look(3_000, 224), W[2]);
+    }
+
+    #[test]
+    fn the_mark_of_a_round_is_the_last_whole_look_before_its_end() {
+        let now = Instant::now();
+        let mut stretch = Stretch::new(W[0], 10_000, (50, 32 << 10));
+        let mark = |end, at_ms| Mark { end, at_ms, positions: Vec::new() };
+        for (end, at_ms, whole) in [(5, 10_000, true), (7, 58_000, true), (8, 59_000, false), (9, 62_000, true)] {
+            let mark = Some(mark(end, at_ms)).filter(|_| whole);
+            stretch.look(Load { places: 1_000, closed: 0 }, mark, now);
+        }
+        assert_eq!(stretch.bounds(62_000), [0, 7]);
+        let open = |_| true;
+        assert!(!stretch.is_due(69_999, |_| false) && stretch.is_due(70_000, |_| false));
+        assert!(!stretch.is_due(73_999, open) && stretch.is_due(74_000, open), "what stays open is told as it is");
+        assert_eq!((stretch.begin(74_000), stretch.telling().map(|m| m.at_ms)), (Some(7), Some(58_000)));
+        assert!(!stretch.is_due(500_000, |_| false), "one at a time");
+        stretch.told();
+        stretch.look(Load { places: 1_000, closed: 0 }, Some(mark(20, 119_000)), now);
+        assert_eq!(stretch.bounds(121_000), [0, 20]);
     }
 }

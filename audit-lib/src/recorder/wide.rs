@@ -30,6 +30,7 @@ impl Reporter {
         let places: BTreeSet<_> = records().map(|r| (r.topic.as_str(), place(r))).collect();
         let load = Load { places: places.len() as u64, closed: capture.finals.len() as u64 };
         let mark = Mark { end: self.ids, at_ms: capture.watermark_ms, positions: positions.to_vec() };
+        let mark = (!capture.partial).then_some(mark);
         let before = self.stretch.width();
         if self.stretch.look(load, mark, now) {
             let (width, finer) = (self.stretch.width(), self.stretch.width() < before);

@@ -31,7 +31,7 @@ async fn a_replay_is_not_missing_where_another_rule_puts_it_into_today() {
             p.consumer.arrive(&Msg { event_ms: START, ..m }, START + 120);
         }
         p.consumer.slots.values_mut().for_each(|s| s.rule = RuleId(rule));
-        p.beats(20_000).await;
+        p.beats_of_all(20_000).await;
         p.store.judge(START + 20_000, &p.pipelines).await.expect("judge");
         let rows = verdicts(&*p.store, "orders").await;
         let w = rows.iter().min_by_key(|w| w.window_ms).expect("last year's window");
@@ -56,7 +56,7 @@ async fn what_another_rule_puts_elsewhere_is_not_missing() {
             p.consumer.arrive(&Msg { id, topic: "orders", event_ms: START + elsewhere_ms }, START + 120);
         }
         p.consumer.slots.values_mut().for_each(|s| (s.rule, s.class) = (RuleId(rule), class));
-        p.beats(20_000).await;
+        p.beats_of_all(20_000).await;
         p.store.judge(START + 20_000, &p.pipelines).await.expect("judge");
         let rows = verdicts(&*p.store, "orders").await;
         let w = rows.iter().find(|w| w.window_ms == START).expect("its window");
