@@ -47,6 +47,7 @@ mod courier;
 mod dispatch;
 mod home;
 mod journal;
+mod late;
 mod life;
 mod lines;
 mod message;
@@ -124,6 +125,8 @@ pub struct Stats {
     pub snapshots: u64,
     /// Time between the last two watermarks that were stored, ms: two seconds, or more where there is much to tell.
     pub cadence_ms: u64,
+    /// Messages of windows that were closed before they came, as far as the reporter has looked. They are in `counted` too.
+    pub late: u64,
     /// Finals' messages that were told once more, a minute after the sink had them.
     pub repeated: u64,
     /// Final records' messages that wait for the sink (those that wait only in the log not included).
@@ -213,6 +216,7 @@ impl Recorder {
             failures: read(&c.failures),
             snapshots: read(&c.snapshots),
             cadence_ms: read(&c.cadence_ms),
+            late: read(&c.late),
             repeated: read(&c.repeated),
             waiting: read(&c.waiting),
             dropped: shared.dropped(),

@@ -20,12 +20,13 @@ use std::time::{Duration, Instant};
 
 use super::Closed;
 use super::dispatch::Dispatch;
+use super::late::Late;
 use super::message::{Head, split};
 use super::outbox::Letter;
 use super::positions::Positions;
 use super::registry::Key;
 use super::snapshot::Snapshot;
-use super::table::{Captured, Table};
+use super::table::{Capture, Captured, How, Table};
 use crate::state::flag;
 use crate::wire::{AuditMessage, Dropped, SlotRecord};
 
@@ -50,6 +51,7 @@ pub(super) struct Counters {
     pub(super) records: AtomicU64,
     pub(super) coalesced: AtomicU64,
     pub(super) repeated: AtomicU64,
+    pub(super) late: AtomicU64,
     pub(super) cadence_ms: AtomicU64,
     pub(super) waiting: AtomicU64,
     pub(super) panics: AtomicU64,
@@ -93,6 +95,7 @@ pub(super) struct Reporter {
     pub(super) checkpoint_at: Instant,
     /// When many open slots may be told again.
     pub(super) large_at: Instant,
+    pub(super) late: Late,
     /// The last watermark that was stored.
     pub(super) told_ms: Option<i64>,
     /// Whether windows are made wider where the log is short of room; only a test that needs a control says no.
@@ -113,6 +116,7 @@ impl Reporter {
             beat_at: now,
             checkpoint_at: now + timing.checkpoint,
             large_at: now,
+            late: Late::default(),
             told_ms: None,
             coalescing: true,
         }
@@ -162,6 +166,14 @@ impl Reporter {
         }
     }
 
+    /// Looks at every slot.
+    pub(super) fn capture(&mut self, how: How) -> Capture {
+        let capture = self.shared.table.capture(how, &mut self.ids);
+        let late = self.late.look(&capture, self.timing.grace_ms, self.ids);
+        self.shared.counters.late.store(late, Ordering::Relaxed);
+        capture
+    }
+
     /// Final states as letters, not logged yet.
     pub(super) fn final_letters(&mut self, finals: Vec<Captured>) -> Vec<Letter> {
         let (told, fresh): (Vec<_>, Vec<_>) = finals.into_iter().partition(|c| c.told);
@@ -206,6 +218,7 @@ impl Reporter {
         let mut message = self.head.message(self.seq, self.shared.table.now_ms(), slots);
         self.seq += 1;
         message.dropped = self.shared.dropped();
+        message.late = self.shared.counters.late.load(Ordering::Relaxed);
         message
     }
 }

@@ -68,7 +68,7 @@ impl Reporter {
         }
         self.make_room();
         let positions = self.shared.positions.changed(POSITION_BYTES);
-        let capture = self.shared.table.capture(How::Beat { grace_ms: self.timing.grace_ms }, &mut self.ids);
+        let capture = self.capture(How::Beat { grace_ms: self.timing.grace_ms });
         let Capture { watermark_ms, dirty, finals, sum, partial, .. } = capture;
         let letters = self.final_letters(finals);
         let closed_any = !letters.is_empty();

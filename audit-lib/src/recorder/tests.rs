@@ -7,6 +7,7 @@ mod conservation;
 mod courier;
 mod crash;
 mod hostile;
+mod late;
 mod mapped;
 mod pace;
 mod rules;
