@@ -29,7 +29,7 @@ pub(crate) const FIRST_TOKEN: u64 = 2;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Barrier {
     /// `membarrier` on the rare side.
-    #[cfg_attr(loom, allow(dead_code, reason = "loom cannot model a system call"))]
+    #[cfg_attr(any(loom, miri), allow(dead_code, reason = "neither knows the system call"))]
     Asymmetric,
     /// Fences on both.
     Full,
@@ -38,7 +38,8 @@ pub(crate) enum Barrier {
 impl Barrier {
     /// The best that the kernel has.
     pub(crate) fn new() -> Self {
-        #[cfg(not(loom))]
+        // Miri has no system calls.
+        #[cfg(not(any(loom, miri)))]
         {
             use rustix::thread::{MembarrierCommand, membarrier};
             if membarrier(MembarrierCommand::RegisterPrivateExpedited).is_ok() {
