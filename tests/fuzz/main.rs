@@ -1,6 +1,6 @@
 //! libFuzzer, which looks for inputs that reach new code: on the structural scan against `serde_json`, audit messages, a
-//! log's segments, slot files, headers (`audit-lib/fuzz`). What it finds that is new goes to `audit-lib/fuzz/corpus` by hand, and is
-//! replayed by the suite `scan`.
+//! log's segments, slot files, headers (`audit-lib/fuzz`). It begins with `audit-lib/fuzz/corpus`, a line of hexadecimal
+//! digits for each input; one that was wrong is added there by hand, and the suite `scan` replays all of them.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -37,9 +37,10 @@ fn fuzz(program: &Path, name: &str, seconds: u64) -> anyhow::Result<(bool, u64)>
     std::fs::create_dir_all(&found)?;
     let mut command = process::command(program.to_str().context("a path in UTF-8")?);
     command.arg(&found);
-    let known = paths::root().join("audit-lib/fuzz/corpus").join(name);
-    if known.exists() {
-        command.arg(known);
+    // Begins with what is known: a line of hexadecimal digits for each input.
+    let known = paths::root().join(format!("audit-lib/fuzz/corpus/{name}.hex"));
+    for (line, number) in std::fs::read_to_string(known).unwrap_or_default().lines().zip(1..) {
+        std::fs::write(found.join(format!("known-{number}")), hex::decode(line)?)?;
     }
     let findings = format!("-artifact_prefix={}/fuzz-{name}-", paths::target().display());
     command.args([&*format!("-max_total_time={seconds}"), "-max_len=2048", "-timeout=20", "-print_final_stats=1"]);

@@ -16,9 +16,21 @@ use super::mutant::{self, Mutant};
 use super::word::{Ordering, Word, fence, pause};
 
 /// Turns that the owner waits at a held door before it takes the door back: some microseconds.
-const OWNER_TURNS: u32 = if cfg!(loom) { 1 } else { 2_000 };
+const OWNER_TURNS: u32 = if cfg!(loom) {
+    1
+} else if cfg!(miri) {
+    100
+} else {
+    2_000
+};
 /// Turns that the reporter waits for an owner inside.
-const HOLDER_TURNS: u32 = if cfg!(loom) { 2 } else { 5_000 };
+const HOLDER_TURNS: u32 = if cfg!(loom) {
+    2
+} else if cfg!(miri) {
+    300
+} else {
+    5_000
+};
 
 const OPEN: u64 = 0;
 const SHUT: u64 = 1;
