@@ -146,7 +146,6 @@ impl Drop for Door<'_> {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test says what failed by panicking")]
     use super::*;
 
     #[test]

@@ -3,8 +3,8 @@
 use super::*;
 use crate::rule::Class;
 
-fn told(bench: &Bench) -> u64 {
-    bench.sink.messages().pop().map_or(0, |m| m.late)
+fn told(sink: &MemorySink) -> u64 {
+    sink.messages().pop().map_or(0, |m| m.late)
 }
 
 #[test]
@@ -15,7 +15,7 @@ fn messages_of_a_closed_window_are_late_and_others_are_not() {
     bench.pass(19_000);
     bench.recorder.seen(&message("t", b"within grace", T0 + 1));
     bench.pass(11_000);
-    assert_eq!((bench.recorder.stats().late, told(&bench)), (0, 0));
+    assert_eq!((bench.recorder.stats().late, told(&bench.sink)), (0, 0));
     // The window is closed: these open it again.
     for value in [b"a", b"b"] {
         bench.recorder.seen(&message("t", value, T0 + 2));
@@ -24,14 +24,14 @@ fn messages_of_a_closed_window_are_late_and_others_are_not() {
     bench.recorder.seen(&message("t", b"of now", T0 + 29_000));
     bench.recorder.seen(&Message { timestamp_ms: None, ..message("t", b"no time", 0) });
     bench.pass(2_000);
-    assert_eq!((bench.recorder.stats().late, told(&bench)), (3, 3));
+    assert_eq!((bench.recorder.stats().late, told(&bench.sink)), (3, 3));
     // Told once, also when the slot changes, grows and becomes final.
     bench.recorder.seen(&message("t", b"c", T0 + 4));
     ticket.acked();
     bench.pass(2_000);
     bench.pass(30_000);
     bench.pass(2_000);
-    assert_eq!((bench.recorder.stats().late, told(&bench)), (4, 4));
+    assert_eq!((bench.recorder.stats().late, told(&bench.sink)), (4, 4));
     let collector = Collector::of(&bench.sink.messages());
     let timed = |s: &&SlotRecord| s.window_ms.0 == T0 && s.class != Class::NoTime;
     assert_eq!(
@@ -48,5 +48,5 @@ fn what_comes_late_between_the_last_look_and_the_close_is_told_by_the_goodbye() 
     bench.pass(30_000);
     bench.recorder.seen(&message("t", b"late", T0));
     bench.stepper.close(Duration::from_secs(1));
-    assert_eq!(told(&bench), 1);
+    assert_eq!(told(&bench.sink), 1);
 }
