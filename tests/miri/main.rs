@@ -2,7 +2,7 @@
 //! cells shared between threads, and the pure core, by the crates' own tests in small sizes.
 //!
 //! Not here: what maps files, forks or asks the kernel for barriers (Miri has none of it: `slots`, `crash` run them), and what
-//! is only slow in an interpreter (recorders with logs and sinks, the corpus of the scan, which has no `unsafe` of its own).
+//! is only slow in an interpreter and has no `unsafe` of its own (whole recorders, the corpus of the scan).
 
 use std::process::Command;
 
@@ -23,8 +23,6 @@ const RUNS: [(&str, &str, &[&str]); 2] = [
             "histogram::",
             "window::",
             "recorder::slot::",
-            "recorder::tests::windows::",
-            "recorder::tests::share::",
             "scan::tests::pointers",
             "scan::tests::blocks",
         ],
