@@ -111,7 +111,7 @@ impl Place {
         let mut environment = programs::example_settings(self.cluster, "admin")?;
         let dir = self.scratch.path().to_string_lossy().into_owned();
         let (count, settings) = (OF_THE_EXAMPLE.to_string(), [("TOPIC", &*self.topic), ("AUDIT_TOPIC", &*self.audit)]);
-        let others = [("COUNT", &*count), ("TRANSACTIONS", transactions), ("DATA_DIR", &*dir)];
+        let others = [("COUNT", &*count), ("TRANSACTIONS", transactions), ("DATA_DIR", &*dir), ("SLOTS_DIR", &*dir)];
         let settings = settings.into_iter().chain(others);
         environment.extend(settings.map(|(key, value)| (key.to_owned(), value.to_owned())));
         programs::example("transactions", &environment)
@@ -130,6 +130,24 @@ impl Place {
         ensure!(life.end == Some(End::Crash) && life.sum.is_some(), "{life:?}");
         Ok((life.counts(), found))
     }
+}
+
+#[test]
+fn a_missing_right_to_a_transactional_id_is_named() -> anyhow::Result<()> {
+    let cluster = &Bed::get()?.regional;
+    if !cluster.is_secure() {
+        return skip("a missing right to a transactional id", "it needs the ACLs of the test bed");
+    }
+    let topic = cluster.fresh_topic("wrappers-refused", 1, &[])?;
+    let mut environment = programs::example_settings(cluster, "nobody")?;
+    let folder = tempfile::tempdir()?;
+    for (key, value) in [("TOPIC", &*topic), ("SLOTS_DIR", &folder.path().to_string_lossy())] {
+        environment.push((key.to_owned(), value.to_owned()));
+    }
+    let mut program = programs::example("transactions", &environment)?;
+    let wanted = format!("WRITE on transactional-id 'example-{topic}'");
+    program.line(&wanted, WAIT, |line| line.contains(&wanted))?;
+    Ok(())
 }
 
 #[test]

@@ -28,6 +28,10 @@ pub(super) fn ensure(need: Need, install: bool) -> anyhow::Result<()> {
         Need::Strace => strace(install),
         Need::Miri => miri(install),
         Need::Cpp => package("g++", install, || on_path("c++")),
+        // The runner's own affair.
+        Need::Quiet => Ok(()),
+        Need::Promtool => package("prometheus", install, || on_path("promtool")),
+        Need::Sqlite => package("sqlite3", install, || on_path("sqlite3")),
         Need::Binaries => {
             let mut cargo = super::cargo(&["build", "--profile", "ci", "--workspace", "--bins", "--examples"])?;
             let status = cargo.status()?;
