@@ -54,6 +54,7 @@ mod courier;
 mod dispatch;
 mod home;
 mod journal;
+mod late;
 mod life;
 mod lines;
 mod message;
@@ -139,6 +140,8 @@ pub struct Stats {
     pub snapshots: u64,
     /// Time between the last two watermarks that were stored, ms: two seconds, or more where there is much to tell.
     pub cadence_ms: u64,
+    /// Messages of windows that were closed before they came, as far as the reporter has looked. They are in `counted` too.
+    pub late: u64,
     /// Width of the windows that are told, ms: the recorder's, or 60,000 or 600,000 where finals alone would exceed the budget.
     pub width_ms: u64,
     /// Finals' messages that were told once more, a minute after the sink had them.
@@ -236,6 +239,7 @@ impl Recorder {
             failures: read(&c.failures),
             snapshots: read(&c.snapshots),
             cadence_ms: read(&c.cadence_ms),
+            late: read(&c.late),
             width_ms: read(&c.width_ms),
             repeated: read(&c.repeated),
             waiting: read(&c.waiting),

@@ -77,6 +77,9 @@ pub struct AuditMessage {
     /// Time between this watermark and the one before it, ms: large where a reporter has much to tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cadence_ms: Option<u64>,
+    /// Messages that came after their window was closed, so far; they are counted in it all the same.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub late: u64,
     /// What could not be kept, by cause; empty when nothing was dropped.
     #[serde(default, skip_serializing_if = "Dropped::is_empty")]
     pub dropped: Dropped,
@@ -364,6 +367,11 @@ impl Dropped {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 /// Why a text is not an audit message.

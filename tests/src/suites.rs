@@ -36,6 +36,10 @@ pub enum Need {
     Chromium,
     /// Valgrind, to count instructions.
     Valgrind,
+    /// A nightly toolchain with Miri and the library's sources.
+    Miri,
+    /// A C++ compiler, for libFuzzer.
+    Cpp,
     /// `strace`, and leave to trace.
     Strace,
     /// Prometheus' `promtool`.
@@ -139,6 +143,24 @@ pub const SUITES: &[Suite] = &[
         figures: &["slots_full"],
         test: Some("slots"),
         args: &["full_size"],
+    },
+    Suite {
+        name: "miri",
+        mode: Mode::Full,
+        minutes: 8,
+        needs: &[Need::Miri],
+        figures: &["miri"],
+        test: Some("miri"),
+        args: &["--test-threads=1"],
+    },
+    Suite {
+        name: "fuzz",
+        mode: Mode::Full,
+        minutes: 10,
+        needs: &[Need::Cpp],
+        figures: &["fuzz"],
+        test: Some("fuzz"),
+        args: &[],
     },
     Suite { name: "scan", mode: Mode::Ci, minutes: 1, needs: &[], figures: &["scan"], test: Some("scan"), args: &[] },
     Suite {

@@ -144,6 +144,9 @@ impl Config {
 }
 
 fn host_name() -> String {
+    if cfg!(miri) {
+        return "miri".to_owned();
+    }
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     if name.is_empty() { "unknown-host".to_owned() } else { name }
 }

@@ -57,7 +57,7 @@ impl Reporter {
         self.snapshot = None;
         self.dispatch.pace.lift();
         let positions = self.shared.positions.changed(POSITION_BYTES);
-        let capture = self.shared.table.capture(How::Close, &mut self.ids);
+        let capture = self.capture(How::Close);
         let in_doubt = self.shared.table.totals().in_doubt + capture.in_flight;
         let capture_partial = capture.partial;
         self.release(self.stretch.width());

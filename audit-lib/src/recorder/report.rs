@@ -22,13 +22,14 @@ use std::time::{Duration, Instant};
 
 use super::Closed;
 use super::dispatch::Dispatch;
+use super::late::Late;
 use super::message::{Head, split};
 use super::outbox::{Letter, News};
 use super::positions::Positions;
 use super::registry::Key;
 use super::snapshot::Snapshot;
 use super::stretch::Stretch;
-use super::table::{Captured, Table};
+use super::table::{Capture, Captured, How, Table};
 use crate::state::flag;
 use crate::wire::{AuditMessage, Dropped, SlotRecord};
 
@@ -53,6 +54,7 @@ pub(super) struct Counters {
     pub(super) records: AtomicU64,
     pub(super) coalesced: AtomicU64,
     pub(super) repeated: AtomicU64,
+    pub(super) late: AtomicU64,
     pub(super) cadence_ms: AtomicU64,
     pub(super) width_ms: AtomicU64,
     pub(super) waiting: AtomicU64,
@@ -100,6 +102,7 @@ pub(super) struct Reporter {
     pub(super) checkpoint_at: Instant,
     /// When many open slots may be told again.
     pub(super) large_at: Instant,
+    pub(super) late: Late,
     /// The last watermark that was stored.
     pub(super) told_ms: Option<i64>,
     /// Whether windows are made wider where the log is short of room; only a test that needs a control says no.
@@ -128,6 +131,7 @@ impl Reporter {
             beat_at: now,
             checkpoint_at: now + timing.checkpoint,
             large_at: now,
+            late: Late::default(),
             told_ms: None,
             coalescing: true,
         }
@@ -180,6 +184,14 @@ impl Reporter {
                 self.shared.table.free(&letter.frees);
             }
         }
+    }
+
+    /// Looks at every slot.
+    pub(super) fn capture(&mut self, how: How) -> Capture {
+        let capture = self.shared.table.capture(how, &mut self.ids);
+        let late = self.late.look(&capture, self.timing.grace_ms, self.ids);
+        self.shared.counters.late.store(late, Ordering::Relaxed);
+        capture
     }
 
     /// Final states as letters, not logged yet; `held`: those of which nobody was told are to wait for their round.
@@ -235,6 +247,7 @@ impl Reporter {
         let mut message = self.head.message(self.seq, self.shared.table.now_ms(), slots);
         self.seq += 1;
         message.dropped = self.shared.dropped();
+        message.late = self.shared.counters.late.load(Ordering::Relaxed);
         message
     }
 }

@@ -68,7 +68,7 @@ impl Reporter {
         }
         self.make_room();
         let positions = self.shared.positions.changed(POSITION_BYTES);
-        let mut capture = self.shared.table.capture(How::Beat { grace_ms: self.timing.grace_ms }, &mut self.ids);
+        let mut capture = self.capture(How::Beat { grace_ms: self.timing.grace_ms });
         let is_wide = self.stretch(&capture, &positions, now);
         let finals = std::mem::take(&mut capture.finals);
         let letters = self.final_letters(finals, is_wide);

@@ -8,6 +8,7 @@ mod counter;
 mod courier;
 mod crash;
 mod hostile;
+mod late;
 mod mapped;
 mod pace;
 mod rules;

@@ -71,7 +71,7 @@ fn pointers_are_read_as_rfc_6901_says() {
 #[test]
 fn blocks_have_no_edges() {
     let wanted = pointer("/a/ts");
-    for before in 0..200 {
+    for before in if cfg!(miri) { 60..66 } else { 0..200 } {
         for after in [0, 1, 63, 64, 65] {
             let fill = "x".repeat(before);
             let rest = " ".repeat(after);

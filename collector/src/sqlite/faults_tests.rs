@@ -39,6 +39,7 @@ fn batch(next: i64, topics: std::ops::Range<u64>) -> Batch {
         positions: vec![],
         sum: None,
         cadence_ms: None,
+        late: 0,
         dropped: Dropped::default(),
         end: None,
     };

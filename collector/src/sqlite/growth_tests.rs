@@ -132,6 +132,7 @@ impl World {
             positions: vec![],
             sum: None,
             cadence_ms: None,
+            late: 0,
             dropped: Dropped::default(),
             end: None,
         }

@@ -73,6 +73,7 @@ pub(crate) fn head(incarnation: Uuid, stage: &str, host: &str, seq: u64, now_ms:
         positions: vec![],
         sum: None,
         cadence_ms: None,
+        late: 0,
         dropped: chaperone_audit::wire::Dropped::default(),
         end: None,
     }

@@ -120,6 +120,10 @@ impl ForkGuard {
     /// # Errors
     /// A kernel before 4.14 cannot wipe a page on fork.
     pub(crate) fn new() -> io::Result<Self> {
+        // Miri knows neither the advice nor a fork.
+        if cfg!(miri) {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
         let page = Memory::anonymous(rustix::param::page_size() / 8)?;
         // SAFETY: the whole of a private anonymous mapping of ours; the advice changes only what a child will find.
         unsafe { madvise(page.base.as_ptr().cast(), page.words * 8, Advice::LinuxWipeOnFork)? };
