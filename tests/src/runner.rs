@@ -1,6 +1,7 @@
 //! Runs the suites of the table, then checks the promises. `tests/run` is the way in; docs/TESTING.md the manual.
 
 mod install;
+mod lanes;
 mod run;
 
 use std::collections::BTreeSet;
@@ -102,7 +103,7 @@ fn work(options: &Options) -> anyhow::Result<bool> {
     forget_figures(&runnable)?;
     let before = shared_memory();
     let bed = open_bed(&runnable)?;
-    let mut outcomes: Vec<Outcome> = runnable.iter().map(|suite| run::suite(suite)).collect();
+    let mut outcomes = lanes::run(&runnable)?;
     drop(bed);
     let left: Vec<_> = shared_memory().difference(&before).cloned().collect();
     outcomes.extend(skipped.iter().map(|(suite, why)| Outcome::skipped(suite, why)));

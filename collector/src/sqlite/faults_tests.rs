@@ -5,7 +5,9 @@ use chaperone_audit::{Class, RuleId, SlotState, Width, WindowStart};
 use rusqlite::Connection;
 
 use super::*;
-use crate::batch::{Content, Item};
+use crate::batch::{AuditPartition, Batch, Content, Item};
+use crate::query::WindowQuery;
+use crate::store::Store;
 
 fn batch(next: i64, topics: std::ops::Range<u64>) -> Batch {
     let slot = |id: u64| SlotRecord {
@@ -176,7 +178,7 @@ async fn two_processes_may_open_a_new_file_at_once() {
 #[tokio::test]
 async fn a_writer_that_stopped_says_so() {
     let store = SqliteStore::in_memory().expect("store");
-    let died = store.writer.run("die", |_| -> db::Done<()> { panic!("the writer's last job in a test") }).await;
+    let died = store.writer.run("die", |_| -> Done<()> { panic!("the writer's last job in a test") }).await;
     assert!(matches!(died, Err(StoreError::Stopped)));
     assert!(matches!(store.apply(batch(1, 0..1)).await, Err(StoreError::Stopped)));
     assert!(store.status().await.is_ok(), "readers still answer");
@@ -211,20 +213,12 @@ async fn the_wildest_numbers_stop_nobody() {
             store.apply(b).await.expect("apply");
         }
     }
-    let stage = |name: &str| crate::Stage {
-        name: name.into(),
-        kind: crate::StageKind::Client,
-        complete: true,
-        at_least_once: false,
-        stamped_only: false,
-    };
+    let stage = |name: &str| crate::Stage { complete: true, ..crate::Stage::new(name, crate::StageKind::Client) };
+    let orders = vec![crate::TopicPattern::Name("orders".into())];
     let pipeline = crate::Pipeline {
-        name: "p".into(),
-        cluster: "-".into(),
-        topics: vec![crate::TopicPattern::Name("orders".into())],
-        stages: vec![stage("producer"), stage("consumer")],
         grace: std::time::Duration::MAX,
         silent_after: std::time::Duration::MAX,
+        ..crate::Pipeline::new("p", orders, vec![stage("producer"), stage("consumer")])
     };
     for now in wild {
         store.judge(now, &Pipelines::from(vec![pipeline.clone()])).await.expect("judge");

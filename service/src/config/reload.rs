@@ -29,6 +29,7 @@ const INTAKE: &str = "intake reads that topic";
 pub const EFFECTS: &[(&str, Effect)] = &[
     ("data_dir", Effect::Restart("the store is open there")),
     ("seed", Effect::Reload),
+    ("discover", Effect::Reload),
     ("web", Effect::Restart("the page is served there")),
     ("web.listen", Effect::Restart("the page is served there")),
     ("kafka", Effect::Restart("clusters come and go with their clients")),
@@ -63,6 +64,10 @@ pub const EFFECTS: &[(&str, Effect)] = &[
     ("pipeline.NAME.complete", Effect::Reload),
     ("pipeline.NAME.at_least_once", Effect::Reload),
     ("pipeline.NAME.stamped_only", Effect::Reload),
+    ("pipeline.NAME.expect", Effect::Reload),
+    ("pipeline.NAME.owner", Effect::Reload),
+    ("pipeline.NAME.runbook", Effect::Reload),
+    ("pipeline.NAME.expected", Effect::Reload),
     ("pipeline.NAME.grace", Effect::Reload),
     ("pipeline.NAME.silent_after", Effect::Reload),
     ("pipeline.NAME.width", Effect::Reload),
@@ -147,8 +152,10 @@ impl Place {
         let join = |head: &str, key: &str| if head.is_empty() { key.to_owned() } else { format!("{head}.{key}") };
         match self.generic.as_str() {
             "kafka" | "pipeline" => Self { path: join(&self.path, key), generic: join(&self.generic, "NAME") },
-            // librdkafka's own names, which have dots.
-            "kafka.NAME.properties" => Self { path: format!("{}.\"{key}\"", self.path), generic: self.generic.clone() },
+            // librdkafka's own names, which have dots, and stages'.
+            "kafka.NAME.properties" | "pipeline.NAME.expect" => {
+                Self { path: format!("{}.\"{key}\"", self.path), generic: self.generic.clone() }
+            }
             _ => Self { path: join(&self.path, key), generic: join(&self.generic, key) },
         }
     }

@@ -314,7 +314,7 @@ CREATE TABLE process (
     problems   TEXT    NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- The judge's queue: windows that are open, settling, changed, or to be looked at again.
+-- The judge's queue: windows that are open, settling, changed, or to be looked at again. `version`: who put it here last.
 CREATE TABLE pending (
     topic     INTEGER NOT NULL,
     window_ms INTEGER NOT NULL,
@@ -322,6 +322,7 @@ CREATE TABLE pending (
     due_ms    INTEGER NOT NULL,
     touched   INTEGER NOT NULL,
     unsettled INTEGER NOT NULL,
+    version   INTEGER NOT NULL,
     PRIMARY KEY (topic, window_ms, width_ms)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX pending_by_due ON pending (due_ms, window_ms);
@@ -347,10 +348,32 @@ CREATE TABLE hop_window (
     settled_surplus   INTEGER NOT NULL,
     passed_ms         INTEGER,
     amendments        INTEGER NOT NULL,
+    -- A verdict stands: all evidence was in, and no later record has opened the window again.
+    settled           INTEGER NOT NULL GENERATED ALWAYS AS
+        (CASE WHEN settled_ms IS NOT NULL AND verdict NOT IN ('open', 'settling', 'no_report') THEN 1 ELSE 0 END) STORED,
     PRIMARY KEY (topic, window_ms, from_stage, to_stage)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX hop_window_by_time ON hop_window (window_ms);
 CREATE INDEX hop_window_trouble ON hop_window (window_ms, verdict) WHERE verdict <> 'ok';
+
+-- The pipeline that a topic runs through, as of the last judgement of one of its windows.
+CREATE TABLE topic_pipeline (
+    topic    INTEGER PRIMARY KEY,
+    pipeline TEXT    NOT NULL,
+    owner    TEXT,
+    runbook  TEXT
+) STRICT;
+
+-- Who is expected to report, and how many of them lived at the last judgement: `ok`, `few`, `silent`, `never`.
+CREATE TABLE expected_reporter (
+    stage       TEXT    NOT NULL,
+    application TEXT    NOT NULL,
+    at_least    INTEGER NOT NULL,
+    live        INTEGER NOT NULL,
+    state       TEXT    NOT NULL,
+    since_ms    INTEGER NOT NULL,
+    PRIMARY KEY (stage, application)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE amendment (
     id          INTEGER PRIMARY KEY,
@@ -420,24 +443,25 @@ CREATE TABLE group_lag (
     PRIMARY KEY (cluster, consumer_group, topic, partition)
 ) STRICT, WITHOUT ROWID;
 
--- ---- Stable views: columns are only ever added. ----
+-- ---- Stable views: columns are only ever added. docs/SQL.md describes them; a test holds them to it. ----
+-- PostgreSQL's have the same columns.
 
 CREATE VIEW v_hop_window AS
 SELECT t.text AS topic, f.text AS from_stage, d.text AS to_stage, h.window_ms / 1000 AS window_start, h.window_ms,
-       h.width_ms, h.verdict, h.missing_min, h.surplus_min, h.delayed, h.caveats, h.why,
-       h.settled_ms IS NOT NULL AND h.verdict NOT IN ('open', 'settling', 'no_report') AS settled,
-       h.settled_ms / 1000 AS settled_at, h.amendments
+       h.width_ms, h.verdict, h.missing_min, h.surplus_min, h.delayed, h.caveats, h.why, h.settled,
+       h.settled_ms / 1000 AS settled_at, h.amendments, h.hop, p.pipeline, p.owner, p.runbook
 FROM hop_window h
 JOIN name t ON t.id = h.topic
 JOIN name f ON f.id = h.from_stage
-JOIN name d ON d.id = h.to_stage;
+JOIN name d ON d.id = h.to_stage
+LEFT JOIN topic_pipeline p ON p.topic = h.topic;
 
 CREATE VIEW v_stage_window AS
 SELECT t.text AS topic, s.text AS stage, w.window_ms / 1000 AS window_start, w.window_ms, w.width_ms,
        CASE w.class WHEN 0 THEN 'stamped' WHEN 1 THEN 'bare' WHEN 2 THEN 'no_time' WHEN 3 THEN 'malformed'
                     WHEN 4 THEN 'out_of_range' ELSE 'rewritten' END AS class,
        w.n, w.acked, w.failed, w.bytes, lower(hex(w.f_in)) AS f_in, lower(hex(w.f_acked)) AS f_acked,
-       lower(hex(w.f_failed)) AS f_failed, w.min_ms, w.max_ms, w.last_ms
+       lower(hex(w.f_failed)) AS f_failed, w.min_ms, w.max_ms, w.last_ms, w.last_ms / 1000 AS last_at
 FROM stage_window w
 JOIN name t ON t.id = w.topic
 JOIN name s ON s.id = w.stage;
@@ -445,9 +469,14 @@ JOIN name s ON s.id = w.stage;
 CREATE VIEW v_reporter AS
 SELECT lower(hex(r.incarnation)) AS incarnation, s.text AS stage, r.host, r.application, r.library, r.pid, r.datacenter,
        r.audited_since_ms, r.watermark_ms, r.last_append_ms, r.ended, r.sum_n AS n, r.sum_acked AS acked,
-       r.sum_failed AS failed, r.dropped
+       r.sum_failed AS failed, r.dropped, r.audited_since_ms / 1000 AS audited_since_at,
+       r.watermark_ms / 1000 AS watermark_at, r.last_append_ms / 1000 AS heard_at
 FROM reporter r
 JOIN name s ON s.id = r.stage;
+
+CREATE VIEW v_expected AS
+SELECT e.stage, e.application, e.at_least, e.live, e.state, e.since_ms, e.since_ms / 1000 AS since_at
+FROM expected_reporter e;
 
 CREATE VIEW v_process AS
 SELECT lower(hex(p.id)) AS id, p.role, p.clusters, p.host, p.pid, p.version, p.started_ms, p.beat_ms, p.problems
@@ -474,5 +503,8 @@ FROM audit_lost;
 
 CREATE VIEW v_lag AS
 SELECT cluster, consumer_group, topic, partition, at_ms, state, committed, end_offset, log_start, messages, lag_ms,
-       error_ms, at_least, trend, lag_trend, produced_per_s, consumed_per_s, catch_up_ms, retention_left_ms, eaten, held
+       error_ms, at_least, trend, lag_trend, produced_per_s, consumed_per_s, catch_up_ms, retention_left_ms, eaten, held,
+       at_ms / 1000 AS looked_at, CAST(lag_ms / 1000.0 AS DOUBLE PRECISION) AS lag_s,
+       CAST(error_ms / 1000.0 AS DOUBLE PRECISION) AS error_s, CAST(catch_up_ms / 1000.0 AS DOUBLE PRECISION) AS catch_up_s,
+       CAST(retention_left_ms / 1000.0 AS DOUBLE PRECISION) AS retention_left_s
 FROM group_lag;
