@@ -63,14 +63,14 @@ pub(super) fn expected(conn: &Connection) -> Done<Vec<ExpectedState>> {
     let mut all = Vec::new();
     while let Some(r) = rows.next()? {
         let word: String = r.get(4)?;
-        let state = Presence::parse(&word).ok_or_else(|| Fault::stored("presence")(format!("'{word}' is none")))?;
+        let presence = Presence::parse(&word).ok_or_else(|| Fault::stored("presence")(format!("'{word}' is none")))?;
         let (stage, application) = (r.get(0)?, r.get(1)?);
         all.push(ExpectedState {
             stage,
             application,
             at_least: r.get(2)?,
             live: r.get(3)?,
-            state,
+            state: presence,
             since_ms: r.get(5)?,
         });
     }

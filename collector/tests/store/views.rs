@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use chaperone_collector::lag::{GroupLag, LagRound, Round, State, Trend};
-use chaperone_collector::query::ProcessState;
+use chaperone_collector::query::{ProcessState, WindowQuery};
 use chaperone_collector::{Expected, SqliteStore, Store};
 use rusqlite::Connection;
 use rusqlite::types::Value;
@@ -15,8 +15,9 @@ use crate::sim::START;
 
 const TEXT: &str = include_str!("../../../docs/SQL.md");
 /// These may never be gone.
-const KEPT: [&str; 9] = [
+const KEPT: [&str; 10] = [
     "v_hop_window",
+    "v_topic",
     "v_stage_window",
     "v_reporter",
     "v_lag",
@@ -179,6 +180,12 @@ async fn seconds_are_those_of_the_milliseconds_and_what_decides_is_stored() {
     let stored = "SELECT count(*) FROM pragma_table_xinfo('hop_window') WHERE name IN \
                   ('verdict', 'missing_min', 'surplus_min', 'delayed', 'settled', 'why')";
     assert_eq!(count(stored), 6, "columns, not what a view makes of others");
+    let topics = store.topics(WindowQuery { to_ms: i64::MAX, ..WindowQuery::default() }).await.expect("topics");
+    assert_eq!(topics.len(), 3);
+    for t in topics {
+        let sql = format!("SELECT complete_through_ms FROM v_topic WHERE topic = '{}'", t.topic);
+        assert_eq!(Some(count(&sql)), t.complete_through_ms, "the same as on the page");
+    }
     let expected = store.expected().await.expect("expected");
     assert_eq!(expected.len(), 1);
     let e = &expected[0];
