@@ -62,11 +62,13 @@ mod sink;
 mod slot;
 mod snapshot;
 mod start;
+mod stretch;
 mod survey;
 mod table;
 #[cfg(test)]
 mod tests;
 mod ticket;
+mod wide;
 
 #[cfg(any(test, feature = "testing"))]
 mod testing;
@@ -74,10 +76,13 @@ mod testing;
 pub use agent::{Agent, AgentError, AgentSink, AgentStats};
 pub use config::{Config, Slots, StartError};
 pub use courier::{Allows, Carried, Courier};
+pub use remains::{Abandoned, abandoned};
 use report::{Command, Counters, Reporter, Shared};
 #[cfg(any(test, feature = "testing"))]
 pub use sink::{Behaviour, MemorySink};
 pub use sink::{Nowhere, Sink, SinkError};
+pub use snapshot::{LARGE_EVERY, SMALL};
+pub use stretch::told_width;
 pub use survey::{Account, Survey, SurveyError, survey};
 use table::Table;
 #[cfg(any(test, feature = "testing"))]
@@ -124,6 +129,8 @@ pub struct Stats {
     pub snapshots: u64,
     /// Time between the last two watermarks that were stored, ms: two seconds, or more where there is much to tell.
     pub cadence_ms: u64,
+    /// Width of the windows that are told, ms: the recorder's, or 60,000 or 600,000 where finals alone would exceed the budget.
+    pub width_ms: u64,
     /// Finals' messages that were told once more, a minute after the sink had them.
     pub repeated: u64,
     /// Final records' messages that wait for the sink (those that wait only in the log not included).
@@ -213,6 +220,7 @@ impl Recorder {
             failures: read(&c.failures),
             snapshots: read(&c.snapshots),
             cadence_ms: read(&c.cadence_ms),
+            width_ms: read(&c.width_ms),
             repeated: read(&c.repeated),
             waiting: read(&c.waiting),
             dropped: shared.dropped(),

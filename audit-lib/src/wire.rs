@@ -146,6 +146,31 @@ pub struct Sum {
     pub f_in: Fingerprint,
 }
 
+impl Sum {
+    /// Of one slot's state, but for the number of slots.
+    pub(crate) fn of(state: &SlotState) -> Self {
+        Self { slots: 0, n: state.n, acked: state.acked, failed: state.failed, f_in: state.f_in() }
+    }
+    pub(crate) const fn plus(self, o: Self) -> Self {
+        Self {
+            slots: self.slots.wrapping_add(o.slots),
+            n: self.n.wrapping_add(o.n),
+            acked: self.acked.wrapping_add(o.acked),
+            failed: self.failed.wrapping_add(o.failed),
+            f_in: self.f_in.plus(o.f_in),
+        }
+    }
+    pub(crate) const fn minus(self, o: Self) -> Self {
+        Self {
+            slots: self.slots.wrapping_sub(o.slots),
+            n: self.n.wrapping_sub(o.n),
+            acked: self.acked.wrapping_sub(o.acked),
+            failed: self.failed.wrapping_sub(o.failed),
+            f_in: self.f_in.minus(o.f_in),
+        }
+    }
+}
+
 /// What a tap counted in one run of offsets `[from, to)` of one partition.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
@@ -329,7 +354,8 @@ pub struct Dropped {
     pub unlogged: u64,
     /// Records that could neither be logged nor sent.
     pub records: u64,
-    /// Slots whose counts went into a wider window's while the write-ahead log was short of room: resolution lost, no count.
+    /// Slots whose counts went into a wider window's, while the write-ahead log was short of room or finals alone would have
+    /// exceeded the budget: resolution lost, no count.
     pub coalesced: u64,
 }
 

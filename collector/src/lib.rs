@@ -9,15 +9,18 @@
 pub mod audit;
 pub mod batch;
 pub mod caveat;
+mod db;
 pub mod discover;
 pub mod interval;
 pub mod lag;
 pub mod passage;
 pub mod pipeline;
+pub mod postgres;
 pub mod query;
 pub mod settle;
 pub mod sqlite;
 pub mod store;
+mod tables;
 pub mod verdict;
 
 pub use audit::{AuditFollow, AuditLoss, AuditStand, LossCause};
@@ -25,6 +28,7 @@ pub use batch::{Applied, AuditPartition, Batch, Content, Item, Refused};
 pub use caveat::{Caveat, CaveatKind, Doubt};
 pub use chaperone_audit::TopicPattern;
 pub use pipeline::{AuditSource, Expected, Hop, Pipeline, Pipelines, Presence, Stage, StageKind};
+pub use postgres::PostgresStore;
 pub use sqlite::{SqliteStore, SqliteView};
 pub use store::{Claim, ClaimRequest, Store, StoreError};
 pub use verdict::{Evidence, Expect, Judgement, LeftOut, Passage, Progress, Verdict, judge};

@@ -55,7 +55,7 @@ pub enum StoreError {
         topic: String,
     },
     /// Something to write was handed to a store that is only read.
-    #[error("the store is open for reading only: {action} is another process's work")]
+    #[error("the store is open for reading only: to {action} is another process's work")]
     ReadOnly {
         /// What was asked for.
         action: &'static str,
@@ -69,7 +69,7 @@ impl StoreError {
     /// What to do about it, where the database's own words do not say.
     pub fn advice(&self) -> Option<&'static str> {
         match self {
-            Self::Database { source, .. } => crate::sqlite::advice(source.as_ref()),
+            Self::Database { source, .. } => crate::db::advice(source.as_ref()),
             _ => None,
         }
     }

@@ -86,6 +86,24 @@ fn what_is_acked_is_what_readers_of_committed_messages_find() -> anyhow::Result<
 }
 
 #[test]
+fn a_missing_right_to_a_transactional_id_is_named() -> anyhow::Result<()> {
+    let cluster = &Bed::get()?.regional;
+    if !cluster.is_secure() {
+        return skip("a missing right to a transactional id", "it needs the ACLs of the test bed");
+    }
+    let topic = cluster.fresh_topic("wrappers-refused", 1, &[])?;
+    let mut environment = programs::example_settings(cluster, "nobody")?;
+    let folder = tempfile::tempdir()?;
+    for (key, value) in [("TOPIC", &*topic), ("SLOTS_DIR", &folder.path().to_string_lossy())] {
+        environment.push((key.to_owned(), value.to_owned()));
+    }
+    let mut program = programs::example("transactions", &environment)?;
+    let wanted = format!("WRITE on transactional-id 'example-{topic}'");
+    program.line(&wanted, WAIT, |line| line.contains(&wanted))?;
+    Ok(())
+}
+
+#[test]
 fn a_process_killed_before_its_commit_has_acked_nothing_of_it() -> anyhow::Result<()> {
     let cluster = &Bed::get()?.regional;
     if !cluster.is_secure() {
@@ -94,6 +112,8 @@ fn a_process_killed_before_its_commit_has_acked_nothing_of_it() -> anyhow::Resul
     let topic = cluster.fresh_topic("wrappers-killed", 1, &[])?;
     let audit = cluster.fresh_topic("wrappers-audit", 1, &[])?;
     let mut environment = programs::example_settings(cluster, "admin")?;
+    let slots = tempfile::tempdir()?;
+    environment.push(("SLOTS_DIR".to_owned(), slots.path().to_string_lossy().into_owned()));
     for (key, value) in [("TOPIC", &*topic), ("AUDIT_TOPIC", &*audit), ("COUNT", "100"), ("TRANSACTIONS", "3")] {
         environment.push((key.to_owned(), value.to_owned()));
     }

@@ -211,6 +211,11 @@ impl Log {
         self.inner.shared.lock().book.pending.values().map(|h| h.entry.clone()).collect()
     }
 
+    /// A pending entry.
+    pub fn entry(&self, seq: Seq) -> Option<Entry> {
+        self.inner.shared.lock().book.pending.get(&seq).map(|h| h.entry.clone())
+    }
+
     /// How many entries are pending.
     pub fn pending_count(&self) -> usize {
         self.inner.shared.lock().book.pending.len()

@@ -23,6 +23,7 @@ use rdkafka::producer::{
 };
 
 use super::error::{KafkaStartError, check_producer};
+use super::grant::{Grant, missing_grant};
 use crate::recorder::{Recorder, Ticket};
 
 mod context;
@@ -85,7 +86,7 @@ impl<I: Inner> Audited<I> {
     /// say whether a message is persisted. [`KafkaStartError::Client`] from librdkafka.
     pub fn with_context(config: &ClientConfig, context: I::Host, recorder: Recorder) -> Result<Self, KafkaStartError> {
         check_producer(config)?;
-        let context = AuditedContext::new(context, config.get("transactional.id").is_some());
+        let context = AuditedContext::new(context, config.get("transactional.id"));
         let producer = I::from_config_and_context(config, context)?;
         Ok(Self { producer, recorder, stamping: Stamping::Off })
     }
@@ -189,9 +190,15 @@ impl<I: Inner> Audited<I> {
     /// Asks the coordinator for the producer's id, which ends what a dead producer of the same id left open.
     ///
     /// # Errors
-    /// librdkafka's; also without a `transactional.id`, like the calls below.
+    /// librdkafka's; also without a `transactional.id`, like the calls below. If the right to that id is missing, the log
+    /// names the ACL.
     pub fn init_transactions(&self, deadline: Duration) -> KafkaResult<()> {
         let result = self.producer.init_transactions(deadline);
+        if let (Err(error), Some(id)) = (&result, &self.producer.context().transactional_id)
+            && let Some(said) = missing_grant(error, Grant::WriteTransactionalId(id))
+        {
+            tracing::error!("{said}");
+        }
         self.ending(|transactions| transactions.step(&result));
         result
     }

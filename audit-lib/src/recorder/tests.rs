@@ -11,6 +11,7 @@ mod mapped;
 mod pace;
 mod rules;
 mod share;
+mod stretch;
 mod thread;
 mod windows;
 

@@ -5,7 +5,9 @@ use chaperone_audit::{Class, RuleId, SlotState, Width, WindowStart};
 use rusqlite::Connection;
 
 use super::*;
-use crate::batch::{Content, Item};
+use crate::batch::{AuditPartition, Batch, Content, Item};
+use crate::query::WindowQuery;
+use crate::store::Store;
 
 fn batch(next: i64, topics: std::ops::Range<u64>) -> Batch {
     let slot = |id: u64| SlotRecord {
@@ -176,7 +178,7 @@ async fn two_processes_may_open_a_new_file_at_once() {
 #[tokio::test]
 async fn a_writer_that_stopped_says_so() {
     let store = SqliteStore::in_memory().expect("store");
-    let died = store.writer.run("die", |_| -> db::Done<()> { panic!("the writer's last job in a test") }).await;
+    let died = store.writer.run("die", |_| -> Done<()> { panic!("the writer's last job in a test") }).await;
     assert!(matches!(died, Err(StoreError::Stopped)));
     assert!(matches!(store.apply(batch(1, 0..1)).await, Err(StoreError::Stopped)));
     assert!(store.status().await.is_ok(), "readers still answer");

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::db::{Done, Fault};
+use crate::db::{Done, Fault};
 
 /// How long a writer waits for another process.
 const BUSY: Duration = Duration::from_secs(10);
@@ -117,14 +117,15 @@ fn create_private(path: &Path) -> std::io::Result<()> {
 
 fn is_contention(fault: &Fault) -> bool {
     match fault {
-        Fault::Sql(e) => {
+        Fault::Sqlite(e) => {
             matches!(e.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
         }
         Fault::Schema(e) => {
             let text = format!("{e:?}");
             text.contains("locked") || text.contains("already exists") || text.contains("UNIQUE")
         }
-        Fault::File(_)
+        Fault::Postgres(_)
+        | Fault::File(_)
         | Fault::Stored { .. }
         | Fault::Moved { .. }
         | Fault::Former { .. }

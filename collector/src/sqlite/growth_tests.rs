@@ -3,6 +3,7 @@
 //! Counted in steps of SQLite's virtual machine on the writer's connection, which are the same on every machine, and in
 //! what is read and decoded besides: the rows of the tables that are worked on.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use chaperone_audit::wire::{
@@ -13,8 +14,12 @@ use chaperone_audit::{Class, Fingerprint, Histogram, MessageId, RuleId, SlotStat
 
 use rusqlite::Connection;
 
+use super::tx::LiteTx;
 use super::*;
-use crate::batch::{Content, Item};
+use crate::batch::{AuditPartition, Batch, Content, Item};
+use crate::query::WindowQuery;
+use crate::store::{Claim, ClaimRequest, Store};
+use crate::tables::reader;
 use crate::verdict::Verdict;
 
 const WIDTH: Width = Width::TEN_SECONDS;
@@ -261,12 +266,13 @@ impl World {
         let queries = [any, one].map(|topic| WindowQuery { topic, from_ms: to_ms - 180_000, to_ms, limit: None });
         self.steps.store(0, Ordering::Relaxed);
         let look = move |conn: &mut Connection| {
+            let tx = LiteTx(conn);
             for query in &queries {
-                assert_eq!(reader::windows(conn, query).expect("windows").len(), 36);
-                assert_eq!(reader::stage_windows(conn, query).expect("totals").len(), 54);
-                assert_eq!(reader::topics(conn, query).expect("topics").len(), 1);
+                assert_eq!(reader::windows(&tx, query).expect("windows").len(), 36);
+                assert_eq!(reader::stage_windows(&tx, query).expect("totals").len(), 54);
+                assert_eq!(reader::topics(&tx, query).expect("topics").len(), 1);
             }
-            reader::status(conn).expect("status");
+            reader::status(&tx).expect("status");
         };
         self.store.writer.outside(look).await;
         self.steps.load(Ordering::Relaxed)
@@ -322,7 +328,7 @@ const SMALL: [&str; 6] = ["audit_partition", "meta", "pending", "process", "late
 #[tokio::test]
 async fn no_statement_walks_through_history() {
     let store = SqliteStore::in_memory().expect("store");
-    let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/sqlite/sql")).expect("statements");
+    let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/tables/sql")).expect("statements");
     let mut read = 0;
     for file in files {
         let path = file.expect("a file").path();

@@ -9,8 +9,9 @@ use parking_lot::Mutex;
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
-use super::db::Done;
 use super::file::Place;
+use super::tx::LiteTx;
+use crate::db::{Done, Tx};
 use crate::store::{Answer, StoreError};
 
 /// Connections.
@@ -39,7 +40,7 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Shared {
-    fn read<T>(&self, work: impl FnOnce(&Connection) -> Done<T>) -> Done<T> {
+    fn read<T>(&self, work: impl FnOnce(&dyn Tx) -> Done<T>) -> Done<T> {
         let era = self.era.load(Ordering::SeqCst);
         let idle = self.idle.lock().pop();
         let mut conn = if let Some(conn) = idle {
@@ -51,7 +52,7 @@ impl Shared {
         };
         // One transaction, so that all parts of an answer are of one moment.
         let transaction = conn.transaction()?;
-        let answer = work(&transaction);
+        let answer = work(&LiteTx(&transaction));
         transaction.finish()?;
         let mut idle = self.idle.lock();
         if self.era.load(Ordering::SeqCst) == era && idle.len() < READERS {
@@ -83,7 +84,7 @@ impl Pool {
     }
 
     /// Runs a short query on this thread, beyond the limit of those that wait for a connection.
-    pub(super) fn read_now<T>(&self, work: impl FnOnce(&Connection) -> Done<T>) -> Done<T> {
+    pub(super) fn read_now<T>(&self, work: impl FnOnce(&dyn Tx) -> Done<T>) -> Done<T> {
         self.shared.read(work)
     }
 
@@ -91,7 +92,7 @@ impl Pool {
     pub(super) fn run<'a, T: Send + 'static>(
         &'a self,
         action: &'static str,
-        work: impl FnOnce(&Connection) -> Done<T> + Send + 'static,
+        work: impl FnOnce(&dyn Tx) -> Done<T> + Send + 'static,
     ) -> Answer<'a, T> {
         Box::pin(async move {
             let permit = Arc::clone(&self.free).acquire_owned().await.map_err(|_| StoreError::Stopped)?;

@@ -13,21 +13,13 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use tokio::sync::watch;
-use uuid::Uuid;
 
-use super::db::{Done, Fault, count};
 use super::file::{Place, SCHEMA};
 use super::pool::Pool;
-use super::{Silence, audit, inventory, lag, offsets, processes, reader};
-use crate::audit::{AuditFollow, AuditLoss, AuditStand};
-use crate::batch::{Applied, AuditPartition, Batch};
-use crate::lag::{Bracket, LagReport, LagRound};
+use crate::db::{self, Db, Done, Fault, Tx};
 use crate::pipeline::Pipelines;
-use crate::query::{
-    ExpectedState, HopTrouble, HopWindow, Offsets, OffsetsQuery, PartitionState, ProcessState, Quarantined,
-    ReporterState, StageWindow, Status, TopicSummary, WindowQuery,
-};
-use crate::store::{Answer, Claim, ClaimRequest, Store, StoreError};
+use crate::store::{Answer, StoreError};
+use crate::tables::{Engine, Options, Silence};
 
 /// How often another process's revision is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -107,11 +99,9 @@ impl Follower {
     fn run(mut self, stop: &AtomicBool) {
         while !stop.load(Ordering::SeqCst) {
             self.notice_another_file();
-            let revision =
-                self.readers.read_now(|conn| Ok(conn.query_row("SELECT revision FROM meta", [], |r| r.get(0))?));
+            let revision = self.readers.read_now(db::revision);
             // What is wrong is said to whoever asks the store.
             if let Ok(revision) = revision {
-                let revision = count(revision);
                 self.revision.send_if_modified(|known| std::mem::replace(known, revision) != revision);
             }
             std::thread::park_timeout(LOOK_EVERY);
@@ -127,85 +117,36 @@ impl Follower {
     }
 }
 
-fn refuse<'a, T: Send + 'a>(action: &'static str) -> Answer<'a, T> {
-    Box::pin(async move { Err(StoreError::ReadOnly { action }) })
-}
+impl Engine for SqliteView {
+    fn options(&self) -> Options {
+        Options::default()
+    }
 
-impl Store for SqliteView {
-    fn apply(&self, _: Batch) -> Answer<'_, Applied> {
-        refuse("applying a batch")
+    fn silence(&self) -> &Silence {
+        &self.silence
     }
-    fn audit_stands<'a>(&'a self, cluster: &'a str, topic: &'a str) -> Answer<'a, Vec<AuditStand>> {
-        let (cluster, topic) = (cluster.to_owned(), topic.to_owned());
-        self.readers.run("read audit positions", move |conn| audit::stands(conn, &cluster, &topic))
+
+    fn write<'a, T: Send + 'static>(
+        &'a self,
+        action: &'static str,
+        _: impl Fn(&mut Db<'_>) -> Done<T> + Send + 'static,
+    ) -> Answer<'a, T> {
+        Box::pin(async move { Err(StoreError::ReadOnly { action }) })
     }
-    fn audit_follow(&self, _: AuditFollow) -> Answer<'_, Vec<AuditStand>> {
-        refuse("following an audit topic")
+
+    fn read<'a, T: Send + 'static>(
+        &'a self,
+        action: &'static str,
+        work: impl Fn(&dyn Tx) -> Done<T> + Send + 'static,
+    ) -> Answer<'a, T> {
+        self.readers.run(action, work)
     }
-    fn audit_lost(&self, _: AuditLoss) -> Answer<'_, AuditStand> {
-        refuse("noting what is lost of an audit topic")
+
+    fn court(&self, _: i64, _: Pipelines) -> Answer<'_, u64> {
+        Box::pin(async { Err(StoreError::ReadOnly { action: "judge windows" }) })
     }
-    fn audit_through(&self, _: Vec<(AuditPartition, i64)>) -> Answer<'_, ()> {
-        refuse("noting audit progress")
-    }
-    fn claim(&self, _: ClaimRequest) -> Answer<'_, Claim> {
-        refuse("claiming a partition")
-    }
-    fn partitions<'a>(&'a self, stage: &'a str) -> Answer<'a, Vec<PartitionState>> {
-        let stage = stage.to_owned();
-        self.readers.run("read partitions", move |conn| reader::partitions(conn, &stage))
-    }
-    fn judge<'a>(&'a self, _: i64, _: &'a Pipelines) -> Answer<'a, u64> {
-        refuse("judging")
-    }
-    fn windows(&self, query: WindowQuery) -> Answer<'_, Vec<HopWindow>> {
-        self.readers.run("read verdicts", move |conn| reader::windows(conn, &query))
-    }
-    fn stage_windows(&self, query: WindowQuery) -> Answer<'_, Vec<StageWindow>> {
-        self.readers.run("read totals", move |conn| reader::stage_windows(conn, &query))
-    }
-    fn offsets(&self, query: OffsetsQuery) -> Answer<'_, Vec<Offsets>> {
-        self.readers.run("read offsets", move |conn| offsets::read(conn, &query))
-    }
-    fn topics(&self, query: WindowQuery) -> Answer<'_, Vec<TopicSummary>> {
-        self.readers.run("read topics", move |conn| reader::topics(conn, &query))
-    }
-    fn trouble(&self, from_ms: i64) -> Answer<'_, Vec<HopTrouble>> {
-        self.readers.run("read hops in trouble", move |conn| inventory::trouble(conn, from_ms))
-    }
-    fn expected(&self) -> Answer<'_, Vec<ExpectedState>> {
-        self.readers.run("read who is expected", inventory::expected)
-    }
-    fn reporters(&self, now_ms: i64) -> Answer<'_, Vec<ReporterState>> {
-        let silence = self.silence.known();
-        self.readers.run("read reporters", move |conn| reader::reporters(conn, now_ms, &silence))
-    }
-    fn quarantined(&self, limit: u32) -> Answer<'_, Vec<Quarantined>> {
-        self.readers.run("read quarantine", move |conn| reader::quarantined(conn, limit))
-    }
-    fn note_lag(&self, _: LagRound) -> Answer<'_, ()> {
-        refuse("noting the lag of groups")
-    }
-    fn arrivals<'a>(&'a self, cluster: &'a str, asked: Vec<(String, i32, i64)>) -> Answer<'a, Vec<Bracket>> {
-        let cluster = cluster.to_owned();
-        self.readers.run("read when offsets arrived", move |conn| lag::arrivals(conn, &cluster, &asked))
-    }
-    fn lag(&self, since_ms: i64) -> Answer<'_, LagReport> {
-        self.readers.run("read the lag of groups", move |conn| lag::report(conn, since_ms))
-    }
-    fn beat(&self, _: ProcessState) -> Answer<'_, ()> {
-        refuse("noting that a process works")
-    }
-    fn farewell(&self, _: Uuid) -> Answer<'_, ()> {
-        refuse("noting that a process has ended")
-    }
-    fn processes(&self) -> Answer<'_, Vec<ProcessState>> {
-        self.readers.run("read processes", processes::all)
-    }
-    fn status(&self) -> Answer<'_, Status> {
-        self.readers.run("read status", reader::status)
-    }
-    fn revisions(&self) -> watch::Receiver<u64> {
+
+    fn follow(&self) -> watch::Receiver<u64> {
         self.revisions.clone()
     }
 }

@@ -2,9 +2,14 @@
 
 use std::time::Duration;
 
+use uuid::Uuid;
+
 use super::*;
-use crate::query::Trouble;
+use crate::batch::{AuditPartition, Batch};
+use crate::db::params;
+use crate::query::{ProcessState, Trouble};
 use crate::sqlite::SqliteStore;
+use crate::store::Store;
 
 fn process(n: u128, role: &str, beat_ms: i64) -> ProcessState {
     ProcessState {
@@ -69,7 +74,7 @@ async fn nothing_is_written_through_it_and_another_file_is_noticed() {
     for answer in refused {
         assert!(matches!(answer, Err(StoreError::ReadOnly { .. })), "{answer:?}");
     }
-    let wrote = view.readers.run("try", |conn| Ok(conn.execute("DELETE FROM quarantine", [])?)).await;
+    let wrote = view.readers.run("try", |tx| tx.execute("DELETE FROM quarantine", params![])).await;
     assert!(wrote.is_err(), "the connection itself cannot write");
     assert_eq!(view.status().await.expect("status").quarantined, 1);
     drop(store);

@@ -10,12 +10,16 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::db::{Db, Done, Fault, Names};
 use super::file::Place;
+use super::tx::LiteTx;
+use crate::db::{self, Db, Done, Fault, Names};
 use crate::store::{Answer, StoreError};
 
 /// Jobs that may wait.
 const QUEUED: usize = 64;
+
+/// The only row that counts revisions.
+const ONE: i64 = 1;
 
 type Job = Box<dyn FnOnce(&mut Session) + Send>;
 
@@ -61,9 +65,12 @@ fn transact<T>(
     work: impl FnOnce(&mut Db<'_>) -> Done<T>,
 ) -> Done<(T, Option<u64>)> {
     let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let mut db = Db::new(&transaction, names);
+    let tx = LiteTx(&transaction);
+    // One writer: nobody else's marks are told from these.
+    let mut db = Db::new(&tx, names, 0);
     // Dropped without a commit, the transaction is rolled back.
     let value = work(&mut db)?;
+    db.finish(ONE)?;
     let revision = db.bumped();
     transaction.commit()?;
     Ok((value, revision))
@@ -81,8 +88,8 @@ impl Writer {
     /// Opens the database and starts the thread.
     pub(super) fn start(place: &Place, durable: bool) -> Done<Self> {
         let conn = place.writer(durable)?;
-        let mut names = Names::default();
-        let now = Db::new(&conn, &mut names).revision()?;
+        let names = Names::default();
+        let now = db::revision(&LiteTx(&conn))?;
         let (revision, revisions) = watch::channel(now);
         let (jobs, mut inbox) = mpsc::channel::<Job>(QUEUED);
         let mut session = Session { conn, names, revision, path: place.path().into() };

@@ -15,7 +15,7 @@ use crate::sim::{
 pub(crate) struct Pair {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) pipelines: Pipelines,
-    producer: SimReporter,
+    pub(crate) producer: SimReporter,
     pub(crate) consumer: SimReporter,
     audit: Audit,
 }

@@ -216,6 +216,32 @@ async fn the_inventory_tells_few_silent_and_never_apart() {
     assert_eq!(store.expected().await.expect("expected"), []);
 }
 
+/// The views of a schema file by name, each on one line.
+fn views(schema: &str) -> Vec<(String, String)> {
+    let one = |text: &str| {
+        let body = text.split_once(';').expect("an end").0.split_whitespace().collect::<Vec<_>>().join(" ");
+        let (name, body) = body.split_once(' ').expect("a name");
+        (name.to_owned(), body.to_owned())
+    };
+    schema.split("CREATE VIEW ").skip(1).map(one).collect()
+}
+
+/// PostgreSQL has the same views; only bytes are written as hex by another function.
+#[test]
+fn both_databases_have_the_same_views() {
+    let sqlite = views(include_str!("../../src/sqlite/schema/V1__initial.sql"));
+    let postgres = views(include_str!("../../src/postgres/schema/V1__initial.sql"));
+    let mut other = 0;
+    for ((name, here), (_, there)) in sqlite.iter().zip(&postgres) {
+        other += here.matches("lower(hex(").count();
+        let there = there.replace("encode(", "lower(hex(").replace(", 'hex')", "))");
+        assert_eq!(*here, there, "{name}");
+    }
+    let names = |views: &[(String, String)]| views.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&sqlite), names(&postgres));
+    assert!(sqlite.len() == KEPT.len() && other == 5, "{other}");
+}
+
 /// The role for PostgreSQL may read the views, all of them, and nothing else.
 #[test]
 fn the_reader_role_may_read_every_view_and_nothing_else() {

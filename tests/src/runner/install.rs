@@ -26,6 +26,8 @@ pub(super) fn ensure(need: Need, install: bool) -> anyhow::Result<()> {
         Need::Valgrind => package("valgrind", install, || on_path("valgrind")),
         Need::Chromium => package("chromium", install, || on_path("chromium")),
         Need::Strace => strace(install),
+        // The runner's own affair.
+        Need::Quiet => Ok(()),
         Need::Promtool => package("prometheus", install, || on_path("promtool")),
         Need::Sqlite => package("sqlite3", install, || on_path("sqlite3")),
         Need::Binaries => {

@@ -30,13 +30,16 @@ pub struct AuditedContext<C> {
     host: C,
     /// Of a producer with a `transactional.id`.
     pub(super) transactions: Option<Transactions>,
+    /// That id.
+    pub(super) transactional_id: Option<String>,
     /// A missing ACL is said once, not for every message.
     refused: Once,
 }
 
 impl<C> AuditedContext<C> {
-    pub(super) fn new(host: C, transactional: bool) -> Self {
-        Self { host, transactions: transactional.then(Transactions::default), refused: Once::new() }
+    pub(super) fn new(host: C, transactional_id: Option<&str>) -> Self {
+        let transactions = transactional_id.map(|_| Transactions::default());
+        Self { host, transactions, transactional_id: transactional_id.map(str::to_owned), refused: Once::new() }
     }
 
     /// The host's own context.

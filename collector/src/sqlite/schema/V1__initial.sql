@@ -162,6 +162,16 @@ CREATE TABLE stage_window (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX stage_window_by_time ON stage_window (window_ms);
 
+-- By which rules a stage has counted a topic, and between which arrivals, in whole hours of broker time.
+CREATE TABLE stage_rule (
+    topic    INTEGER NOT NULL,
+    stage    INTEGER NOT NULL,
+    rule     INTEGER NOT NULL,
+    first_ms INTEGER NOT NULL,
+    last_ms  INTEGER NOT NULL,
+    PRIMARY KEY (topic, stage, rule)
+) STRICT, WITHOUT ROWID;
+
 -- What casts doubt on a stage in a span of event time: kind `overflow` and `audit_lost` (any topic), `divergent`, or
 -- `rewritten` (the broker puts its own time in place of the producer's).
 CREATE TABLE stage_flag (
@@ -304,7 +314,7 @@ CREATE TABLE process (
     problems   TEXT    NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- The judge's queue: windows that are open, settling, changed, or to be looked at again.
+-- The judge's queue: windows that are open, settling, changed, or to be looked at again. `version`: who put it here last.
 CREATE TABLE pending (
     topic     INTEGER NOT NULL,
     window_ms INTEGER NOT NULL,
@@ -312,6 +322,7 @@ CREATE TABLE pending (
     due_ms    INTEGER NOT NULL,
     touched   INTEGER NOT NULL,
     unsettled INTEGER NOT NULL,
+    version   INTEGER NOT NULL,
     PRIMARY KEY (topic, window_ms, width_ms)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX pending_by_due ON pending (due_ms, window_ms);
@@ -433,7 +444,7 @@ CREATE TABLE group_lag (
 ) STRICT, WITHOUT ROWID;
 
 -- ---- Stable views: columns are only ever added. docs/SQL.md describes them; a test holds them to it. ----
--- Their text is the same for PostgreSQL, which needs a function hex(bytea) for it.
+-- PostgreSQL's have the same columns.
 
 CREATE VIEW v_hop_window AS
 SELECT t.text AS topic, f.text AS from_stage, d.text AS to_stage, h.window_ms / 1000 AS window_start, h.window_ms,

@@ -1,0 +1,136 @@
+//! Connections and the threads that use them.
+//!
+//! Readers and writers have half of the connections each, so that neither keeps the other waiting. Work that others were in the
+//! way of, or whose connection ended, is run again, until it is done or [`PATIENCE`] is over: what ends then is told, and
+//! nothing of it stays.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+
+use super::Settings;
+use super::refusal::Remedy;
+use super::session::{Session, remedy};
+use crate::db::{Done, Fault};
+use crate::store::{Answer, StoreError};
+
+/// How long an answer is tried for.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The wait before another attempt; it grows with each.
+const STEP: Duration = Duration::from_millis(10);
+const LONGEST: Duration = Duration::from_millis(500);
+
+/// What work is done for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum For {
+    Reading,
+    Writing,
+}
+
+/// The pool.
+pub(super) struct Pool {
+    shared: Arc<Shared>,
+    readers: Arc<Semaphore>,
+    writers: Arc<Semaphore>,
+}
+
+struct Shared {
+    settings: Settings,
+    durable: bool,
+    /// The schema has been looked at.
+    checks: bool,
+    idle: Mutex<Vec<Session>>,
+}
+
+impl std::fmt::Debug for Pool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pool").field("settings", &self.shared.settings).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn session(&self) -> Done<Session> {
+        if let Some(session) = self.idle.lock().pop() {
+            return Ok(session);
+        }
+        let session = Session::connect(&self.settings, self.durable)?;
+        if self.checks {
+            session.usable()?;
+        }
+        Ok(session)
+    }
+
+    fn attempt<T>(&self, work: &dyn Fn(&mut Session) -> Done<T>) -> Done<T> {
+        let mut session = self.session()?;
+        let outcome = work(&mut session);
+        if session.is_over() {
+            // What is idle ended by the same, as a rule.
+            self.idle.lock().clear();
+        } else {
+            self.idle.lock().push(session);
+        }
+        outcome
+    }
+
+    fn run<T>(&self, work: &dyn Fn(&mut Session) -> Done<T>) -> Done<T> {
+        let until = Instant::now() + PATIENCE;
+        let mut wait = STEP;
+        loop {
+            match self.attempt(work) {
+                Err(fault) if remedy(&fault) != Remedy::None && Instant::now() < until => {
+                    tracing::debug!("store: {fault}; tried again");
+                    std::thread::sleep(wait);
+                    wait = (wait * 2).min(LONGEST);
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+}
+
+impl Pool {
+    /// A pool without connections yet. `checks`: what connects must find this build's schema.
+    pub(super) fn new(settings: Settings, durable: bool, checks: bool) -> Self {
+        let half = settings.connections.div_ceil(2).max(1) as usize;
+        let shared = Shared { settings, durable, checks, idle: Mutex::default() };
+        let permits = || Arc::new(Semaphore::new(half));
+        Self { shared: Arc::new(shared), readers: permits(), writers: permits() }
+    }
+
+    /// Makes one connection and runs `work` on it: the schema, before anything else.
+    pub(super) fn first(&self, work: &dyn Fn(&mut Session) -> Done<()>) -> Done<()> {
+        self.shared.run(work)
+    }
+
+    /// Runs `work` on a connection, on a thread that may wait. Once begun it runs to its end, whether or not anybody
+    /// waits.
+    pub(super) fn run<'a, T: Send + 'static>(
+        &'a self,
+        what: For,
+        action: &'static str,
+        work: impl Fn(&mut Session) -> Done<T> + Send + 'static,
+    ) -> Answer<'a, T> {
+        let permits = if what == For::Reading { &self.readers } else { &self.writers };
+        Box::pin(async move {
+            let permit = Arc::clone(permits).acquire_owned().await.map_err(|_| StoreError::Stopped)?;
+            let shared = Arc::clone(&self.shared);
+            let outcome = tokio::task::spawn_blocking(move || {
+                let outcome = shared.run(&work);
+                drop(permit);
+                outcome
+            });
+            outcome.await.map_err(|_| StoreError::Stopped)?.map_err(|fault| told(&self.shared.settings, action, fault))
+        })
+    }
+}
+
+/// A fault as callers see it.
+pub(super) fn told(settings: &Settings, action: &'static str, fault: Fault) -> StoreError {
+    match fault {
+        Fault::Moved { topic, partition, log } => StoreError::Moved { topic, partition, log },
+        Fault::Former { topic } => StoreError::Former { topic },
+        fault => StoreError::Database { path: settings.place.clone(), action, source: Box::new(fault) },
+    }
+}

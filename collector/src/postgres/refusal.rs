@@ -1,0 +1,109 @@
+//! Why PostgreSQL did not do it, and whether it is worth another attempt.
+
+use std::time::Duration;
+
+use tokio_postgres::error::SqlState;
+
+/// Why.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The server's words, or the connection's end.
+    #[error("{}", words(.0))]
+    Said(#[from] tokio_postgres::Error),
+    /// No answer.
+    #[error("no answer within {} s", .0.as_secs())]
+    Silent(Duration),
+    /// TLS could not be set up.
+    #[error("TLS: {0}")]
+    Tls(#[from] openssl::error::ErrorStack),
+    /// A statement has no form for many rows.
+    #[error("this build has no form for many rows of: {0}")]
+    Form(&'static str),
+}
+
+/// The error with what caused it: by itself it says only where.
+fn words(e: &tokio_postgres::Error) -> String {
+    if let Some(db) = e.as_db_error() {
+        let detail = db.detail().map(|d| format!(" ({d})")).unwrap_or_default();
+        return format!("{} {}{detail}", db.code().code(), db.message());
+    }
+    let mut text = e.to_string();
+    let mut cause = std::error::Error::source(e);
+    while let Some(c) = cause {
+        let said = c.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        cause = c.source();
+    }
+    text
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Remedy {
+    /// The same again: others were in the way.
+    Again,
+    /// The same again on another connection: this one is over, and it is not known what became of the last statement.
+    Reconnect,
+    /// Nothing helps by itself.
+    None,
+}
+
+impl Refusal {
+    pub(super) fn remedy(&self) -> Remedy {
+        let e = match self {
+            Self::Said(e) => e,
+            Self::Silent(_) => return Remedy::Reconnect,
+            Self::Tls(_) | Self::Form(_) => return Remedy::None,
+        };
+        let Some(code) = e.code() else { return Remedy::Reconnect };
+        match *code {
+            SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED | SqlState::LOCK_NOT_AVAILABLE => {
+                Remedy::Again
+            }
+            // It restarts, or is no longer the one that may write.
+            SqlState::ADMIN_SHUTDOWN
+            | SqlState::CRASH_SHUTDOWN
+            | SqlState::CANNOT_CONNECT_NOW
+            | SqlState::TOO_MANY_CONNECTIONS
+            | SqlState::READ_ONLY_SQL_TRANSACTION
+            | SqlState::T_R_STATEMENT_COMPLETION_UNKNOWN => Remedy::Reconnect,
+            // A pooler may hand us a connection that does not know our statements.
+            SqlState::INVALID_SQL_STATEMENT_NAME | SqlState::FEATURE_NOT_SUPPORTED => Remedy::Reconnect,
+            _ if code.code().starts_with("08") => Remedy::Reconnect,
+            _ => Remedy::None,
+        }
+    }
+
+    /// Whether two processes may have made the schema at once.
+    pub(super) fn is_contention(&self) -> bool {
+        let Self::Said(e) = self else { return false };
+        matches!(e.code(), Some(&SqlState::UNIQUE_VIOLATION | &SqlState::DUPLICATE_TABLE | &SqlState::DUPLICATE_OBJECT))
+            || self.remedy() == Remedy::Again
+    }
+
+    pub(crate) fn advice(&self) -> Option<&'static str> {
+        let e = match self {
+            Self::Said(e) => e,
+            Self::Silent(_) => return Some("look at the server's load, and at the network between"),
+            Self::Tls(_) | Self::Form(_) => return None,
+        };
+        let Some(code) = e.code() else {
+            return Some("look whether the server runs and can be reached from here at store.url");
+        };
+        match *code {
+            SqlState::DISK_FULL => Some("make room on the server's disk"),
+            SqlState::TOO_MANY_CONNECTIONS => Some("lower store.connections, or raise the server's max_connections"),
+            SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
+                Some("look at store.url and store.password_file, and at the server's pg_hba.conf")
+            }
+            SqlState::INSUFFICIENT_PRIVILEGE => Some("the user must own the schema, or have been granted its tables"),
+            SqlState::READ_ONLY_SQL_TRANSACTION => {
+                Some("this server only reads: name all of them in store.url, with target_session_attrs=read-write")
+            }
+            SqlState::INVALID_CATALOG_NAME => Some("make the database: createdb"),
+            _ => None,
+        }
+    }
+}

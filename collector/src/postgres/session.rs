@@ -1,0 +1,254 @@
+//! One connection: how it is made, and one transaction on it.
+//!
+//! Invariant: after a fault the transaction is rolled back, or the connection is over; either way nothing of it stays. An
+//! answer to COMMIT that was lost is a fault like any other: whoever runs the same work again finds it done.
+
+use std::time::Duration;
+
+use openssl::ssl::{SslConnector, SslFiletype, SslMethod, SslVerifyMode};
+use postgres_openssl::MakeTlsConnector;
+use tokio::runtime::Runtime;
+use tokio_postgres::{Config, NoTls};
+use uuid::Uuid;
+
+use super::refusal::{Refusal, Remedy};
+use super::tx::{ANSWER, Line, PgTx};
+use super::{Settings, Tls};
+use crate::db::{self, Db, Done, Fault, Names, Tx};
+
+mod schema {
+    refinery::embed_migrations!("src/postgres/schema");
+}
+
+/// The newest schema in `schema/`.
+pub(super) const SCHEMA: i64 = 1;
+
+/// How long a connection may take.
+const CONNECT: Duration = Duration::from_secs(5);
+/// Who holds rows and says nothing is given up by the server after this.
+const SET: &str = "SET idle_in_transaction_session_timeout = '60s'; SET lock_timeout = '20s'";
+/// Where systems keep the certificates that they trust.
+const TRUSTED: [&str; 3] =
+    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem"];
+/// Rows of `meta`.
+const SHARDS: u64 = 16;
+/// Attempts to make the schema, should several processes make it at once.
+const ATTEMPTS: u32 = 10;
+
+/// A connection.
+pub(super) struct Session {
+    /// `None` only while it is dropped.
+    line: Option<Line>,
+    names: Names,
+    /// Nothing more can be said over it.
+    over: bool,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // A runtime must not be waited for where others run.
+        if let Some(Line { runtime, .. }) = self.line.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+fn connector(tls: &Tls) -> Result<Option<MakeTlsConnector>, Refusal> {
+    let Tls::On { verify, ca_file, identity } = tls else { return Ok(None) };
+    let mut builder = SslConnector::builder(SslMethod::tls_client())?;
+    match ca_file {
+        Some(path) => builder.set_ca_file(path)?,
+        None => {
+            for path in TRUSTED.iter().filter(|path| std::path::Path::new(path).exists()) {
+                builder.set_ca_file(path)?;
+            }
+        }
+    }
+    if let Some((certificate, key)) = identity {
+        builder.set_certificate_chain_file(certificate)?;
+        builder.set_private_key_file(key, SslFiletype::PEM)?;
+    }
+    if !verify {
+        builder.set_verify(SslVerifyMode::NONE);
+    }
+    let verify = *verify;
+    let mut connector = MakeTlsConnector::new(builder.build());
+    connector.set_callback(move |connection, _| {
+        connection.set_verify_hostname(verify);
+        Ok(())
+    });
+    Ok(Some(connector))
+}
+
+impl Session {
+    /// Connects.
+    pub(super) fn connect(settings: &Settings, durable: bool) -> Result<Self, Fault> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let mut config: Config = settings.config.clone();
+        config.application_name(config.get_application_name().map_or("chaperone", |n| n).to_owned().as_str());
+        config.connect_timeout(CONNECT).keepalives_idle(Duration::from_secs(30)).tcp_user_timeout(ANSWER);
+        let tls = connector(&settings.tls).map_err(Fault::Postgres)?;
+        let client = reach(&runtime, &config, tls);
+        let client = match client {
+            Ok(client) => client,
+            Err(refusal) => {
+                runtime.shutdown_background();
+                return Err(Fault::Postgres(refusal));
+            }
+        };
+        let session = Self { line: Some(Line::new(runtime, client)), names: Names::default(), over: false };
+        session.say(SET)?;
+        if !durable {
+            session.say("SET synchronous_commit = off")?;
+        }
+        Ok(session)
+    }
+
+    fn line(&self) -> Done<&Line> {
+        self.line.as_ref().ok_or_else(|| Fault::stored("connection")("it is closed"))
+    }
+
+    fn say(&self, sql: &str) -> Done<()> {
+        Ok(self.line()?.say(sql)?)
+    }
+
+    /// Brings the schema up to date.
+    pub(super) fn migrate(&mut self) -> Done<()> {
+        let mut attempt = 1;
+        loop {
+            let Some(line) = self.line.as_mut() else { return Ok(()) };
+            let run = schema::migrations::runner();
+            let ran = line.runtime.block_on(async { run.run_async(&mut line.client).await });
+            match ran {
+                Ok(_) => return Ok(()),
+                Err(e) if attempt < ATTEMPTS && is_contention(&e) => {
+                    // Of two who make the schema one fails; the next attempt finds the other's work done.
+                    line.say("ROLLBACK")?;
+                    std::thread::sleep(Duration::from_millis(50) * attempt);
+                }
+                Err(e) => return Err(e.into()),
+            }
+            attempt += 1;
+        }
+    }
+
+    /// Whether a store can be read by this build.
+    pub(super) fn usable(&self) -> Done<()> {
+        let tx = PgTx(self.line()?);
+        let tx: &dyn Tx = &tx;
+        let made = "SELECT 1 FROM information_schema.tables
+                    WHERE table_name = 'refinery_schema_history' AND table_schema = ANY (current_schemas(false))";
+        if !tx.exists(made, &[])? {
+            return Err(Fault::NotMade);
+        }
+        let newest = "SELECT CAST(max(version) AS BIGINT) FROM refinery_schema_history";
+        match tx.one(newest, &[], |r| r.get::<Option<i64>>(0))? {
+            Some(SCHEMA) => Ok(()),
+            Some(found) => Err(Fault::OtherSchema { found, ours: SCHEMA }),
+            None => Err(Fault::NotMade),
+        }
+    }
+
+    /// Runs `work` in one transaction that writes; also the revision, if it changed.
+    pub(super) fn write<T>(&mut self, work: &dyn Fn(&mut Db<'_>) -> Done<T>) -> Done<(T, Option<u64>)> {
+        let mark = random();
+        let shard = i64::try_from(mark.cast_unsigned() % SHARDS).unwrap_or(0) + 1;
+        let mut names = std::mem::take(&mut self.names);
+        let outcome = self.within("BEGIN ISOLATION LEVEL READ COMMITTED", |tx| {
+            let mut db = Db::new(tx, &mut names, mark);
+            let value = work(&mut db)?;
+            db.finish(shard)?;
+            Ok((value, db.bumped()))
+        });
+        if outcome.is_err() {
+            names.forget();
+        }
+        self.names = names;
+        outcome
+    }
+
+    /// Runs `work` on one moment of the store.
+    pub(super) fn read<T>(&mut self, work: &dyn Fn(&dyn Tx) -> Done<T>) -> Done<T> {
+        self.within("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", work)
+    }
+
+    fn within<T>(&mut self, begin: &str, work: impl FnOnce(&dyn Tx) -> Done<T>) -> Done<T> {
+        let outcome = self.line().and_then(|line| {
+            line.say(begin)?;
+            let value = work(&PgTx(line))?;
+            line.say("COMMIT")?;
+            Ok(value)
+        });
+        if let Err(fault) = &outcome {
+            self.over = remedy(fault) == Remedy::Reconnect || self.say("ROLLBACK").is_err();
+        }
+        outcome
+    }
+
+    /// Nothing more can be said over it.
+    pub(super) fn is_over(&self) -> bool {
+        self.over || self.line.as_ref().is_none_or(|line| line.client.is_closed())
+    }
+
+    /// The store's revision.
+    pub(super) fn revision(&mut self) -> Done<u64> {
+        let outcome = self.line().and_then(|line| db::revision(&PgTx(line)));
+        self.over |= outcome.is_err();
+        outcome
+    }
+
+    #[cfg(test)]
+    pub(super) fn parameters(&self, sql: &'static str) -> Done<Vec<tokio_postgres::types::Type>> {
+        self.line()?.parameters(sql)
+    }
+}
+
+fn reach(runtime: &Runtime, config: &Config, tls: Option<MakeTlsConnector>) -> Result<tokio_postgres::Client, Refusal> {
+    let reached = async {
+        match tls {
+            Some(tls) => {
+                let (client, connection) = config.connect(tls).await?;
+                // Driven whenever an answer is waited for; its end is told by the client.
+                drop(tokio::spawn(connection));
+                Ok(client)
+            }
+            None => {
+                let (client, connection) = config.connect(NoTls).await?;
+                drop(tokio::spawn(connection));
+                Ok(client)
+            }
+        }
+    };
+    let timed = runtime.block_on(async { tokio::time::timeout(CONNECT * 2, reached).await });
+    timed.map_err(|_| Refusal::Silent(CONNECT * 2))?.map_err(Refusal::Said)
+}
+
+/// What can be done about a fault.
+pub(super) fn remedy(fault: &Fault) -> Remedy {
+    match fault {
+        Fault::Postgres(refusal) => refusal.remedy(),
+        _ => Remedy::None,
+    }
+}
+
+fn is_contention(e: &refinery::Error) -> bool {
+    let text = format!("{e:?}");
+    ["23505", "42P07", "UniqueViolation", "DuplicateTable", "DuplicateObject", "already exists"]
+        .iter()
+        .any(|code| text.contains(code))
+}
+
+/// Below 2^62, of the random part of a new UUID.
+fn random() -> i64 {
+    i64::try_from(Uuid::now_v7().as_u128() & ((1 << 62) - 1)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_newest_schema_is_the_one_that_readers_expect() {
+        let runner = super::schema::migrations::runner();
+        let newest = runner.get_migrations().iter().map(refinery::Migration::version).max();
+        assert_eq!(newest.map(i64::from), Some(super::SCHEMA));
+    }
+}

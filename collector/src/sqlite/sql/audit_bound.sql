@@ -1,3 +1,0 @@
-UPDATE audit_lost
-SET to_ms = min(to_ms, ?6), bounded = 1
-WHERE cluster = ?1 AND topic = ?2 AND partition = ?3 AND log = ?4 AND bounded = 0 AND resumes <= ?5

@@ -1,4 +1,0 @@
--- Partitions that the topic does not have: they were another topic's of that name.
-SELECT partition, log, next, topic_id, closed
-FROM audit_partition
-WHERE cluster = ?1 AND topic = ?2 AND partition >= ?3 AND closed = 0 AND (?4 IS NULL OR topic_id IS NOT ?4)

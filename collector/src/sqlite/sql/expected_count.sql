@@ -1,4 +1,0 @@
--- How many reporters of an application live at a stage, and whether one was ever heard.
-SELECT (SELECT count(*) FROM reporter r JOIN name s ON s.id = r.stage
-        WHERE s.text = ?1 AND r.application = ?2 AND r.ended IS NULL AND r.last_append_ms >= ?3),
-       EXISTS (SELECT 1 FROM reporter r JOIN name s ON s.id = r.stage WHERE s.text = ?1 AND r.application = ?2)

@@ -1,2 +1,0 @@
-INSERT OR REPLACE INTO open_window (topic, window_ms, stage, reporter, width_ms, slots, unreported)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)

@@ -1,1 +1,0 @@
-SELECT topic, window_ms, width_ms, touched FROM pending WHERE due_ms <= ?1 ORDER BY due_ms, window_ms LIMIT ?2

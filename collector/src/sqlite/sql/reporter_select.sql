@@ -1,4 +1,0 @@
-SELECT id, audited_since_ms, last_append_ms, last_sent_ms, last_seq, skew_hour, skew_ms, skew_before_ms, promised_ms,
-       watermark_ms, sum_n, sum_acked, sum_failed, sum_f, known, sealed, awaited, farewell, owed, lost_ms, ended, heap, dropped, library
-FROM reporter
-WHERE incarnation = ?1 AND stage = ?2

@@ -1,2 +1,0 @@
-INSERT OR REPLACE INTO tap_window (topic, window_ms, stage, partition, width_ms, log, n, min_offset, max_offset)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)

@@ -1,0 +1,8 @@
+SELECT h.topic, t.text, f.text, d.text, max(h.hop), h.verdict, CAST(sum(h.missing_min) AS BIGINT),
+       CAST(sum(h.surplus_min) AS BIGINT), CAST(sum(h.delayed) AS BIGINT)
+FROM hop_window h
+JOIN name t ON t.id = h.topic
+JOIN name f ON f.id = h.from_stage
+JOIN name d ON d.id = h.to_stage
+WHERE h.window_ms >= ?1 AND h.window_ms < ?2
+GROUP BY h.topic, t.text, f.text, d.text, h.verdict
