@@ -390,7 +390,7 @@ fn too_many(e: &Evidence, down: u64) -> Judgement {
         return Judgement::plain(Verdict::Partial, format!("{numbers}: {over} not audited at source"));
     }
     let sure = match Caveat::total(&e.caveats, Doubt::Upstream) {
-        Some(v) => over.saturating_sub(e.from_upstream(v)),
+        Some(v) => over.saturating_sub(e.of_upstream(v)),
         None => 0,
     };
     if sure == 0 {

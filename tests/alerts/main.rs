@@ -107,12 +107,14 @@ fn every_alert_fires_in_its_test_and_a_rule_with_another_bound_fails_it() -> any
     promtool(dir.path(), &["check", "rules", "rules.yml"])?;
     promtool(dir.path(), &["test", "rules", "rules_test.yml"])?;
     let tests = read("prometheus/rules_test.yml")?;
-    for (alert, expression) in alerts()? {
+    // The control.
+    let expression = Regex::new("(?m)^        expr: .*$")?;
+    let never = rules(|text| expression.replace_all(&text, "        expr: vector(1) > 2").into_owned())?;
+    let said =
+        promtool(never.path(), &["test", "rules", "rules_test.yml"]).err().context("rules that never fire pass")?;
+    for (alert, _) in alerts()? {
         ensure!(tests.contains(&format!("alertname: {alert}\n        exp_alerts:\n          - exp_labels")), "{alert}");
-        // The control.
-        let never = rules(|text| text.replace(&format!("expr: {expression}\n"), "expr: vector(1) > 2\n"))?;
-        let said = promtool(never.path(), &["test", "rules", "rules_test.yml"]);
-        ensure!(said.is_err_and(|e| e.to_string().contains(&alert)), "{alert}: a rule that never fires passes");
+        ensure!(said.to_string().contains(&format!("alertname: {alert},")), "{alert} passes when it never fires");
     }
     Ok(())
 }

@@ -173,10 +173,12 @@ pub(super) fn gather(
     }
     // A message counted downstream was upstream before: nothing is too many, and no ids differ, before the upstream
     // stage has reported through the last arrival downstream. What is absent is so all the more.
-    if evidence.progress == Progress::Settled && evidence.downstream.is_some() && !evidence.lacks() {
-        if let (false, Some(last_ms)) = (evidence.is_ok(), d_last_ms) {
-            evidence.progress = settle_passed(last_ms.saturating_add(grace_ms), up.marks());
-        }
+    if evidence.progress == Progress::Settled
+        && evidence.downstream.is_some()
+        && !evidence.lacks()
+        && let (false, Some(last_ms)) = (evidence.is_ok(), d_last_ms)
+    {
+        evidence.progress = settle_passed(last_ms.saturating_add(grace_ms), up.marks());
     }
     let mut caveats = Caveats::default();
     if evidence.progress == Progress::Settled {

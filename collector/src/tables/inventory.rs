@@ -60,9 +60,16 @@ pub(super) fn expected(tx: &dyn Tx) -> Done<Vec<ExpectedState>> {
         "SELECT stage, application, at_least, live, state, since_ms FROM expected_reporter ORDER BY stage, application";
     tx.query(all, params![], |r| {
         let word: String = r.get(4)?;
-        let state = Presence::parse(&word).ok_or_else(|| Fault::stored("presence")(format!("'{word}' is none")))?;
+        let presence = Presence::parse(&word).ok_or_else(|| Fault::stored("presence")(format!("'{word}' is none")))?;
         let (stage, application) = (r.get(0)?, r.get(1)?);
-        Ok(ExpectedState { stage, application, at_least: r.get(2)?, live: r.get(3)?, state, since_ms: r.get(5)? })
+        Ok(ExpectedState {
+            stage,
+            application,
+            at_least: r.get(2)?,
+            live: r.get(3)?,
+            state: presence,
+            since_ms: r.get(5)?,
+        })
     })
 }
 

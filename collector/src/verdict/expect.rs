@@ -168,7 +168,7 @@ impl Evidence {
     }
 
     /// What so many messages of the upstream stage are downstream.
-    pub(super) fn from_upstream(&self, messages: u64) -> u64 {
+    pub(super) fn of_upstream(&self, messages: u64) -> u64 {
         let (a, b) = self.expect.factors();
         messages.saturating_mul(a).div_ceil(b)
     }

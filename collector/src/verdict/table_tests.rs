@@ -156,14 +156,14 @@ fn each(mut see: impl FnMut(&Evidence)) {
             }
         }
         for (upstream_reports, downstream) in [(true, None), (false, e.downstream), (false, None)] {
-            see(&Evidence { upstream_reports, downstream, ..e.clone() });
+            see(&Evidence { downstream, upstream_reports, ..e.clone() });
         }
         for caveats in &caveats {
             for passage in [Passage::Passed, Passage::NotPassed, Passage::None] {
                 for code in 0..4 {
                     let (complete, at_least_once) = (code & 1 == 1, code & 2 == 2);
                     let caveats = caveats.clone();
-                    see(&Evidence { caveats, passage, complete, at_least_once, ..e.clone() });
+                    see(&Evidence { passage, caveats, complete, at_least_once, ..e.clone() });
                 }
             }
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use chaperone_collector::lag::{GroupLag, LagRound, Round, State, Trend};
-use chaperone_collector::query::ProcessState;
+use chaperone_collector::query::{ProcessState, WindowQuery};
 use chaperone_collector::{Expected, SqliteStore, Store};
 use rusqlite::Connection;
 use rusqlite::types::Value;
@@ -15,8 +15,9 @@ use crate::sim::START;
 
 const TEXT: &str = include_str!("../../../docs/SQL.md");
 /// These may never be gone.
-const KEPT: [&str; 9] = [
+const KEPT: [&str; 10] = [
     "v_hop_window",
+    "v_topic",
     "v_stage_window",
     "v_reporter",
     "v_lag",
@@ -179,6 +180,12 @@ async fn seconds_are_those_of_the_milliseconds_and_what_decides_is_stored() {
     let stored = "SELECT count(*) FROM pragma_table_xinfo('hop_window') WHERE name IN \
                   ('verdict', 'missing_min', 'surplus_min', 'delayed', 'settled', 'why')";
     assert_eq!(count(stored), 6, "columns, not what a view makes of others");
+    let topics = store.topics(WindowQuery { to_ms: i64::MAX, ..WindowQuery::default() }).await.expect("topics");
+    assert_eq!(topics.len(), 3);
+    for t in topics {
+        let sql = format!("SELECT complete_through_ms FROM v_topic WHERE topic = '{}'", t.topic);
+        assert_eq!(Some(count(&sql)), t.complete_through_ms, "the same as on the page");
+    }
     let expected = store.expected().await.expect("expected");
     assert_eq!(expected.len(), 1);
     let e = &expected[0];
@@ -207,6 +214,32 @@ async fn the_inventory_tells_few_silent_and_never_apart() {
     pipelines.list[0].expected.clear();
     store.judge(START + 901_000, &pipelines).await.expect("judge");
     assert_eq!(store.expected().await.expect("expected"), []);
+}
+
+/// The views of a schema file by name, each on one line.
+fn views(schema: &str) -> Vec<(String, String)> {
+    let one = |text: &str| {
+        let body = text.split_once(';').expect("an end").0.split_whitespace().collect::<Vec<_>>().join(" ");
+        let (name, body) = body.split_once(' ').expect("a name");
+        (name.to_owned(), body.to_owned())
+    };
+    schema.split("CREATE VIEW ").skip(1).map(one).collect()
+}
+
+/// PostgreSQL has the same views; only bytes are written as hex by another function.
+#[test]
+fn both_databases_have_the_same_views() {
+    let sqlite = views(include_str!("../../src/sqlite/schema/V1__initial.sql"));
+    let postgres = views(include_str!("../../src/postgres/schema/V1__initial.sql"));
+    let mut other = 0;
+    for ((name, here), (_, there)) in sqlite.iter().zip(&postgres) {
+        other += here.matches("lower(hex(").count();
+        let there = there.replace("encode(", "lower(hex(").replace(", 'hex')", "))");
+        assert_eq!(*here, there, "{name}");
+    }
+    let names = |views: &[(String, String)]| views.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&sqlite), names(&postgres));
+    assert!(sqlite.len() == KEPT.len() && other == 5, "{other}");
 }
 
 /// The role for PostgreSQL may read the views, all of them, and nothing else.

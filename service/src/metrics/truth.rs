@@ -80,7 +80,15 @@ mod tests {
         all.push(trouble("t00000", Verdict::ReRead, 9));
         all.push(trouble("t00000", Verdict::Surplus, 4));
         let mut out = Exposition::new(f::ALL);
-        write(&mut out, &all, &[]);
+        let expected = ExpectedState {
+            stage: "consumer".into(),
+            application: "billing".into(),
+            at_least: 3,
+            live: 2,
+            state: chaperone_collector::Presence::Few,
+            since_ms: 0,
+        };
+        write(&mut out, &all, &[expected]);
         let text = out.finish();
         let value = |topic: &str, state: &str| {
             let labels = format!("{{topic=\"{topic}\",from_stage=\"a\",to_stage=\"b\",state=\"{state}\"}} ");
@@ -91,6 +99,10 @@ mod tests {
         assert_eq!(value("t00000", "surplus").as_deref(), Some("4"));
         assert_eq!(value("(others)", "missing").as_deref(), Some("10"));
         assert_eq!(value("t00001", "surplus"), None);
-        assert!(!text.contains("chaperone_live_reporters{"));
+        let has = |line: &str| text.lines().any(|l| l == line);
+        assert!(has("chaperone_expected_reporters{stage=\"consumer\",application=\"billing\"} 3"), "{text}");
+        assert!(has("chaperone_live_reporters{stage=\"consumer\",application=\"billing\"} 2"), "{text}");
+        let windows = "chaperone_hop_windows{topic=\"t00000\",from_stage=\"a\",to_stage=\"b\",verdict=\"re-read\"} 1";
+        assert!(has(windows), "{text}");
     }
 }

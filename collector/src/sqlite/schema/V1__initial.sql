@@ -456,6 +456,17 @@ JOIN name f ON f.id = h.from_stage
 JOIN name d ON d.id = h.to_stage
 LEFT JOIN topic_pipeline p ON p.topic = h.topic;
 
+CREATE VIEW v_topic AS
+SELECT x.topic, x.pipeline, x.owner, x.runbook, x.complete_through_ms, x.complete_through_ms / 1000 AS complete_through_at
+FROM (
+    SELECT t.text AS topic, p.pipeline, p.owner, p.runbook,
+           coalesce((SELECT min(q.window_ms) FROM pending q WHERE q.topic = p.topic AND q.unsettled = 1),
+                    (SELECT h.window_ms + h.width_ms FROM hop_window h WHERE h.topic = p.topic
+                     ORDER BY h.window_ms DESC LIMIT 1)) AS complete_through_ms
+    FROM topic_pipeline p
+    JOIN name t ON t.id = p.topic
+) x;
+
 CREATE VIEW v_stage_window AS
 SELECT t.text AS topic, s.text AS stage, w.window_ms / 1000 AS window_start, w.window_ms, w.width_ms,
        CASE w.class WHEN 0 THEN 'stamped' WHEN 1 THEN 'bare' WHEN 2 THEN 'no_time' WHEN 3 THEN 'malformed'
