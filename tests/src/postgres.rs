@@ -60,7 +60,9 @@ fn sweep() {
 impl Server {
     fn start() -> std::io::Result<Self> {
         let Some(bin) = programs() else {
-            return Err(std::io::Error::other("postgresql is missing: apt-get install postgresql, or tests/run --install"));
+            return Err(std::io::Error::other(
+                "postgresql is missing: apt-get install postgresql, or tests/run --install",
+            ));
         };
         sweep();
         let dir = std::env::temp_dir().join(format!("{PREFIX}{}", std::process::id()));

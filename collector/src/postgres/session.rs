@@ -201,18 +201,9 @@ impl Session {
         self.over |= outcome.is_err();
         outcome
     }
-
-    #[cfg(test)]
-    pub(super) fn parameters(&self, sql: &'static str) -> Done<Vec<tokio_postgres::types::Type>> {
-        self.line()?.parameters(sql)
-    }
 }
 
-fn reach(
-    runtime: &Runtime,
-    config: &Config,
-    tls: Option<MakeTlsConnector>,
-) -> Result<tokio_postgres::Client, Refusal> {
+fn reach(runtime: &Runtime, config: &Config, tls: Option<MakeTlsConnector>) -> Result<tokio_postgres::Client, Refusal> {
     let reached = async {
         match tls {
             Some(tls) => {

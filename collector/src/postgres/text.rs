@@ -57,8 +57,7 @@ pub(super) fn many(sql: &str, kinds: &[Kind]) -> Option<String> {
     let sql = numbered(&lines(sql), |number| format!("k.p{number}"));
     let arrays: Vec<String> = kinds.iter().zip(1..).map(|(kind, n)| format!("${n}::{}", kind.array())).collect();
     let columns: Vec<String> = (1..=kinds.len()).map(|n| format!("p{n}")).collect();
-    let rows =
-        format!("unnest({}) WITH ORDINALITY AS k({}, no)", arrays.join(", "), columns.join(", "));
+    let rows = format!("unnest({}) WITH ORDINALITY AS k({}, no)", arrays.join(", "), columns.join(", "));
     match sql.split_whitespace().next()? {
         "SELECT" => Some(format!("SELECT k.no, x.* FROM {rows} CROSS JOIN LATERAL ({sql}) AS x")),
         "INSERT" => {

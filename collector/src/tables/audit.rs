@@ -6,9 +6,9 @@
 
 use uuid::Uuid;
 
-use crate::db::{AsValue, Db, Done, Fault, Row, Tx, Value, params};
 use crate::audit::{AuditFollow, AuditLoss, AuditStand, LossCause};
 use crate::batch::AuditPartition;
+use crate::db::{AsValue, Db, Done, Fault, Row, Tx, Value, params};
 
 fn stand(r: &Row<'_>) -> Done<AuditStand> {
     Ok(AuditStand {

@@ -320,12 +320,12 @@ fn holding(tx: &dyn Tx, case: &Case<'_>, stage: i64) -> Done<Vec<(i32, i64)>> {
 /// Those partitions with the consumer's positions, and the latest time of the positions.
 fn held(tx: &dyn Tx, case: &Case<'_>, from: i64, to: i64) -> Done<(Vec<Held>, Option<i64>)> {
     let holding = holding(tx, case, from)?;
-    let keys: Vec<Value<'_>> =
-        holding.iter().flat_map(|(partition, _)| *params![to, case.topic, partition]).collect();
+    let keys: Vec<Value<'_>> = holding.iter().flat_map(|(partition, _)| *params![to, case.topic, partition]).collect();
     let read = |r: &Row<'_>| Ok((r.get::<i64>(0)?, r.get::<i64>(1)?));
     let positions = tx.first_many(include_str!("sql/position_select.sql"), 3, &keys, read)?;
     let latest = positions.iter().flatten().map(|(_, at_ms)| *at_ms).max();
     let held = holding.iter().zip(positions);
-    let held = held.map(|((_, max_offset), p)| Held { max_offset: *max_offset, position: p.map(|(position, _)| position) });
+    let held =
+        held.map(|((_, max_offset), p)| Held { max_offset: *max_offset, position: p.map(|(position, _)| position) });
     Ok((held.collect(), latest))
 }

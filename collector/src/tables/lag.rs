@@ -79,8 +79,7 @@ const BEFORE: &str =
 
 /// Between which times these offsets arrived.
 pub(super) fn arrivals(tx: &dyn Tx, cluster: &str, asked: &[(String, i32, i64)]) -> Done<Vec<Bracket>> {
-    let keys: Vec<Value<'_>> =
-        asked.iter().flat_map(|(topic, number, _)| *params![cluster, topic, number]).collect();
+    let keys: Vec<Value<'_>> = asked.iter().flat_map(|(topic, number, _)| *params![cluster, topic, number]).collect();
     let ids = tx.first_many(PARTITION, 3, &keys, |r| r.get::<i64>(0))?;
     let known: Vec<(usize, i64, i64)> =
         ids.iter().zip(asked).zip(0..).filter_map(|((id, (_, _, offset)), i)| Some((i, (*id)?, *offset))).collect();

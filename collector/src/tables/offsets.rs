@@ -10,8 +10,8 @@
 use std::collections::BTreeMap;
 
 use super::codec::{Damaged, Input, put, put_signed};
-use crate::db::{AsValue, Db, Done, Fault, Row, Tx, Value, count, int, params};
 use super::totals::Key;
+use crate::db::{AsValue, Db, Done, Fault, Row, Tx, Value, count, int, params};
 use crate::query::{Offsets, OffsetsQuery};
 
 /// How long the offsets of a proven window are kept, ms.

@@ -15,17 +15,8 @@ const KEPT: u32 = 1_000;
 
 pub(super) fn beat(db: &Db<'_>, p: &ProcessState) -> Done<()> {
     let problems = serde_json::to_string(&p.problems).map_err(Fault::stored("problems"))?;
-    let row = params![
-        p.id.as_bytes(),
-        p.role,
-        p.clusters,
-        p.host,
-        p.pid,
-        p.version,
-        p.started_ms,
-        p.beat_ms,
-        problems,
-    ];
+    let row =
+        params![p.id.as_bytes(), p.role, p.clusters, p.host, p.pid, p.version, p.started_ms, p.beat_ms, problems,];
     db.tx.execute(include_str!("sql/process_replace.sql"), row)?;
     let oldest = p.beat_ms.saturating_sub(FORGET_AFTER_MS);
     db.tx.execute(include_str!("sql/process_forget.sql"), params![oldest])?;

@@ -198,12 +198,7 @@ impl Book {
     }
 
     /// Which windows have open slots, and what is in flight there.
-    fn save_open_windows(
-        &mut self,
-        db: &mut Db<'_>,
-        (reporter, stage): (i64, i64),
-        out: &mut Changes,
-    ) -> Done<()> {
+    fn save_open_windows(&mut self, db: &mut Db<'_>, (reporter, stage): (i64, i64), out: &mut Changes) -> Done<()> {
         let mut open: HashMap<(&str, i64, i64), (i64, u64)> = HashMap::new();
         for slot in self.open.values() {
             let r = &slot.record;

@@ -186,13 +186,8 @@ struct Stored {
 }
 
 impl Stored {
-    const NOTHING: Self = Self {
-        rules: None,
-        counts: [0; 4],
-        sums: [Fingerprint::ZERO; 3],
-        hist: Histogram::new(),
-        times: [None; 4],
-    };
+    const NOTHING: Self =
+        Self { rules: None, counts: [0; 4], sums: [Fingerprint::ZERO; 3], hist: Histogram::new(), times: [None; 4] };
 
     /// `None`: only claimed so far.
     fn read(r: &Row<'_>) -> Done<Option<Self>> {

@@ -410,7 +410,7 @@ async fn stages_of_different_widths_compare_at_the_wider() {
 async fn a_slot_forgotten_is_still_known() {
     let options = chaperone_collector::sqlite::Options { seal_after_ms: 1_000, ..Default::default() };
     let mut p = Pair::new(0);
-    p.store = crate::sim::memory_with(options);
+    p.store = crate::place::memory_with(options);
     p.beats(20_000).await;
     let old = p.producer.part(START + 20_000, [0]);
     p.beats(30_000).await;

@@ -1,7 +1,7 @@
 //! Lag of groups at rest: a round replaces the one before, and the index of ends brackets arrivals within a minute.
 
-use chaperone_collector::lag::{Bracket, Ended, GroupLag, INDEX_KEPT_MS, LagRound, Round, Run, State, Trend};
 use chaperone_collector::Store;
+use chaperone_collector::lag::{Bracket, Ended, GroupLag, INDEX_KEPT_MS, LagRound, Round, Run, State, Trend};
 
 use crate::sim::memory;
 

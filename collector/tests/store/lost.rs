@@ -2,9 +2,7 @@
 //! is doubted, never missing and never waited for without end.
 
 use chaperone_audit::wire::AuditMessage;
-use chaperone_collector::{
-    AuditFollow, AuditLoss, Batch, LossCause, Pipelines, StageKind, Store, StoreError, Verdict,
-};
+use chaperone_collector::{AuditFollow, AuditLoss, Batch, LossCause, Pipelines, StageKind, Store, StoreError, Verdict};
 
 use crate::place::Place;
 use crate::sim::{

@@ -164,7 +164,7 @@ async fn the_revision_moves_with_totals_and_verdicts_and_not_with_heartbeats() {
 #[tokio::test]
 async fn a_bounded_judge_takes_the_longest_waiting_first_and_comes_to_all() {
     let options = chaperone_collector::sqlite::Options { judge_at_most: 4, ..Default::default() };
-    let store = crate::sim::memory_with(options);
+    let store = crate::place::memory_with(options);
     let mut r = SimReporter::new(1, "producer", "h", START - 1);
     for i in 0..10u32 {
         let event_ms = START + i64::from(i) * 10_000;

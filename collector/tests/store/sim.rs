@@ -11,7 +11,7 @@ use chaperone_audit::wire::{
 use chaperone_audit::{Class, Fingerprint, Histogram, MessageId, RuleId, SlotState, Width, WindowStart};
 use chaperone_collector::{
     Applied, AuditLoss, AuditPartition, Batch, Claim, ClaimRequest, Content, Item, LossCause, Pipeline, Pipelines,
-    SqliteStore, Stage, StageKind, Store, TopicPattern, sqlite::Options,
+    Stage, StageKind, Store, TopicPattern, sqlite::Options,
 };
 use uuid::Uuid;
 
@@ -428,17 +428,7 @@ pub(crate) fn client_hop() -> Pipelines {
 }
 
 pub(crate) fn memory() -> Arc<dyn Store> {
-    memory_with(Options::default())
-}
-
-pub(crate) fn memory_with(options: Options) -> Arc<dyn Store> {
-    if crate::place::on_postgres() {
-        let place = crate::place::Place::new();
-        let store = place.open_with(options);
-        place.keep();
-        return store;
-    }
-    Arc::new(SqliteStore::in_memory_with(options).expect("store"))
+    crate::place::memory_with(Options::default())
 }
 
 /// All windows of a topic, oldest first, then by hop.

@@ -34,11 +34,12 @@ fn sqlite() -> Schema {
     while let Some(r) = rows.next().expect("row") {
         let (of, what): (String, String) = (r.get(0).expect("name"), r.get(1).expect("type"));
         let (column, declared): (String, String) = (r.get(2).expect("column"), r.get(3).expect("kind"));
+        if ["refinery_schema_history", "sqlite_sequence"].contains(&of.as_str()) {
+            continue;
+        }
         // A view's column has a kind only where it is a table's.
         let declared = if what == "view" { String::new() } else { kind(&declared).to_owned() };
-        if !["refinery_schema_history", "sqlite_sequence"].contains(&of.as_str()) {
-            schema.entry(of).or_default().push((column, declared));
-        }
+        schema.entry(of).or_default().push((column, declared));
     }
     schema
 }

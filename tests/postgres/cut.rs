@@ -13,7 +13,11 @@ use chaperone_collector::query::WindowQuery;
 use chaperone_collector::sqlite::Options;
 use chaperone_collector::{Batch, Content, Item, PostgresStore, Refused, Store, StoreError};
 
-use crate::place::{Place, server, settings};
+use chaperone_tests::figures;
+use chaperone_tests::postgres::server;
+use parking_lot::Mutex;
+
+use crate::place::{Place, settings};
 use crate::sim::{Audit, Msg, START, SimLog, SimReporter, SimTap, client_hop, source};
 
 /// Where a connection ends.
@@ -33,6 +37,8 @@ struct Fuse {
     cut: Cut,
     /// Statements that came.
     seen: AtomicU64,
+    /// Which of them were COMMIT.
+    commits: Mutex<Vec<i64>>,
     blown: AtomicU64,
     /// Nobody gets through.
     away: AtomicBool,
@@ -83,7 +89,10 @@ fn serve(client: TcpStream, server: UnixStream, fuse: Arc<Fuse>) {
             looks |= frame.windows(8).any(|w| w == b"revision") && frame.first() == Some(&0);
             // Each statement ends by a Sync, or is a simple query.
             if matches!(frame.first(), Some(b'S' | b'Q')) && !looks {
-                fuse.seen.fetch_add(1, Ordering::SeqCst);
+                let no = fuse.seen.fetch_add(1, Ordering::SeqCst) + 1;
+                if frame.windows(6).any(|w| w == b"COMMIT") {
+                    fuse.commits.lock().push(i64::try_from(no).expect("few"));
+                }
                 let left = fuse.left.fetch_sub(1, Ordering::SeqCst) - 1;
                 if left == 0 {
                     fuse.blown.fetch_add(1, Ordering::SeqCst);
@@ -169,7 +178,8 @@ async fn work(store: &PostgresStore) -> (Seen, u64) {
 async fn seen(store: &dyn Store) -> Seen {
     let all = WindowQuery { topic: None, from_ms: 0, to_ms: i64::MAX, limit: None };
     let status = store.status().await.expect("status");
-    let of = |name: &str, rows: Vec<String>| rows.into_iter().map(move |row| format!("{name}: {row}")).collect::<Vec<_>>();
+    let of =
+        |name: &str, rows: Vec<String>| rows.into_iter().map(move |row| format!("{name}: {row}")).collect::<Vec<_>>();
     let text = |rows: &[&dyn std::fmt::Debug]| rows.iter().map(|row| format!("{row:?}")).collect::<Vec<_>>();
     let mut lines = Vec::new();
     for w in store.windows(all.clone()).await.expect("windows") {
@@ -184,20 +194,22 @@ async fn seen(store: &dyn Store) -> Seen {
     for p in store.partitions("kafka").await.expect("partitions") {
         lines.push(format!("partition: {} {} {:?}", p.partition, p.next, p.watermark_ms));
     }
-    let fates = [status.read, status.applied, status.noop, status.fenced, status.hole, status.quarantined, status.pending];
+    let fates =
+        [status.read, status.applied, status.noop, status.fenced, status.hole, status.quarantined, status.pending];
     lines.push(format!("fates: {fates:?} through {:?}", status.applied_through_ms));
     lines
 }
 
 fn fuse(left: i64, cut: Cut) -> Arc<Fuse> {
     let (seen, blown) = (AtomicU64::new(0), AtomicU64::new(0));
-    Arc::new(Fuse { left: AtomicI64::new(left), cut, seen, blown, away: AtomicBool::new(false) })
+    let (left, commits, away) = (AtomicI64::new(left), Mutex::default(), AtomicBool::new(false));
+    Arc::new(Fuse { left, cut, seen, commits, blown, away })
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_connection_that_ends_at_any_statement_loses_nothing_and_doubles_nothing() {
+/// Cuts at every `step`-th statement, both ways.
+async fn cuts(step: usize, section: &str) {
     let mut place = Place::new();
-    let socket = server::server().socket();
+    let socket = server().socket();
     let whole = fuse(i64::MAX, Cut::Before);
     let patience = Duration::from_secs(20);
     let port = proxy(socket.clone(), &whole);
@@ -205,9 +217,13 @@ async fn a_connection_that_ends_at_any_statement_loses_nothing_and_doubles_nothi
     assert_eq!(none, 0);
     let statements = i64::try_from(whole.seen.load(Ordering::SeqCst)).expect("few");
     assert!(statements > 50, "only {statements} statements");
-    let mut found_done = 0;
+    let (mut found_done, mut committed, mut cut_at) = (0, 0, 0u64);
     for cut in [Cut::Before, Cut::After] {
-        for k in 1..=statements {
+        let commits = whole.commits.lock().clone();
+        // After it is where the answer to a COMMIT is lost: all of those.
+        for k in (1..=statements)
+            .filter(|k| k % i64::try_from(step).expect("small") == 0 || cut == Cut::After && commits.contains(k))
+        {
             place.renew();
             let fuse = fuse(k, cut);
             let store = store(proxy(socket.clone(), &fuse), place.database(), patience);
@@ -216,18 +232,35 @@ async fn a_connection_that_ends_at_any_statement_loses_nothing_and_doubles_nothi
             assert_eq!(fuse.blown.load(Ordering::SeqCst), 1, "{cut:?} statement {k} was never said");
             assert!(cut == Cut::After || done == 0, "statement {k} never came, and was done");
             found_done += done;
+            cut_at += 1;
+            committed += u64::from(cut == Cut::After && commits.contains(&k));
         }
     }
-    // Three batches were committed and their answers lost: without that nothing was shown.
-    assert!(found_done >= 2, "no answer to a COMMIT of a batch was lost: {found_done}");
-    println!("{statements} statements, cut before and after each; {found_done} batches were found to be there");
+    // Of the batches, those that were committed and whose answers were lost: without that nothing was shown.
+    assert!(
+        found_done == 2 && committed > found_done,
+        "{committed} answers to COMMIT lost, {found_done} to that of a batch"
+    );
+    println!("{statements} statements, every {step}th cut before and after, {committed} answers to COMMIT lost");
+    figures::record(section, "cuts", cut_at).expect("recorded");
+    figures::record(section, "commits", committed).expect("recorded");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_ends_at_a_statement_loses_nothing_and_doubles_nothing() {
+    cuts(17, "postgres").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn full_size_a_connection_that_ends_at_any_statement_loses_nothing_and_doubles_nothing() {
+    cuts(1, "postgres_full").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_is_away_is_said_and_everything_goes_on_when_it_is_back() {
     let place = Place::new();
     let fuse = fuse(i64::MAX, Cut::Before);
-    let port = proxy(server::server().socket(), &fuse);
+    let port = proxy(server().socket(), &fuse);
     let store = store(port, place.database(), Duration::from_millis(300));
     let mut producer = SimReporter::new(1, "producer", "h", START);
     let mut audit = Audit::default();
