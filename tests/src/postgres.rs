@@ -64,7 +64,8 @@ impl Server {
                 "postgresql is missing: apt-get install postgresql, or tests/run --install",
             ));
         };
-        sweep();
+        // Tens of thousands of files, perhaps.
+        std::thread::spawn(sweep);
         let dir = std::env::temp_dir().join(format!("{PREFIX}{}", std::process::id()));
         drop(std::fs::remove_dir_all(&dir));
         std::fs::create_dir(&dir)?;

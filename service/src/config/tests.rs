@@ -301,7 +301,7 @@ fn a_store_elsewhere_is_reached_as_its_table_says_and_its_password_is_never_show
         ("url = 'postgres://h/d'\nconnections = 1", "store.connections: 1 is not between 2 and 100"),
         ("url = 'postgres://h/d'\nkey_file = 'k'", "store.key_file: its certificate is missing"),
         ("url = 'postgres://h/d'\ntls = 'off'\nca_file = 'c'", "store.ca_file: means nothing"),
-        ("url = 'postgres://h/d'\npassword = '${NOPE}'", "store.password: NOPE is not set"),
+        ("url = 'postgres://h/d'\npassword = '${NOPE}'", "store.password: environment variable NOPE is not set"),
     ] {
         let said = read(table).expect_err(table).to_string();
         assert!(said.contains(words) && !said.contains("hush"), "{table}: {said}");
