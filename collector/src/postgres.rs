@@ -37,6 +37,9 @@ use session::Session;
 /// How often the revision is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
+/// How long an answer is tried for, where nothing else is said.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Whether and how the connection is encrypted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Tls {
@@ -59,6 +62,8 @@ pub struct Settings {
     config: Config,
     tls: Tls,
     connections: u32,
+    /// How long an answer is tried for.
+    patience: Duration,
     /// In words, without the password.
     place: String,
 }
@@ -110,7 +115,13 @@ impl Settings {
             .collect();
         let ports: Vec<String> = config.get_ports().iter().map(|p| format!(":{p}")).collect();
         let place = format!("postgres://{}{}/{database}", hosts.join(","), ports.join(","));
-        Ok(Self { config, tls, connections, place })
+        Ok(Self { config, tls, connections, patience: PATIENCE, place })
+    }
+
+    /// How long what fails is tried again; ten seconds where nothing is said.
+    #[must_use]
+    pub fn patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// In words, without user or password.
@@ -138,7 +149,9 @@ impl PostgresStore {
     /// [`StoreError::Database`] when it cannot be reached, refuses us, or has a later schema.
     pub fn open(settings: &Settings, options: Options) -> Result<Self, StoreError> {
         let store = Self::new(settings, options, false)?;
-        store.pool.first(&Session::migrate).map_err(|fault| pool::told(settings, "open the database", fault))?;
+        // On a thread of its own: the caller may be one that must not wait for another runtime.
+        let made = std::thread::scope(|scope| scope.spawn(|| store.pool.first(&Session::migrate)).join());
+        made.map_err(|_| StoreError::Stopped)?.map_err(|fault| pool::told(settings, "open the database", fault))?;
         Ok(store)
     }
 
@@ -155,8 +168,9 @@ impl PostgresStore {
     /// # Errors
     /// [`StoreError::Database`], likewise.
     pub fn look(settings: &Settings) -> Result<bool, StoreError> {
-        let found = Session::connect(settings, true).and_then(|session| session.usable());
-        match found {
+        let look = || Session::connect(settings, true).and_then(|session| session.usable());
+        let found = std::thread::scope(|scope| scope.spawn(look).join());
+        match found.map_err(|_| StoreError::Stopped)? {
             Ok(()) => Ok(true),
             Err(Fault::NotMade) => Ok(false),
             Err(fault) => Err(pool::told(settings, "look at the database", fault)),
@@ -167,8 +181,9 @@ impl PostgresStore {
         let pool = Pool::new(settings.clone(), options.durable, reads_only);
         let revision = Arc::new(watch::channel(0).0);
         let stop = Arc::new(AtomicBool::new(false));
-        let follower =
-            Follower { settings: settings.clone(), revision: Arc::clone(&revision), stop: Arc::clone(&stop) };
+        let mut looks = settings.clone();
+        looks.config.application_name("chaperone revision");
+        let follower = Follower { settings: looks, revision: Arc::clone(&revision), stop: Arc::clone(&stop) };
         let follower = std::thread::Builder::new()
             .name("store-follower".into())
             .spawn(move || follower.run())

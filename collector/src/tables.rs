@@ -6,7 +6,7 @@
 //!
 //! Whoever has an [`Engine`] has a [`Store`]. Invariants: every write is one transaction, and one that is run again, whole,
 //! after it may or may not have been committed changes nothing more. Where several processes write, rows are held in
-//! this order, each table's by their keys: names, audit partition, reporters, tapped partitions, rules, totals, the judge's queue,
+//! this order, each table's by their keys: names, audit partition, reporters, tapped partitions, what grows by the newest word, rules, totals, the judge's queue,
 //! offsets of windows, revision.
 
 mod apply;
@@ -20,6 +20,7 @@ mod inventory;
 mod judge;
 mod lag;
 mod life;
+mod marks;
 mod offsets;
 mod owed;
 mod processes;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chaperone_audit::Clock;
-use chaperone_collector::{Pipelines, SqliteStore, SqliteView, Store, StoreError};
+use chaperone_collector::{Pipelines, PostgresStore, SqliteStore, SqliteView, Store, StoreError};
 use chaperone_web::{Problem, WebConfig, WebState};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
@@ -95,7 +95,7 @@ pub struct App {
     lags: Lags,
     presence: Option<Presence>,
     /// The store if it is only read.
-    view: Option<Arc<SqliteView>>,
+    view: Option<View>,
 }
 
 impl App {
@@ -112,9 +112,10 @@ impl App {
         let (store, view): (Arc<dyn Store>, _) = if parts.role == Role::Web {
             let view = open_view(&config)?;
             view.follow(&config.pipelines);
-            (Arc::<SqliteView>::clone(&view), Some(view))
+            (view.store(), Some(view))
         } else {
-            (Arc::new(open_store(&config)?), None)
+            // A database may take a while to answer.
+            (tokio::task::block_in_place(|| open_store(&config))?, None)
         };
         let collects = matches!(parts.role, Role::Run | Role::Collect);
         let blueprint = Blueprint {
@@ -368,16 +369,60 @@ async fn judge(shared: Shared, pipelines: watch::Receiver<Arc<Pipelines>>) {
 /// Opens the store, making its directory if need be.
 ///
 /// # Errors
-/// [`Code::CannotWrite`], naming what cannot be written.
-pub fn open_store(config: &Config) -> Result<SqliteStore, Failure> {
+/// [`Code::CannotWrite`], naming what cannot be written; [`Code::Unavailable`] where a database does not answer.
+pub fn open_store(config: &Config) -> Result<Arc<dyn Store>, Failure> {
     make_private(&config.data_dir)?;
-    SqliteStore::open(config.store_path()).map_err(|e| Failure::new(Code::CannotWrite, e.to_string()))
+    if let Some(settings) = &config.store {
+        let store = PostgresStore::open(settings, chaperone_collector::sqlite::Options::default());
+        return Ok(Arc::new(store.map_err(|e| unavailable(&e))?));
+    }
+    let store = SqliteStore::open(config.store_path());
+    Ok(Arc::new(store.map_err(|e| Failure::new(Code::CannotWrite, e.to_string()))?))
+}
+
+/// A database that does not do what it is asked, with what to do about it.
+pub(crate) fn unavailable(e: &StoreError) -> Failure {
+    let advice = e.advice().map(|advice| format!(": {advice}")).unwrap_or_default();
+    Failure::new(Code::Unavailable, format!("{e}{advice}"))
+}
+
+/// A store that others write.
+#[derive(Debug, Clone)]
+pub enum View {
+    /// In a file.
+    Sqlite(Arc<SqliteView>),
+    /// In a database.
+    Postgres(Arc<PostgresStore>),
+}
+
+impl View {
+    /// As any other store.
+    pub fn store(&self) -> Arc<dyn Store> {
+        match self {
+            Self::Sqlite(view) => Arc::<SqliteView>::clone(view),
+            Self::Postgres(view) => Arc::<PostgresStore>::clone(view),
+        }
+    }
+
+    /// How long reporters may be silent is said by these.
+    fn follow(&self, pipelines: &Pipelines) {
+        match self {
+            Self::Sqlite(view) => view.follow(pipelines),
+            Self::Postgres(view) => view.follow_pipelines(pipelines),
+        }
+    }
 }
 
 /// The store of another process, whether or not it is there yet.
-fn open_view(config: &Config) -> Result<Arc<SqliteView>, Failure> {
-    let view = SqliteView::open(config.store_path());
-    view.map(Arc::new).map_err(|e| Failure::new(Code::Software, e.to_string()))
+///
+/// # Errors
+/// [`Code::Software`] when no thread can be started.
+pub fn open_view(config: &Config) -> Result<View, Failure> {
+    let failed = |e: StoreError| Failure::new(Code::Software, e.to_string());
+    Ok(match &config.store {
+        Some(settings) => View::Postgres(Arc::new(PostgresStore::view(settings).map_err(failed)?)),
+        None => View::Sqlite(Arc::new(SqliteView::open(config.store_path()).map_err(failed)?)),
+    })
 }
 
 fn make_private(dir: &Path) -> Result<(), Failure> {

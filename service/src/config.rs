@@ -36,6 +36,8 @@ use crate::kafka::wanted::Called;
 pub struct Config {
     /// Directory of the store.
     pub data_dir: PathBuf,
+    /// The store's database, if it is not a file there.
+    pub store: Option<chaperone_collector::postgres::Settings>,
     /// Identity and time of messages, by topic.
     pub rules: Rules,
     /// Where the dashboard listens.
@@ -254,7 +256,7 @@ impl Config {
         reload::Loaded::read(path, lookup).map(|loaded| loaded.config)
     }
 
-    /// The database file.
+    /// The database file, where the store is one.
     pub fn store_path(&self) -> PathBuf {
         self.data_dir.join("chaperone.sqlite")
     }

@@ -20,6 +20,7 @@ pub mod figures;
 pub mod kafka;
 pub mod paths;
 pub mod performance;
+pub mod postgres;
 pub mod process;
 pub mod programs;
 pub mod promises;

@@ -95,7 +95,7 @@ pub const LANES: usize = 2;
 
 /// All suites. Those that may have company begin first, the longest first; then the others, in this order.
 pub const SUITES: &[Suite] = &[
-    Suite { name: "unit", mode: Mode::Ci, minutes: 4, needs: &[], figures: &[], test: None, args: &[] },
+    Suite { name: "unit", mode: Mode::Ci, minutes: 3, needs: &[], figures: &[], test: None, args: &[] },
     Suite { name: "tidy", mode: Mode::Ci, minutes: 1, needs: &[], figures: &[], test: Some("tidy"), args: &[] },
     Suite {
         name: "alerts",
@@ -163,6 +163,24 @@ pub const SUITES: &[Suite] = &[
         args: &[],
     },
     Suite { name: "scan", mode: Mode::Ci, minutes: 1, needs: &[], figures: &["scan"], test: Some("scan"), args: &[] },
+    Suite {
+        name: "postgres",
+        mode: Mode::Ci,
+        minutes: 1,
+        needs: &[Need::Postgres],
+        figures: &["postgres"],
+        test: Some("postgres"),
+        args: &["--skip", "full_size"],
+    },
+    Suite {
+        name: "postgres-full",
+        mode: Mode::Full,
+        minutes: 8,
+        needs: &[Need::Postgres],
+        figures: &["postgres_full"],
+        test: Some("postgres"),
+        args: &["full_size"],
+    },
     Suite {
         name: "instructions",
         mode: Mode::Ci,

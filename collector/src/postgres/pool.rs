@@ -1,7 +1,7 @@
 //! Connections and the threads that use them.
 //!
 //! Readers and writers have half of the connections each, so that neither keeps the other waiting. Work that others were in the
-//! way of, or whose connection ended, is run again, until it is done or [`PATIENCE`] is over: what ends then is told, and
+//! way of, or whose connection ended, is run again, until it is done or the patience that was set is over: what ends then is told, and
 //! nothing of it stays.
 
 use std::sync::Arc;
@@ -16,8 +16,6 @@ use super::session::{Session, remedy};
 use crate::db::{Done, Fault};
 use crate::store::{Answer, StoreError};
 
-/// How long an answer is tried for.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// The wait before another attempt; it grows with each.
 const STEP: Duration = Duration::from_millis(10);
 const LONGEST: Duration = Duration::from_millis(500);
@@ -75,7 +73,7 @@ impl Shared {
     }
 
     fn run<T>(&self, work: &dyn Fn(&mut Session) -> Done<T>) -> Done<T> {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + self.settings.patience;
         let mut wait = STEP;
         loop {
             match self.attempt(work) {

@@ -6,13 +6,16 @@ use tokio_postgres::error::SqlState;
 
 /// Why.
 #[derive(Debug, thiserror::Error)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// The server's words, or the connection's end.
     #[error("{}", words(.0))]
     Said(#[from] tokio_postgres::Error),
     /// No answer.
     #[error("no answer within {} s", .0.as_secs())]
     Silent(Duration),
+    /// The connection ended.
+    #[error("the connection ended: {0}")]
+    Ended(String),
     /// TLS could not be set up.
     #[error("TLS: {0}")]
     Tls(#[from] openssl::error::ErrorStack),
@@ -54,7 +57,7 @@ impl Refusal {
     pub(super) fn remedy(&self) -> Remedy {
         let e = match self {
             Self::Said(e) => e,
-            Self::Silent(_) => return Remedy::Reconnect,
+            Self::Silent(_) | Self::Ended(_) => return Remedy::Reconnect,
             Self::Tls(_) | Self::Form(_) => return Remedy::None,
         };
         let Some(code) = e.code() else { return Remedy::Reconnect };
@@ -76,17 +79,10 @@ impl Refusal {
         }
     }
 
-    /// Whether two processes may have made the schema at once.
-    pub(super) fn is_contention(&self) -> bool {
-        let Self::Said(e) = self else { return false };
-        matches!(e.code(), Some(&SqlState::UNIQUE_VIOLATION | &SqlState::DUPLICATE_TABLE | &SqlState::DUPLICATE_OBJECT))
-            || self.remedy() == Remedy::Again
-    }
-
     pub(crate) fn advice(&self) -> Option<&'static str> {
         let e = match self {
             Self::Said(e) => e,
-            Self::Silent(_) => return Some("look at the server's load, and at the network between"),
+            Self::Silent(_) | Self::Ended(_) => return Some("look at the server's load, and at the network between"),
             Self::Tls(_) | Self::Form(_) => return None,
         };
         let Some(code) = e.code() else {

@@ -85,7 +85,9 @@ impl Session {
     pub(super) fn connect(settings: &Settings, durable: bool) -> Result<Self, Fault> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let mut config: Config = settings.config.clone();
-        config.application_name(config.get_application_name().map_or("chaperone", |n| n).to_owned().as_str());
+        if config.get_application_name().is_none() {
+            config.application_name("chaperone");
+        }
         config.connect_timeout(CONNECT).keepalives_idle(Duration::from_secs(30)).tcp_user_timeout(ANSWER);
         let tls = connector(&settings.tls).map_err(Fault::Postgres)?;
         let client = reach(&runtime, &config, tls);
@@ -121,9 +123,12 @@ impl Session {
             let ran = line.runtime.block_on(async { run.run_async(&mut line.client).await });
             match ran {
                 Ok(_) => return Ok(()),
+                Err(e) if line.say("ROLLBACK").is_err() => {
+                    self.over = true;
+                    return Err(Fault::Postgres(Refusal::Ended(e.to_string())));
+                }
+                // Of two who make the schema one fails; the next attempt finds the other's work done.
                 Err(e) if attempt < ATTEMPTS && is_contention(&e) => {
-                    // Of two who make the schema one fails; the next attempt finds the other's work done.
-                    line.say("ROLLBACK")?;
                     std::thread::sleep(Duration::from_millis(50) * attempt);
                 }
                 Err(e) => return Err(e.into()),
@@ -195,11 +200,6 @@ impl Session {
         let outcome = self.line().and_then(|line| db::revision(&PgTx(line)));
         self.over |= outcome.is_err();
         outcome
-    }
-
-    #[cfg(test)]
-    pub(super) fn parameters(&self, sql: &'static str) -> Done<Vec<tokio_postgres::types::Type>> {
-        self.line()?.parameters(sql)
     }
 }
 

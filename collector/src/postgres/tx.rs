@@ -71,12 +71,6 @@ impl Line {
         Ok(many)
     }
 
-    /// What the server takes a statement's parameters for: they must be what we send.
-    #[cfg(test)]
-    pub(super) fn parameters(&self, sql: &'static str) -> Done<Vec<Type>> {
-        Ok(self.one(sql)?.params().to_vec())
-    }
-
     fn rows(&self, statement: &Statement, params: &[&(dyn ToSql + Sync)]) -> Done<Vec<PgRow>> {
         Ok(self.wait(self.client.query(statement, params))?)
     }

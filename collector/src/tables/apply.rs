@@ -6,17 +6,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chaperone_audit::wire::{AuditMessage, Position, SlotRecord};
+use chaperone_audit::wire::{AuditMessage, SlotRecord};
 use chaperone_audit::{SlotState, state::flag};
 use uuid::Uuid;
 
 use super::Options;
 use super::audit;
 use super::flags;
+use super::marks::Marks;
 use super::reopen;
 use super::reporters::Reporter;
 use super::slots::{self, Joined};
-use super::taps::{self, Taps};
+use super::taps::Taps;
 use super::totals::{Arrived, Key, Share, Totals};
 use crate::batch::{Applied, AuditPartition, Batch, Content, Item, Refused};
 use crate::db::{AsValue, Db, Done, Fault, Value, count, int, params};
@@ -196,6 +197,7 @@ struct Run {
     /// Of those, who was not known before and has not been heard yet.
     new: BTreeSet<(Uuid, i64)>,
     taps: Taps,
+    marks: Marks,
     totals: Totals,
 }
 
@@ -209,13 +211,19 @@ impl Run {
     ) -> Done<()> {
         db.intern(messages.clone().flat_map(|(m, _)| names(m)))?;
         let mut firsts: BTreeMap<(Uuid, i64), (&AuditMessage, i64)> = BTreeMap::new();
-        let mut places = BTreeSet::new();
+        let (mut places, mut topics, mut positions) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         for (m, append_ms) in messages {
             let stage = db.name(&m.stage)?;
             firsts.entry((m.incarnation, stage)).or_insert((m, append_ms));
             let intervals = m.intervals.iter().map(|i| (&i.topic, i.partition));
             for (topic, partition) in intervals.chain(m.marks.iter().map(|mark| (&mark.topic, mark.partition))) {
                 places.insert((stage, db.name(topic)?, partition));
+            }
+            for t in &m.topics {
+                topics.insert((stage, db.name(&t.topic)?));
+            }
+            for p in &m.positions {
+                positions.insert((stage, db.name(&p.topic)?, p.partition));
             }
         }
         let keys: Vec<(Uuid, i64)> = firsts.keys().copied().collect();
@@ -227,6 +235,7 @@ impl Run {
             };
             self.reporters.insert(key, reporter);
         }
+        self.marks.load(db, topics.into_iter().collect(), positions.into_iter().collect())?;
         self.taps.load(db, &places)
     }
 
@@ -269,7 +278,7 @@ impl Run {
             news.changed |= self.taps.mark(db, (stage, &reporter.skew), mark, append_ms)?;
         }
         for topic in &m.topics {
-            news.changed |= taps::topic(db, (stage, &reporter.skew), topic, append_ms)?;
+            news.changed |= self.marks.topic(db, (stage, &reporter.skew), topic, append_ms)?;
         }
         let (positions, promised) = reporter.promise(m, append_ms, self.lost_ms);
         if let Some((from_ms, to_ms)) = reporter.written_off() {
@@ -282,7 +291,7 @@ impl Run {
         }
         news.changed |= promised;
         for (position, at_ms) in &positions {
-            news.changed |= consumer_position(db, stage, position, *at_ms)?;
+            news.changed |= self.marks.position(db, stage, position, *at_ms)?;
         }
         self.reporters.insert(key, reporter);
         Ok(news.fate())
@@ -329,6 +338,7 @@ impl Run {
         let mut reporters: Vec<Reporter> = std::mem::take(&mut self.reporters).into_values().collect();
         Reporter::save(db, &mut reporters, now_ms)?;
         self.taps.save(db)?;
+        self.marks.save(db)?;
         for (topic, window, width) in self.totals.write(db)? {
             db.touch((topic, window.0, width.ms()));
             db.bump();
@@ -371,13 +381,6 @@ fn first_of_stage(db: &Db<'_>, stage: i64, reporter: i64) -> Done<()> {
         return Ok(());
     }
     reopen::first_report(db, stage)
-}
-
-/// Moves a consumer's position; `true` if it moved.
-fn consumer_position(db: &mut Db<'_>, stage: i64, p: &Position, at_ms: i64) -> Done<bool> {
-    let topic = db.name(&p.topic)?;
-    let row = params![stage, topic, p.partition, p.position, at_ms];
-    Ok(db.tx.execute(include_str!("sql/position_upsert.sql"), row)? > 0)
 }
 
 /// Everything appended to these partitions before the given broker time has been applied.

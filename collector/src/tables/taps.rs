@@ -6,7 +6,7 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 
-use chaperone_audit::wire::{Anchor, GapCause, Gaps, Interval, IntervalKind, IntervalWindow, PartitionMark, TopicMark};
+use chaperone_audit::wire::{Anchor, GapCause, Gaps, Interval, IntervalKind, IntervalWindow, PartitionMark};
 use uuid::Uuid;
 
 use super::offsets::{self, Span};
@@ -242,14 +242,6 @@ impl Taps {
         spans.sort_unstable_by_key(|(key, _)| *key);
         offsets::save(db, &spans)
     }
-}
-
-/// Takes a topic's partition count; `true` if it is news.
-pub(super) fn topic(db: &mut Db<'_>, (stage, skew): (i64, &Skew), t: &TopicMark, append_ms: i64) -> Done<bool> {
-    let topic = db.name(&t.topic)?;
-    let asked = skew.broker_ms(t.asked_ms, append_ms);
-    let row = params![stage, topic, t.partitions, asked];
-    Ok(db.tx.execute(include_str!("sql/tap_topic_upsert.sql"), row)? > 0)
 }
 
 /// Offsets that nobody counted.

@@ -1,7 +1,7 @@
 //! Claims: one tap counts a partition, the last that claimed it; what was never counted is uncertain, not zero.
 
 use chaperone_audit::wire::{AuditMessage, GapCause, Gaps, Interval, IntervalKind};
-use chaperone_collector::{Batch, CaveatKind, ClaimRequest, SqliteStore, StageKind, Store, Verdict};
+use chaperone_collector::{Batch, CaveatKind, ClaimRequest, StageKind, Store, Verdict};
 
 use crate::sim::{
     Audit, Msg, START, SimLog, SimReporter, SimTap, item, memory, pipelines, source, stage, stands, verdicts,
@@ -96,10 +96,9 @@ async fn intervals_of_a_partition_that_nobody_claimed_here_are_fenced() {
 }
 
 #[tokio::test]
-async fn claims_of_two_processes_on_one_file_never_share_an_epoch() {
-    let dir = tempfile::tempdir().expect("tempdir");
-    let path = dir.path().join("s.sqlite");
-    let stores = [SqliteStore::open(&path).expect("open"), SqliteStore::open(&path).expect("open twice")];
+async fn claims_of_two_processes_on_one_store_never_share_an_epoch() {
+    let place = crate::place::Place::new();
+    let stores = [place.open(), place.open()];
     let tap = SimTap::new(1, "kafka", "orders");
     let mut epochs = vec![];
     for _ in 0..20 {

@@ -251,10 +251,9 @@ async fn where_the_broker_rewrites_times_nothing_is_red() {
 
 #[tokio::test]
 async fn two_states_of_one_slot_are_told_once_and_cast_doubt() {
-    let dir = tempfile::tempdir().expect("tempdir");
-    let path = dir.path().join("s.sqlite");
+    let place = crate::place::Place::new();
     let mut p = Pair::new(3);
-    p.store = Arc::new(chaperone_collector::SqliteStore::open(&path).expect("open"));
+    p.store = place.open();
     let honest = p.consumer.part(START + 3_000, [0]);
     let mut twin = honest.clone();
     twin.slots[0].state.bytes += 1;
@@ -263,11 +262,7 @@ async fn two_states_of_one_slot_are_told_once_and_cast_doubt() {
     state.state.bytes += 1;
     let w = p.settled().await;
     assert_eq!((w.verdict, caveats(&w)), (Verdict::Uncertain, vec!["divergent downstream".to_owned()]));
-    let conn = rusqlite::Connection::open(&path).expect("open");
-    let events = |kind: &str| -> i64 {
-        conn.query_row("SELECT count(*) FROM event WHERE kind = ?1", [kind], |r| r.get(0)).expect("count")
-    };
-    assert_eq!(events("divergent"), 1);
+    assert_eq!(place.one("SELECT count(*) FROM event WHERE kind = 'divergent'"), "1");
 }
 
 #[tokio::test]
@@ -339,10 +334,9 @@ async fn a_stage_that_is_not_complete_is_never_ok_and_never_surplus() {
 
 #[tokio::test]
 async fn a_late_record_amends_with_time_and_cause() {
-    let dir = tempfile::tempdir().expect("tempdir");
-    let path = dir.path().join("s.sqlite");
+    let place = crate::place::Place::new();
     let mut p = Pair::new(0);
-    p.store = Arc::new(chaperone_collector::SqliteStore::open(&path).expect("open"));
+    p.store = place.open();
     assert_eq!(p.settled().await.verdict, Verdict::Ok);
     // Two more messages of the old window, sent and lost much later.
     for id in [60, 61] {
@@ -357,16 +351,11 @@ async fn a_late_record_amends_with_time_and_cause() {
     p.beats(45_000).await;
     let w = p.judge(45_000).await;
     assert_eq!((w.verdict, w.missing_min, w.amendments), (Verdict::Missing, 2, 1));
-    let conn = rusqlite::Connection::open(&path).expect("open");
     let sql = "SELECT at_ms, old_verdict, new_verdict, old_missing, new_missing, cause FROM v_amendment";
-    let row = conn
-        .query_row(sql, [], |r| {
-            let missing: (i64, i64) = (r.get(3)?, r.get(4)?);
-            Ok((r.get::<_, i64>(0)?, r.get::<_, String>(1)?, r.get::<_, String>(2)?, missing, r.get::<_, String>(5)?))
-        })
-        .expect("one amendment");
-    assert_eq!((row.0, row.1.as_str(), row.2.as_str(), row.3), (START + 45_000, "ok", "missing", (0, 2)));
-    assert!(row.4.contains("at least 2 missing"), "{}", row.4);
+    let rows = place.rows(sql);
+    let [row] = rows.as_slice() else { panic!("one amendment: {rows:?}") };
+    assert_eq!(row[..5], [(START + 45_000).to_string().as_str(), "ok", "missing", "0", "2"]);
+    assert!(row[5].contains("at least 2 missing"), "{}", row[5]);
 }
 
 #[tokio::test]
@@ -430,7 +419,7 @@ async fn stages_of_different_widths_compare_at_the_wider() {
 async fn a_slot_forgotten_is_still_known() {
     let options = chaperone_collector::sqlite::Options { seal_after_ms: 1_000, ..Default::default() };
     let mut p = Pair::new(0);
-    p.store = Arc::new(chaperone_collector::SqliteStore::in_memory_with(options).expect("store"));
+    p.store = crate::place::memory_with(options);
     p.beats(20_000).await;
     let old = p.producer.part(START + 20_000, [0]);
     p.beats(30_000).await;

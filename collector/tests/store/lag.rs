@@ -1,7 +1,9 @@
 //! Lag of groups at rest: a round replaces the one before, and the index of ends brackets arrivals within a minute.
 
+use chaperone_collector::Store;
 use chaperone_collector::lag::{Bracket, Ended, GroupLag, INDEX_KEPT_MS, LagRound, Round, Run, State, Trend};
-use chaperone_collector::{SqliteStore, Store};
+
+use crate::sim::memory;
 
 const NOW: i64 = 1_795_000_000_000;
 /// At least so often the index gets a row.
@@ -43,13 +45,13 @@ fn ended(end: i64, first_ms: i64, last_ms: i64) -> Ended {
     Ended { topic: "k.orders".into(), partition: 3, run, log_start: None, anew: false }
 }
 
-async fn arrival(store: &SqliteStore, offset: i64) -> Bracket {
+async fn arrival(store: &dyn Store, offset: i64) -> Bracket {
     store.arrivals("main", vec![("k.orders".into(), 3, offset)]).await.expect("answers")[0]
 }
 
 #[tokio::test]
 async fn a_round_replaces_the_one_before_and_is_read_as_it_was_written() {
-    let store = SqliteStore::in_memory().expect("opens");
+    let store = memory();
     let revision = store.revisions();
     let before = *revision.borrow();
     store.note_lag(round(NOW, vec![row("a", 0), row("b", 1), row("b", 0)], vec![])).await.expect("notes");
@@ -67,7 +69,7 @@ async fn a_round_replaces_the_one_before_and_is_read_as_it_was_written() {
 /// goes, so that a partition sometimes stands still; the control guesses by rate between the rows.
 #[tokio::test]
 async fn arrivals_are_told_within_a_minute_and_never_wrongly() {
-    let store = SqliteStore::in_memory().expect("opens");
+    let store = memory();
     // Message k arrived at arrivals[k]: bursts of 500 in a second, then nothing for as long as it takes.
     let mut arrivals = Vec::new();
     for (burst, quiet) in [0, 7_000, 130_000, 61_000, 3_000, 599_000, 45_000].into_iter().enumerate() {
@@ -89,7 +91,7 @@ async fn arrivals_are_told_within_a_minute_and_never_wrongly() {
     }
     let mut guess_off = 0;
     for (offset, at) in arrivals.iter().enumerate() {
-        let found = arrival(&store, i64::try_from(offset).expect("fits")).await;
+        let found = arrival(&*store, i64::try_from(offset).expect("fits")).await;
         let (Some(after), Some(before)) = (found.after_ms, found.before_ms) else { panic!("{offset}: {found:?}") };
         assert!(after <= *at && *at <= before, "{offset} arrived at {at}: {found:?}");
         assert!(before - after <= ROW_EVERY, "{offset}: {found:?}");
@@ -103,32 +105,32 @@ async fn arrivals_are_told_within_a_minute_and_never_wrongly() {
 
 #[tokio::test]
 async fn a_partition_that_stands_still_costs_one_row_and_another_log_voids_the_index() {
-    let store = SqliteStore::in_memory().expect("opens");
+    let store = memory();
     for minute in 0..100 {
         let last = NOW + minute * 60_000;
         store.note_lag(round(last, vec![], vec![ended(500, NOW + 10, last)])).await.expect("notes");
     }
-    let told = arrival(&store, 500).await;
+    let told = arrival(&*store, 500).await;
     assert_eq!(told, Bracket { after_ms: Some(NOW + 99 * 60_000), before_ms: None }, "not arrived yet");
     assert_eq!(
-        arrival(&store, 499).await,
+        arrival(&*store, 499).await,
         Bracket { after_ms: None, before_ms: Some(NOW + 10) },
         "before the index began"
     );
     let later = NOW + 100 * 60_000;
     store.note_lag(round(later, vec![], vec![ended(40, later, later)])).await.expect("notes");
-    assert_eq!(arrival(&store, 20).await, Bracket { after_ms: None, before_ms: Some(later) });
-    assert_eq!(arrival(&store, 450).await.before_ms, None);
+    assert_eq!(arrival(&*store, 20).await, Bracket { after_ms: None, before_ms: Some(later) });
+    assert_eq!(arrival(&*store, 450).await.before_ms, None);
     let anew = Ended { anew: true, ..ended(900, later + 1, later + 1) };
     store.note_lag(round(later + 1, vec![], vec![anew])).await.expect("notes");
-    assert_eq!(arrival(&store, 50).await, Bracket { after_ms: None, before_ms: Some(later + 1) });
+    assert_eq!(arrival(&*store, 50).await, Bracket { after_ms: None, before_ms: Some(later + 1) });
     let unknown = store.arrivals("other", vec![("k.orders".into(), 3, 1)]).await.expect("answers");
     assert_eq!(unknown, [Bracket::default()]);
 }
 
 #[tokio::test]
 async fn the_index_forgets_what_retention_ate_and_what_is_too_old() {
-    let store = SqliteStore::in_memory().expect("opens");
+    let store = memory();
     for minute in 0..20 {
         let at = NOW + minute * 60_000;
         store.note_lag(round(at, vec![], vec![ended(100 * (minute + 1), at, at)])).await.expect("notes");
@@ -136,7 +138,7 @@ async fn the_index_forgets_what_retention_ate_and_what_is_too_old() {
     let at = NOW + 20 * 60_000;
     let eaten = Ended { log_start: Some(1_050), ..ended(2_100, at, at) };
     store.note_lag(round(at, vec![], vec![eaten])).await.expect("notes");
-    let told = |offset| arrival(&store, offset);
+    let told = |offset| arrival(&*store, offset);
     assert_eq!(told(1_050).await, Bracket { after_ms: Some(NOW + 9 * 60_000), before_ms: Some(NOW + 10 * 60_000) });
     assert_eq!(told(600).await.after_ms, None, "nobody can ask for it any more");
     // Old rows go two by two; what one step leaves the next takes.

@@ -2,11 +2,9 @@
 //! is doubted, never missing and never waited for without end.
 
 use chaperone_audit::wire::AuditMessage;
-use chaperone_collector::{
-    AuditFollow, AuditLoss, Batch, LossCause, Pipelines, SqliteStore, StageKind, Store, StoreError, Verdict,
-};
-use rusqlite::Connection;
+use chaperone_collector::{AuditFollow, AuditLoss, Batch, LossCause, Pipelines, StageKind, Store, StoreError, Verdict};
 
+use crate::place::Place;
 use crate::sim::{
     Audit, GRACE_MS, Msg, SILENT_MS, START, SimReporter, client_hop, item, memory, pipelines, source, stage, stands,
     uuid, verdicts,
@@ -30,9 +28,8 @@ fn batch(log: u32, offset: i64) -> Batch {
 
 #[tokio::test]
 async fn a_partition_moves_to_another_log_once_and_whoever_is_late_changes_nothing() {
-    let dir = tempfile::tempdir().expect("tempdir");
-    let path = dir.path().join("s.sqlite");
-    let store = SqliteStore::open(&path).expect("open");
+    let place = Place::new();
+    let store = place.open();
     let stood = store.audit_follow(follow(Some(1), 2)).await.expect("followed");
     assert!(stood.iter().all(|s| (s.log, s.next, s.topic_id, s.closed) == (0, 0, Some(uuid(1)), false)), "{stood:?}");
     store.apply(batch(0, 6)).await.expect("applied");
@@ -52,7 +49,7 @@ async fn a_partition_moves_to_another_log_once_and_whoever_is_late_changes_nothi
         store.audit_lost(loss(0, (1, 3), 0, LossCause::Recreated, Some(1))).await.map(drop),
     ];
     assert!(late.iter().all(|l| matches!(l, Err(StoreError::Former { .. }))), "{late:?}");
-    assert_eq!(stands(&store).await, [(0, 3), (1, 0)]);
+    assert_eq!(stands(&*store).await, [(0, 3), (1, 0)]);
 
     // The new one is read from its beginning, and its first record says until when the old one was written at most.
     store.apply(batch(1, 3)).await.expect("applied");
@@ -63,17 +60,12 @@ async fn a_partition_moves_to_another_log_once_and_whoever_is_late_changes_nothi
     let stand = store.audit_lost(loss(1, (1, 0), 0, LossCause::Recreated, Some(2))).await.expect("open again");
     assert_eq!((stand.log, stand.closed), (2, false));
 
-    let read = Connection::open(&path).expect("open");
-    let lost =
-        "SELECT group_concat(partition || ' ' || log || ' ' || from_offset || ' ' || coalesce(from_ms, 'none') || ' '
-                || to_ms, '; ') FROM v_audit_lost";
-    let said: String = read.query_row(lost, [], |r| r.get(0)).expect("rows");
+    let lost = place.rows("SELECT partition, log, from_offset, from_ms, to_ms FROM v_audit_lost ORDER BY id");
+    let said: Vec<String> = lost.iter().map(|row| row.join(" ")).collect();
     let (through, first) = (START + 2_000, START + 2_000);
     let until = START + 5_000;
-    assert_eq!(said, format!("0 1 7 {through} {first}; 1 1 0 none {START}; 1 2 0 none {until}"));
-    let events: i64 =
-        read.query_row("SELECT count(*) FROM event WHERE kind = 'audit_lost'", [], |r| r.get(0)).expect("events");
-    assert_eq!(events, 3);
+    assert_eq!(said.join("; "), format!("0 1 7 {through} {first}; 1 1 0 null {START}; 1 2 0 null {until}"));
+    assert_eq!(place.one("SELECT count(*) FROM event WHERE kind = 'audit_lost'"), "3");
 }
 
 #[tokio::test]

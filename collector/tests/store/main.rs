@@ -1,4 +1,4 @@
-//! The store's promises, on the real SQLite store: exactly-once totals, watermarks, claims, verdicts, faults.
+//! The store's promises, on SQLite and on PostgreSQL: exactly-once totals, watermarks, claims, verdicts, faults.
 //!
 //! `sim` plays reporters, Kafka logs and taps with a clock of its own; everything here is decided by seeds.
 
@@ -12,6 +12,7 @@ mod lost;
 mod model;
 mod offsets;
 mod passage;
+mod place;
 mod readers;
 mod rules;
 mod sim;

@@ -3,17 +3,18 @@
 //! added up, do not.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::sync::Arc;
 
 use chaperone_audit::wire::AuditMessage;
 use chaperone_audit::{Fingerprint, WindowStart};
 use chaperone_collector::query::WindowQuery;
 use chaperone_collector::sqlite::Options;
-use chaperone_collector::{Batch, Content, Item, SqliteStore, Store};
+use chaperone_collector::{Batch, Content, Item, Store};
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
 
+use crate::place::Place;
 use crate::sim::{Msg, START, SimLog, SimReporter, SimTap, item, source};
 
 const TOPICS: [&str; 2] = ["orders", "payments"];
@@ -67,8 +68,8 @@ impl History {
         }
     }
 
-    fn open(&self, path: &Path) -> SqliteStore {
-        SqliteStore::open_with(path, self.options).expect("open")
+    fn open(&self, place: &Place) -> Arc<dyn Store> {
+        place.open_with(self.options)
     }
 
     fn msg(&mut self) -> Msg {
@@ -164,12 +165,12 @@ impl History {
     }
 
     /// Two collectors read overlapping runs from where the store stood some time ago; now and then the process dies.
-    async fn collect(&mut self, mut store: SqliteStore, path: &Path, all: bool) -> SqliteStore {
-        let stale: BTreeMap<i32, i64> = next(&store).await;
+    async fn collect(&mut self, mut store: Arc<dyn Store>, place: &Place, all: bool) -> Arc<dyn Store> {
+        let stale: BTreeMap<i32, i64> = next(&*store).await;
         for round in 0..(if all { 1 } else { 3 }) {
             for partition in 0..AUDIT_PARTITIONS {
                 let records = &self.topic[usize::try_from(partition).expect("small")];
-                let known = if round % 2 == 0 { stale.clone() } else { next(&store).await };
+                let known = if round % 2 == 0 { stale.clone() } else { next(&*store).await };
                 let from = known.get(&partition).copied().unwrap_or(0);
                 let unread: Vec<Item> = records.iter().filter(|i| i.offset >= from).cloned().collect();
                 let take = if all { unread.len() } else { self.rng.random_range(0..=unread.len()) };
@@ -186,7 +187,7 @@ impl History {
                 assert_eq!(after.read - before.read, now, "I5");
                 if !all && self.rng.random_bool(0.1) {
                     drop(store);
-                    store = self.open(path);
+                    store = self.open(place);
                     self.reopened += 1;
                 }
             }
@@ -216,7 +217,7 @@ impl History {
     }
 
     /// Everything at last: each reporter's last state and, claim by claim, each log's rest.
-    async fn finish(&mut self, mut store: SqliteStore, path: &Path) -> SqliteStore {
+    async fn finish(&mut self, mut store: Arc<dyn Store>, place: &Place) -> Arc<dyn Store> {
         self.deliver(false);
         self.under_way.clear();
         for i in 0..self.reporters.len() {
@@ -224,12 +225,12 @@ impl History {
             self.under_way.push(goodbye);
         }
         for partition in 0..2 {
-            self.taps[0].claim(&store, partition, self.now_ms).await;
+            self.taps[0].claim(&*store, partition, self.now_ms).await;
         }
         let last = self.taps[0].beat(&self.log, self.now_ms);
         self.under_way.push(last);
         self.deliver(true);
-        store = self.collect(store, path, true).await;
+        store = self.collect(store, place, true).await;
         store
     }
 }
@@ -293,19 +294,18 @@ struct Outcome {
     fates: [u64; 5],
 }
 
-async fn history(seed: u64, dir: &Path) -> Outcome {
-    let path = dir.join(format!("{seed}.sqlite"));
+async fn history(seed: u64, place: &Place) -> Outcome {
     let mut h = History::new(seed);
-    let mut store = h.open(&path);
+    let mut store = h.open(place);
     for _ in 0..h.rng.random_range(4..12) {
-        h.live(&store).await;
+        h.live(&*store).await;
         h.deliver(false);
-        store = h.collect(store, &path, false).await;
+        store = h.collect(store, place, false).await;
     }
     // Every record that was lost is superseded by a later one; what is on the topic is all that the controls see.
     let on_topic = h.topic.clone();
-    store = h.finish(store, &path).await;
-    let (truth, found) = (h.truth(&store).await, stored(&store).await);
+    store = h.finish(store, place).await;
+    let (truth, found) = (h.truth(&*store).await, stored(&*store).await);
     assert_eq!(found, truth, "seed {seed}");
     for p in store.partitions("kafka").await.expect("partitions") {
         let end = h.log.0[usize::try_from(p.partition).expect("small")].len();
@@ -324,21 +324,33 @@ async fn history(seed: u64, dir: &Path) -> Outcome {
         last_wins_differs: clients(&last_wins(&on_topic)) != clients(&truth),
         fates,
     };
-    drop(store);
-    for end in ["", "-wal", "-shm"] {
-        drop(std::fs::remove_file(dir.join(format!("{seed}.sqlite{end}"))));
-    }
     outcome
 }
 
-#[tokio::test]
-async fn random_histories_give_the_models_totals_and_adding_up_does_not() {
-    const HISTORIES: u64 = 300;
-    let dir = tempfile::tempdir().expect("tempdir");
+/// Every so-manieth history, one after the other.
+fn histories(first: u64, step: u64) -> Vec<Outcome> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let mut place = Place::new();
+    let one = |seed| {
+        place.renew();
+        runtime.block_on(history(seed, &place))
+    };
+    (first..HISTORIES).step_by(usize::try_from(step).expect("small")).map(one).collect()
+}
+
+const HISTORIES: u64 = 300;
+
+#[test]
+fn random_histories_give_the_models_totals_and_adding_up_does_not() {
+    const WORKERS: u64 = 4;
+    let outcomes: Vec<Outcome> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..WORKERS).map(|first| scope.spawn(move || histories(first, WORKERS))).collect();
+        workers.into_iter().flat_map(|w| w.join().expect("no panic")).collect()
+    });
+    assert_eq!(outcomes.len() as u64, HISTORIES);
     let (mut reopened, mut naive, mut last) = (0, 0, 0);
     let mut fates = [0; 5];
-    for seed in 0..HISTORIES {
-        let outcome = history(seed, dir.path()).await;
+    for outcome in outcomes {
         reopened += outcome.reopened;
         naive += u64::from(outcome.naive_differs);
         last += u64::from(outcome.last_wins_differs);
@@ -348,5 +360,66 @@ async fn random_histories_give_the_models_totals_and_adding_up_does_not() {
     assert!(naive * 100 >= HISTORIES * 99, "adding up was right in {} histories", HISTORIES - naive);
     assert!(last * 100 >= HISTORIES * 50, "the last one wins was right in {} histories", HISTORIES - last);
     assert!(reopened > 100 && fates.iter().all(|n| *n > 100), "{reopened} {fates:?}");
+    crate::place::figure("histories", HISTORIES);
     println!("{HISTORIES} histories, {reopened} crashes, applied/noop/fenced/hole/quarantined {fates:?}");
+}
+
+/// One of two collectors at work at the same time: it reads each partition from where the store stands, or stood.
+async fn collector(store: Arc<dyn Store>, topic: Vec<Vec<Item>>, seed: u64) {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let pipelines = crate::sim::client_hop();
+    let ends: Vec<i64> = topic.iter().map(|p| p.last().map_or(0, |i| i.offset + 1)).collect();
+    let mut known = next(&*store).await;
+    loop {
+        let mut behind = false;
+        for (partition, (records, end)) in (0..).zip(topic.iter().zip(&ends)) {
+            let from = known.get(&partition).copied().unwrap_or(0);
+            behind |= from < *end;
+            let unread: Vec<Item> = records.iter().filter(|i| i.offset >= from).cloned().collect();
+            let items = unread[..rng.random_range(0..=unread.len())].to_vec();
+            let Some(last) = items.last() else { continue };
+            let next = last.offset + 1;
+            store.apply(Batch { source: source(partition), log: 0, items, next }).await.expect("apply");
+        }
+        store.judge(START + 60_000, &pipelines).await.expect("judge");
+        if !behind {
+            return;
+        }
+        if rng.random_bool(0.7) {
+            known = next(&*store).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn two_collectors_at_the_same_time_count_every_record_once() {
+    let mut place = Place::new();
+    let mut naive_differs = 0;
+    for seed in 0..20 {
+        place.renew();
+        let mut h = History::new(seed);
+        let stores = [h.open(&place), h.open(&place)];
+        for _ in 0..6 {
+            h.live(&*stores[0]).await;
+            h.deliver(false);
+        }
+        let work = stores
+            .iter()
+            .zip(0..)
+            .map(|(store, n)| tokio::spawn(collector(Arc::clone(store), h.topic.clone(), seed * 2 + n)));
+        for done in work.collect::<Vec<_>>() {
+            done.await.expect("no panic");
+        }
+        let [store, _] = stores;
+        let store = h.finish(store, &place).await;
+        let (truth, found) = (h.truth(&*store).await, stored(&*store).await);
+        assert_eq!(found, truth, "seed {seed}");
+        let status = store.status().await.expect("status");
+        let records: usize = h.topic.iter().map(Vec::len).sum();
+        assert_eq!(status.read, records as u64, "seed {seed}: every offset is counted once");
+        naive_differs += u32::from(naive(&h.topic) != truth);
+    }
+    assert!(naive_differs >= 19, "adding up was right in {} histories", 20 - naive_differs);
+    crate::place::figure("deadlocks", crate::place::deadlocks() as u64);
+    assert_eq!(crate::place::deadlocks(), 0, "whoever holds rows takes them in one order");
 }

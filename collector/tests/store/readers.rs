@@ -163,9 +163,8 @@ async fn the_revision_moves_with_totals_and_verdicts_and_not_with_heartbeats() {
 
 #[tokio::test]
 async fn a_bounded_judge_takes_the_longest_waiting_first_and_comes_to_all() {
-    let store =
-        SqliteStore::in_memory_with(chaperone_collector::sqlite::Options { judge_at_most: 4, ..Default::default() })
-            .expect("store");
+    let options = chaperone_collector::sqlite::Options { judge_at_most: 4, ..Default::default() };
+    let store = crate::place::memory_with(options);
     let mut r = SimReporter::new(1, "producer", "h", START - 1);
     for i in 0..10u32 {
         let event_ms = START + i64::from(i) * 10_000;
@@ -173,17 +172,17 @@ async fn a_bounded_judge_takes_the_longest_waiting_first_and_comes_to_all() {
     }
     let mut audit = Audit::default();
     let beat = r.beat(START + 110_000);
-    audit.send(&store, vec![beat], START + 110_000).await;
+    audit.send(&*store, vec![beat], START + 110_000).await;
     for (round, judged) in [4, 8, 10].into_iter().enumerate() {
         store.judge(START + 110_000, &client_hop()).await.expect("judge");
-        let seen: Vec<i64> = verdicts(&store, "orders").await.iter().map(|w| (w.window_ms - START) / 10_000).collect();
+        let seen: Vec<i64> = verdicts(&*store, "orders").await.iter().map(|w| (w.window_ms - START) / 10_000).collect();
         assert_eq!(seen, (0..judged).collect::<Vec<i64>>(), "round {round}");
     }
 }
 
 #[tokio::test]
 async fn many_readers_do_not_wait_for_the_writer() {
-    let store = std::sync::Arc::new(SqliteStore::in_memory().expect("store"));
+    let store = memory();
     filled(&*store).await;
     let mut tasks = vec![];
     for _ in 0..32 {

@@ -11,7 +11,7 @@ use chaperone_audit::wire::{
 use chaperone_audit::{Class, Fingerprint, Histogram, MessageId, RuleId, SlotState, Width, WindowStart};
 use chaperone_collector::{
     Applied, AuditLoss, AuditPartition, Batch, Claim, ClaimRequest, Content, Item, LossCause, Pipeline, Pipelines,
-    Stage, StageKind, Store, TopicPattern,
+    Stage, StageKind, Store, TopicPattern, sqlite::Options,
 };
 use uuid::Uuid;
 
@@ -426,7 +426,7 @@ pub(crate) fn client_hop() -> Pipelines {
 }
 
 pub(crate) fn memory() -> Arc<dyn Store> {
-    Arc::new(chaperone_collector::SqliteStore::in_memory().expect("store"))
+    crate::place::memory_with(Options::default())
 }
 
 /// All windows of a topic, oldest first, then by hop.

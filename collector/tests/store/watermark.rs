@@ -6,12 +6,12 @@ use chaperone_audit::AuditMessage;
 use chaperone_audit::wire::End;
 use chaperone_collector::query::WindowQuery;
 use chaperone_collector::sqlite::Options;
-use chaperone_collector::{Batch, SqliteStore, StageKind, Store, Verdict};
+use chaperone_collector::{Batch, StageKind, Store, Verdict};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
-use rusqlite::Connection;
 
+use crate::place::Place;
 use crate::sim::{Audit, Msg, START, SimLog, SimReporter, SimTap, item, memory, pipelines, source, stage, verdicts};
 
 /// Append time minus send time, always the same here, so that an effective watermark names the beat that it came from.
@@ -38,9 +38,8 @@ async fn watermark(store: &dyn Store) -> Option<i64> {
     store.reporters(START).await.expect("reporters").first().and_then(|r| r.watermark_ms)
 }
 
-fn positions(path: &std::path::Path) -> Option<i64> {
-    let conn = Connection::open(path).expect("open");
-    conn.query_row("SELECT max(position) FROM consumer_position", [], |r| r.get(0)).expect("query")
+fn positions(place: &Place) -> Option<i64> {
+    place.one("SELECT max(position) FROM consumer_position").parse().ok()
 }
 
 /// By the time of a beat: what had been counted, and the position.
@@ -73,12 +72,12 @@ fn life(rng: &mut StdRng) -> (Vec<(AuditMessage, i64)>, Beats) {
 
 #[tokio::test]
 async fn shuffled_delivery_never_makes_a_watermark_early_and_the_last_one_is_reached() {
-    let dir = tempfile::tempdir().expect("tempdir");
+    let mut place = Place::new();
     let mut early_beats = 0;
     for seed in 0..60 {
         let mut rng = StdRng::seed_from_u64(seed);
-        let path = dir.path().join(format!("{seed}.sqlite"));
-        let store = SqliteStore::open_with(&path, Options { durable: false, ..Options::default() }).expect("open");
+        place.renew();
+        let store = place.open_with(Options { durable: false, ..Options::default() });
         let (sent, beats) = life(&mut rng);
         let mut doubled: Vec<_> = sent.iter().flat_map(|m| std::iter::repeat_n(m, 2)).collect();
         doubled.shuffle(&mut rng);
@@ -87,23 +86,23 @@ async fn shuffled_delivery_never_makes_a_watermark_early_and_the_last_one_is_rea
             let items: Vec<_> = chunk.iter().zip(next..).map(|((m, at), o)| item(o, m.clone(), *at)).collect();
             next += 3;
             store.apply(Batch { source: source(0), log: 0, items, next }).await.expect("apply");
-            let Some(accepted) = watermark(&store).await else {
-                assert_eq!(positions(&path), None, "seed {seed}: no position before any watermark");
+            let Some(accepted) = watermark(&*store).await else {
+                assert_eq!(positions(&place), None, "seed {seed}: no position before any watermark");
                 continue;
             };
             let (promised, position) = beats.get(&accepted).expect("a beat's own time");
-            let found = stored(&store).await;
+            let found = stored(&*store).await;
             for (window, n) in promised {
                 let here = found.get(window).copied().unwrap_or(0);
                 assert!(here >= *n, "seed {seed}: {window:?} has {here} of {n} before {accepted}");
             }
-            assert!(positions(&path).unwrap_or(0) <= *position, "seed {seed}: a position before its counts");
+            assert!(positions(&place).unwrap_or(0) <= *position, "seed {seed}: a position before its counts");
             early_beats += 1;
         }
         let (last, (all, position)) = beats.last_key_value().expect("beats");
-        assert_eq!(watermark(&store).await, Some(*last), "seed {seed}: all is here");
-        assert_eq!(&stored(&store).await, all);
-        assert_eq!(positions(&path).unwrap_or(0), *position);
+        assert_eq!(watermark(&*store).await, Some(*last), "seed {seed}: all is here");
+        assert_eq!(&stored(&*store).await, all);
+        assert_eq!(positions(&place).unwrap_or(0), *position);
     }
     assert!(early_beats > 300, "the test must see watermarks before the end: {early_beats}");
 }

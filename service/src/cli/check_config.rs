@@ -13,6 +13,9 @@ use clap::Args;
 use rustix::fs::{Access, access};
 
 use super::ConfigFile;
+use chaperone_collector::PostgresStore;
+use chaperone_collector::postgres::Settings;
+
 use crate::config::{Cluster, Config, Isolation};
 use crate::exit::{Code, Failure};
 use report::Report;
@@ -38,6 +41,9 @@ impl CheckConfig {
         }
         if self.connect {
             report.put(data_dir(&config));
+            if let Some(settings) = &config.store {
+                report.put(database(settings));
+            }
             report.put(port(&config));
             connect::check(&config, &mut report);
         }
@@ -76,7 +82,7 @@ fn data_dir(config: &Config) -> Result<String, Failure> {
         }
         writable(dir).map_err(|e| wrong(format!("cannot be written: {e}")))?;
         let store = config.store_path();
-        if store.exists() {
+        if config.store.is_none() && store.exists() {
             access(&store, Access::READ_OK | Access::WRITE_OK)
                 .map_err(|e| wrong(format!("chaperone.sqlite in it cannot be written: {e}")))?;
         }
@@ -91,6 +97,16 @@ fn data_dir(config: &Config) -> Result<String, Failure> {
     }
     writable(parent).map_err(|e| wrong(format!("cannot be created in {}: {e}", parent.display())))?;
     Ok(format!("data_dir {}: can be created", dir.display()))
+}
+
+/// Whether the store's database answers, and has a schema of ours. Nothing is created.
+fn database(settings: &Settings) -> Result<String, Failure> {
+    let place = settings.place();
+    match PostgresStore::look(settings) {
+        Ok(true) => Ok(format!("store.url {place}: has a store")),
+        Ok(false) => Ok(format!("store.url {place}: answers; the first `collect` or `run` makes the store in it")),
+        Err(e) => Err(crate::app::unavailable(&e)),
+    }
 }
 
 fn port(config: &Config) -> Result<String, Failure> {

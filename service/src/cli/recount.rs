@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use chaperone_audit::{Clock, SystemClock};
+use chaperone_collector::StoreError;
 use chaperone_collector::query::{OffsetsQuery, WindowQuery};
-use chaperone_collector::{SqliteView, Store, StoreError};
 use clap::Args;
 
 use super::{ConfigFile, print};
@@ -122,14 +122,14 @@ impl Recount {
 
     fn stored(&self, config: &Config, stage: &str, from_ms: i64, to_ms: i64) -> Result<Stored, Failure> {
         let path = config.store_path();
-        if !path.exists() {
+        if config.store.is_none() && !path.exists() {
             let text = format!("store {}: does not exist; nothing was counted here", path.display());
             return Err(Failure::new(Code::Configuration, text));
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|e| super::run::runtime(&e))?;
         let failed = |e: StoreError| Failure::new(Code::Unavailable, e.to_string());
-        let store = SqliteView::open(path).map_err(failed)?;
+        let store = crate::app::open_view(config)?.store();
         let (topic, stage) = (self.topic.clone(), stage.to_owned());
         let asked = async {
             let partitions = store.partitions(&stage).await?;

@@ -4,6 +4,7 @@ mod duties;
 mod lag;
 pub(super) mod rules;
 mod stamped;
+pub(super) mod store;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -76,6 +77,7 @@ pub fn check(file: file::File, lookup: &dyn Lookup) -> Result<Config, ConfigErro
     }
     let seed = |text: &str| references::resolve(text, lookup).and_then(|s| parse_seed(&s));
     let seed = file.seed.as_deref().map_or(Some(0), |text| m.take("seed", seed(text)));
+    let store = file.store.and_then(|s| store::check(s, lookup, &mut m));
     let listen = m.take("web.listen", parse_listen(file.web.listen.as_deref()));
     if file.kafka.0.is_empty() {
         m.add("kafka", "no cluster is configured; add [kafka.NAME] with bootstrap_servers");
@@ -100,6 +102,7 @@ pub fn check(file: file::File, lookup: &dyn Lookup) -> Result<Config, ConfigErro
     match (seed, listen) {
         (Some(seed), Some(listen)) if m.0.is_empty() => Ok(Config {
             data_dir: file.data_dir,
+            store,
             rules: Rules::with(seed, rules),
             listen,
             pipelines: Arc::new(Pipelines {

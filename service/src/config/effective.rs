@@ -50,6 +50,13 @@ pub(super) fn read(text: &str, lookup: &dyn Lookup, secrets: Secrets) -> Result<
     let seed = if secrets == Secrets::Shown { format!("{:016x}", config.rules.seed()) } else { HIDDEN.to_owned() };
     root.insert("seed".to_owned(), seed.into());
     root.insert("discover".to_owned(), file.discover.into());
+    if let Some(raw) = &file.store {
+        let written = |text: &str| match secrets {
+            Secrets::Hidden => Ok(text.to_owned()),
+            Secrets::Shown => super::references::resolve(text, lookup).map_err(ConfigError::one),
+        };
+        root.insert("store".to_owned(), store(raw, &written, secrets)?.into());
+    }
     root.insert("web".to_owned(), table([("listen", config.listen.to_string().into())]).into());
     let mut clusters = Table::new();
     for ((name, raw), cluster) in file.kafka.0.iter().zip(&config.clusters) {
@@ -71,6 +78,36 @@ fn texts(texts: &[String]) -> Value {
 fn renames(renames: &[file::Rename]) -> Value {
     let each = renames.iter().map(|r| table([("from", r.from.as_str().into()), ("to", r.to.as_str().into())]));
     each.map(Value::from).collect::<Vec<_>>().into()
+}
+
+fn store(
+    raw: &file::Store,
+    written: &dyn Fn(&str) -> Result<String, ConfigError>,
+    secrets: Secrets,
+) -> Result<Table, ConfigError> {
+    let connections = raw.connections.unwrap_or(check::store::CONNECTIONS);
+    let mut out = table([
+        ("url", url(&written(&raw.url)?, secrets).into()),
+        ("tls", raw.tls.as_str().into()),
+        ("connections", i64::from(connections).into()),
+    ]);
+    if let Some(password) = &raw.password {
+        let shown = if secrets == Secrets::Hidden { HIDDEN.to_owned() } else { written(password)? };
+        out.insert("password".to_owned(), shown.into());
+    }
+    let files = [("ca_file", &raw.ca_file), ("certificate_file", &raw.certificate_file), ("key_file", &raw.key_file)];
+    for (key, path) in files {
+        out.extend(path.as_ref().map(|p| (key.to_owned(), p.to_string_lossy().into_owned().into())));
+    }
+    Ok(out)
+}
+
+/// A URL that has a password in it after all is not shown.
+fn url(text: &str, secrets: Secrets) -> String {
+    let has_password =
+        text.split_once("://").and_then(|(_, rest)| rest.split_once('@')).is_some_and(|(user, _)| user.contains(':'))
+            || text.contains("password=");
+    if secrets == Secrets::Hidden && has_password { HIDDEN.to_owned() } else { text.to_owned() }
 }
 
 fn kafka(raw: &file::Kafka, cluster: &Cluster, secrets: Secrets) -> Table {

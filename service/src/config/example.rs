@@ -13,7 +13,7 @@ pub fn example(seed: u64) -> String {
     let mut table = String::new();
     let mut text = String::new();
     for line in SKELETON.lines() {
-        if let Some(header) = line.strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
+        if let Some(header) = bare(line).strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
             table = generic(header);
         }
         if let Some(key) = path_of(line, &table).and_then(|path| keys.iter().find(|k| k.path == path))
@@ -40,12 +40,17 @@ fn generic(header: &str) -> String {
     parts.collect::<Vec<_>>().join(".")
 }
 
+/// A line without the `#` of what is not written by default.
+fn bare(line: &str) -> &str {
+    line.strip_prefix('#').unwrap_or(line)
+}
+
 /// The path of the key or table that a line has; `kafka.NAME` itself is described as `kafka`.
 fn path_of(line: &str, table: &str) -> Option<String> {
-    if line.starts_with('[') {
+    if bare(line).starts_with('[') {
         return Some(table.trim_end_matches(".NAME").to_owned());
     }
-    let (key, _) = line.strip_prefix('#').unwrap_or(line).split_once(" = ")?;
+    let (key, _) = bare(line).split_once(" = ")?;
     if key.starts_with(' ') {
         return None;
     }
@@ -128,7 +133,13 @@ mod tests {
                 .any(|start| line.starts_with(start))
         };
         let whole = uncommented(&text);
-        let whole = whole.lines().filter(shown).collect::<Vec<_>>().join("\n");
+        // Without the table the store is a file.
+        let mut of_store = false;
+        let mut elsewhere = |line: &&str| {
+            of_store = if line.starts_with('[') { *line == "[store]" } else { of_store };
+            of_store
+        };
+        let whole = whole.lines().filter(|line| !elsewhere(line)).filter(shown).collect::<Vec<_>>().join("\n");
         let of = |text: &str| crate::config::effective(text, &Secret, crate::config::Secrets::Shown).expect("good");
         assert_eq!(of(&text), of(&whole));
     }

@@ -27,6 +27,8 @@ pub struct File {
     /// `surplus`.
     #[serde(default)]
     pub discover: bool,
+    /// A database for the store. Where this table is absent it is SQLite, a file in `data_dir`.
+    pub store: Option<Store>,
     /// The dashboard.
     #[serde(default)]
     pub web: Web,
@@ -36,6 +38,56 @@ pub struct File {
     /// Pipelines by name; a topic belongs to the first that matches it.
     #[serde(default)]
     pub pipeline: InOrder<Pipeline>,
+}
+
+/// `[store]`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Store {
+    /// PostgreSQL 14 or later, or a database that speaks like it: `postgres://USER@HOST:PORT/DATABASE`, or
+    /// `postgres://USER@%2Fdirectory/DATABASE` for a socket. Required. Several hosts, separated by commas, with
+    /// `?target_session_attrs=read-write` follow whichever may write. It may be `"@file:/path"` or contain `${NAME}`; a
+    /// password belongs into `password`. Other processes with the same URL share the store.
+    pub url: String,
+    /// Password of that user, a secret: `"@file:/path"` or `"${NAME}"`. Default: none.
+    pub password: Option<String>,
+    /// `"verify"` (default: encrypted, the server's certificate and name are checked), `"encrypt"` (encrypted, to whomever) or
+    /// `"off"` (in the clear: for sockets and the same machine).
+    #[serde(default)]
+    pub tls: StoreTls,
+    /// Certificates (PEM) of who may have signed the server's. Default: those that the system trusts.
+    pub ca_file: Option<PathBuf>,
+    /// Our certificate (PEM), where the server asks for one; with `key_file`. Default: none.
+    pub certificate_file: Option<PathBuf>,
+    /// Its private key (PEM). Default: none.
+    pub key_file: Option<PathBuf>,
+    /// Connections of this process at most, 2 to 100. Default 8: half for writing, half for reading, and one more
+    /// that looks whether others wrote.
+    pub connections: Option<u32>,
+}
+
+/// Whether the connection to the store is encrypted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum StoreTls {
+    /// And the server's certificate checked.
+    #[default]
+    Verify,
+    /// To whomever.
+    Encrypt,
+    /// Not at all.
+    Off,
+}
+
+impl StoreTls {
+    /// As it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Verify => "verify",
+            Self::Encrypt => "encrypt",
+            Self::Off => "off",
+        }
+    }
 }
 
 /// `[web]`

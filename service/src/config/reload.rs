@@ -23,6 +23,7 @@ pub enum Effect {
 }
 
 const CONNECTIONS: &str = "clients are connected with it";
+const STORE: &str = "the store is open there";
 const INTAKE: &str = "intake reads that topic";
 
 /// Every key and table of the schema.
@@ -30,6 +31,14 @@ pub const EFFECTS: &[(&str, Effect)] = &[
     ("data_dir", Effect::Restart("the store is open there")),
     ("seed", Effect::Reload),
     ("discover", Effect::Reload),
+    ("store", Effect::Restart(STORE)),
+    ("store.url", Effect::Restart(STORE)),
+    ("store.password", Effect::Restart(STORE)),
+    ("store.tls", Effect::Restart(STORE)),
+    ("store.ca_file", Effect::Restart(STORE)),
+    ("store.certificate_file", Effect::Restart(STORE)),
+    ("store.key_file", Effect::Restart(STORE)),
+    ("store.connections", Effect::Restart(STORE)),
     ("web", Effect::Restart("the page is served there")),
     ("web.listen", Effect::Restart("the page is served there")),
     ("kafka", Effect::Restart("clusters come and go with their clients")),

@@ -330,3 +330,26 @@ fn all_mistakes_are_listed_together() {
     let said = mistakes(&FULL.replace("127.0.0.1:0", "0.0.0.0:1").replace("\"1m\"", "\"1s\""));
     assert_eq!(said.lines().count(), 2, "{said}");
 }
+
+#[test]
+fn a_store_elsewhere_is_reached_as_its_table_says_and_its_password_is_never_shown() {
+    let base = "data_dir = 'd'\n[kafka.k]\nbootstrap_servers = 'h:1'\n[store]\n";
+    let read = |table: &str| Config::parse(&format!("{base}{table}"), &Fixed);
+    assert!(read("").is_err_and(|e| e.to_string().contains("url")), "a table without a URL");
+    let good = read("url = 'postgres://me@db:5432/audit'\npassword = '${PASSWORD}'").expect("good");
+    let shown = format!("{good:?}");
+    assert!(shown.contains("postgres://db:5432/audit") && !shown.contains("hush"), "{shown}");
+    for (table, words) in [
+        ("url = 'mysql://h/d'", "store.url: must begin with postgres://"),
+        ("url = 'postgres://h'", "store.url: names no database"),
+        ("url = 'postgres://me:hush@h/d'\npassword = 'x'", "store.url: has a password, and there is another"),
+        ("url = 'postgres://h/d?nonsense=1'", "store.url: cannot be read"),
+        ("url = 'postgres://h/d'\nconnections = 1", "store.connections: 1 is not between 2 and 100"),
+        ("url = 'postgres://h/d'\nkey_file = 'k'", "store.key_file: its certificate is missing"),
+        ("url = 'postgres://h/d'\ntls = 'off'\nca_file = 'c'", "store.ca_file: means nothing"),
+        ("url = 'postgres://h/d'\npassword = '${NOPE}'", "store.password: environment variable NOPE is not set"),
+    ] {
+        let said = read(table).expect_err(table).to_string();
+        assert!(said.contains(words) && !said.contains("hush"), "{table}: {said}");
+    }
+}

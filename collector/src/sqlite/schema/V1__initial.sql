@@ -244,7 +244,7 @@ CREATE TABLE tap_window (
     PRIMARY KEY (topic, window_ms, stage, partition, width_ms)
 ) STRICT, WITHOUT ROWID;
 
--- The same of windows that are proven, all partitions of a stage in one value (collector/src/sqlite/offsets.rs).
+-- The same of windows that are proven, all partitions of a stage in one value (collector/src/tables/offsets.rs).
 CREATE TABLE window_offsets (
     window_ms  INTEGER NOT NULL,
     topic      INTEGER NOT NULL,

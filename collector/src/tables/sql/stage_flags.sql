@@ -3,4 +3,4 @@
 SELECT DISTINCT kind
 FROM stage_flag
 WHERE stage = ?1 AND (kind IN ('overflow', 'audit_lost') OR topic = ?2)
-  AND from_ms - CASE kind WHEN 'audit_lost' THEN ?5 ELSE 0 END < ?4 AND to_ms > ?3
+  AND from_ms - CASE kind WHEN 'audit_lost' THEN CAST(?5 AS BIGINT) ELSE 0 END < ?4 AND to_ms > ?3

@@ -1,0 +1,75 @@
+//! Databases of SQLite that tests work on. The suite `postgres` has the same tests, and a module like this one.
+
+use std::sync::Arc;
+
+use chaperone_collector::sqlite::Options;
+use chaperone_collector::{SqliteStore, Store};
+
+/// A database that is opened as often as a test likes.
+pub(crate) struct Place(tempfile::TempDir);
+
+/// A store in memory.
+pub(crate) fn memory_with(options: Options) -> Arc<dyn Store> {
+    Arc::new(SqliteStore::in_memory_with(options).expect("store"))
+}
+
+/// Nothing is promised of SQLite here.
+pub(crate) fn figure(_: &str, _: u64) {}
+
+/// There is one writer: nobody waits in a circle.
+pub(crate) fn deadlocks() -> usize {
+    0
+}
+
+impl Place {
+    /// A new one.
+    pub(crate) fn new() -> Self {
+        Self(tempfile::tempdir().expect("a directory"))
+    }
+
+    /// Does away with all that was stored.
+    pub(crate) fn renew(&mut self) {
+        *self = Self::new();
+    }
+
+    fn path(&self) -> std::path::PathBuf {
+        self.0.path().join("s.sqlite")
+    }
+
+    /// A store on it.
+    pub(crate) fn open(&self) -> Arc<dyn Store> {
+        self.open_with(Options::default())
+    }
+
+    /// Likewise.
+    pub(crate) fn open_with(&self, options: Options) -> Arc<dyn Store> {
+        Arc::new(SqliteStore::open_with(self.path(), options).expect("opens"))
+    }
+
+    /// What others see, as text; NULL is `null`.
+    pub(crate) fn rows(&self, sql: &str) -> Vec<Vec<String>> {
+        let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE;
+        let conn = rusqlite::Connection::open_with_flags(self.path(), flags).expect("opens");
+        let mut statement = conn.prepare(sql).expect(sql);
+        let columns = statement.column_count();
+        let read = |r: &rusqlite::Row<'_>| -> rusqlite::Result<Vec<String>> {
+            let text = |i| {
+                Ok(match r.get_ref(i)? {
+                    rusqlite::types::ValueRef::Null => "null".to_owned(),
+                    rusqlite::types::ValueRef::Integer(v) => v.to_string(),
+                    rusqlite::types::ValueRef::Real(v) => v.to_string(),
+                    rusqlite::types::ValueRef::Text(v) | rusqlite::types::ValueRef::Blob(v) => {
+                        String::from_utf8_lossy(v).into_owned()
+                    }
+                })
+            };
+            (0..columns).map(text).collect()
+        };
+        statement.query_map([], read).expect(sql).collect::<Result<_, _>>().expect(sql)
+    }
+
+    /// The only value of a query.
+    pub(crate) fn one(&self, sql: &str) -> String {
+        self.rows(sql).concat().into_iter().next().unwrap_or_else(|| panic!("no row: {sql}"))
+    }
+}

@@ -1,0 +1,37 @@
+//! A store on PostgreSQL: every test of the target `store`, and what only a server can meet: connections that end at any
+//! statement, answers that are lost, a database that is away and comes back; and that its schema is that of SQLite.
+
+mod cut;
+mod place;
+mod schema;
+
+#[path = "../../collector/tests/store/claims.rs"]
+mod claims;
+#[path = "../../collector/tests/store/early.rs"]
+mod early;
+#[path = "../../collector/tests/store/evidence.rs"]
+mod evidence;
+#[path = "../../collector/tests/store/five_stages.rs"]
+mod five_stages;
+#[path = "../../collector/tests/store/lag.rs"]
+mod lag;
+#[path = "../../collector/tests/store/lost.rs"]
+mod lost;
+#[path = "../../collector/tests/store/model.rs"]
+mod model;
+#[path = "../../collector/tests/store/offsets.rs"]
+mod offsets;
+#[path = "../../collector/tests/store/passage.rs"]
+mod passage;
+#[path = "../../collector/tests/store/readers.rs"]
+mod readers;
+#[path = "../../collector/tests/store/rules.rs"]
+mod rules;
+#[path = "../../collector/tests/store/sim.rs"]
+mod sim;
+#[path = "../../collector/tests/store/sources.rs"]
+mod sources;
+#[path = "../../collector/tests/store/stamped.rs"]
+mod stamped;
+#[path = "../../collector/tests/store/watermark.rs"]
+mod watermark;
