@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use chaperone_audit::histogram::{CELLS, cell_of};
 use chaperone_audit::message::Message;
-use chaperone_audit::recorder::{Config as Recording, Recorder, Sink, SinkError, Slots, StartError, Stepper};
+use chaperone_audit::recorder::{Config as Recording, Counter, Recorder, Sink, SinkError, Slots, StartError, Stepper};
 use chaperone_audit::rule::{HEADER, stamp};
 use chaperone_audit::scan::{Found, Pointer, Scaled, find};
 use chaperone_audit::{Class, Clock, CoarseClock, Fingerprint, MessageId, Rules, Width};
@@ -139,7 +139,7 @@ fn seen(times: u64) -> Outcome {
 fn counter(times: u64) -> Outcome {
     let (recorder, _reporter) = recorder()?;
     let mut counters = TOPICS.map(|topic| recorder.counter(topic));
-    let mut counters = counters.each_mut().map(|counter| counter.stamped());
+    let mut counters = counters.each_mut().map(Counter::stamped);
     let runs = (0..counters.len()).flat_map(|at| [at; RUN]).cycle();
     for (i, at) in (0..times).zip(runs) {
         let counter = counters.get_mut(black_box(at)).and_then(Option::as_mut).ok_or("the default rule")?;

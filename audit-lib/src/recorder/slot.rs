@@ -132,7 +132,7 @@ impl Addition {
         if first || now_ms > last.cast_signed() {
             *last = now_ms.cast_unsigned();
         }
-        // Both are times that a clock shows: far from the ends of what 64 bits hold.
+        // A time in range is after 2000 and at most a day ahead, any other is the arrival's: nothing overflows.
         narrow_cell_of(now_ms.wrapping_sub(self.event_ms))
     }
 }
