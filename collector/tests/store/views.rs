@@ -125,7 +125,7 @@ async fn every_view_is_as_it_is_documented() {
     let mut filled = 0;
     for (view, columns) in &documented {
         let mut statement = conn.prepare(&format!("SELECT * FROM {view}")).expect(view);
-        let found: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+        let found: Vec<String> = statement.column_names().map(str::to_owned).collect();
         assert_eq!(found, columns.iter().map(|c| c.name).collect::<Vec<_>>(), "{view}: columns and their order");
         for c in columns {
             let unit = match c.name.rsplit_once('_').map(|(_, end)| end) {
@@ -281,7 +281,7 @@ async fn every_query_that_is_documented_runs_and_the_rule_for_loss_finds_it() {
         let sql = query.replace("$__from", &from).replace("$__to", &to);
         let sql = sql.replace("unixepoch()", &(START / 1_000 + 60).to_string());
         let mut statement = conn.prepare(&sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
-        let columns: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+        let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
         let mut rows = statement.query([]).expect(&sql);
         while let Some(row) = rows.next().expect(&sql) {
             if columns.iter().any(|c| c == "missing") && row.get::<_, String>("topic").expect("a topic") == "payments" {
