@@ -4,8 +4,9 @@
 //! Every way of counting gets the same messages (a 16-byte id known, 8 topics in runs, one window), adds the same figures
 //! (count, bytes, fingerprint, histogram) and is measured in many short rounds, interleaved, so that what else the
 //! machine does falls on all of them; the figure is the median of the rounds. With two threads each counts in the same
-//! topics, as a host's threads do. The recorder alone also reads a clock, finds the id in a header, and keeps its counts
-//! where the death of the process does not reach them.
+//! topics, as a host's threads do. The recorder alone also reads a clock and keeps its counts where the death of the process
+//! does not reach them; but for the counters of a topic each it also finds identity and time in a header and the topic's line.
+//! What a thread does once (its first message of each topic) is done before a round.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -37,6 +38,9 @@ const FLOOR: &str = "floor: fingerprint and histogram only";
 const SEEN: &str = "recorder: seen, coarse clock, mapped slots";
 const REPORT: &str = "recorder: attempt and ack, coarse clock, mapped slots";
 const STILL: &str = "recorder: seen, a clock that costs nothing, mapped slots";
+const COUNTER: &str = "counter of a topic: stamp at hand, coarse clock, mapped slots";
+const COUNTER_REPORT: &str = "counter of a topic: attempt and ack, stamp at hand, coarse clock, mapped slots";
+const COUNTER_STILL: &str = "counter of a topic: stamp at hand, a clock that costs nothing, mapped slots";
 const SHARDED: &str = "sharded, 16 × Mutex<HashMap>";
 const DASHMAP: &str = "dashmap";
 const ATOMICS: &str = "shared atomics, fetch_add";
@@ -113,32 +117,64 @@ fn recorder(clock: Arc<dyn Clock>) -> Recorder {
     Recorder::start(config, Box::new(Nowhere(Vec::new())), clock).expect("a recorder")
 }
 
-type Way = (&'static str, Box<dyn Fn(u64) + Send + Sync>);
+/// Counts so many messages.
+type Run<'a> = Box<dyn FnMut(u64) + 'a>;
+/// What a thread of a number does.
+type Count = Box<dyn Fn(u64) -> Run<'static> + Send + Sync>;
+type Way = (&'static str, Count);
 
-fn loops(count: impl Fn(&Known) + Send + Sync + 'static) -> Box<dyn Fn(u64) + Send + Sync> {
-    Box::new(move |thread| (0..MESSAGES).for_each(|i| count(black_box(&message(i, thread)))))
+fn loops(count: impl Fn(&Known) + Send + Sync + 'static) -> Count {
+    let count = Arc::new(count);
+    Box::new(move |thread| {
+        let count = Arc::clone(&count);
+        Box::new(move |messages| (0..messages).for_each(|i| count(black_box(&message(i, thread)))))
+    })
 }
 
 /// The recorder with identity and time in a stamp, as our own producers leave them.
-fn counting(recorder: Recorder, attempt: bool) -> Box<dyn Fn(u64) + Send + Sync> {
+fn counting(recorder: Recorder, attempt: bool) -> Count {
     Box::new(move |thread| {
+        let recorder = recorder.clone();
         let now_ms = recorder.now_ms();
         let stamps: Vec<_> = (0..STAMPS)
             .map(|i| message(i, thread))
             .map(|m| [(HEADER, stamp(MessageId(m.id), now_ms - m.delay_ms))])
             .collect();
-        for (i, headers) in (0..MESSAGES).zip(stamps.iter().cycle()) {
-            let m = black_box(message(i, thread));
-            let message = Message {
-                topic: TOPICS[m.topic],
-                key: None,
-                value: Some(&[0; 200]),
-                headers,
-                timestamp_ms: None,
-                broker_time: false,
-            };
-            if attempt { recorder.attempt(black_box(&message)).acked() } else { recorder.seen(black_box(&message)) }
-        }
+        Box::new(move |messages| {
+            for (i, headers) in (0..messages).zip(stamps.iter().cycle()) {
+                let m = black_box(message(i, thread));
+                let message = Message {
+                    topic: TOPICS[m.topic],
+                    key: None,
+                    value: Some(&[0; 200]),
+                    headers,
+                    timestamp_ms: None,
+                    broker_time: false,
+                };
+                if attempt { recorder.attempt(black_box(&message)).acked() } else { recorder.seen(black_box(&message)) }
+            }
+        })
+    })
+}
+
+/// Counters of a topic each, for whoever has identity and time at hand.
+fn by_counters(recorder: Recorder, attempt: bool) -> Count {
+    Box::new(move |thread| {
+        let now_ms = recorder.now_ms();
+        let mut counters = TOPICS.map(|topic| recorder.counter(topic));
+        Box::new(move |messages| {
+            let mut counters = counters.each_mut().map(|counter| counter.stamped().expect("the default rule"));
+            for i in 0..messages {
+                let m = message(i, thread);
+                let m = black_box(&m);
+                let (counter, id, event_ms) = (&mut counters[m.topic], MessageId(m.id), now_ms - m.delay_ms);
+                if attempt {
+                    counter.attempt(id, event_ms, m.bytes).acked();
+                } else {
+                    counter.seen(id, event_ms, m.bytes);
+                }
+            }
+        })
     })
 }
 
@@ -155,13 +191,18 @@ fn ways() -> Vec<Way> {
             FLOOR,
             Box::new(|thread| {
                 let mut counts = Counts::default();
-                (0..MESSAGES).for_each(|i| counts.add(black_box(&message(i, thread))));
-                black_box(&counts);
+                Box::new(move |messages| {
+                    (0..messages).for_each(|i| counts.add(black_box(&message(i, thread))));
+                    black_box(&counts);
+                })
             }),
         ),
         (SEEN, counting(recorder(Arc::new(CoarseClock)), false)),
         (REPORT, counting(recorder(Arc::new(CoarseClock)), true)),
         (STILL, counting(recorder(Arc::new(ManualClock::new(EVENT_MS))), false)),
+        (COUNTER, by_counters(recorder(Arc::new(CoarseClock)), false)),
+        (COUNTER_REPORT, by_counters(recorder(Arc::new(CoarseClock)), true)),
+        (COUNTER_STILL, by_counters(recorder(Arc::new(ManualClock::new(EVENT_MS))), false)),
         ("recorder: seen, SystemTime::now", counting(recorder(Arc::new(SystemClock)), false)),
         (
             "thread-local Arc<Mutex<HashMap>>",
@@ -201,15 +242,17 @@ struct Spent {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-fn round(way: &(dyn Fn(u64) + Send + Sync), threads: u64) -> Spent {
+fn round(way: &Count, threads: u64) -> Spent {
     let start = Barrier::new(usize::try_from(threads).unwrap_or(1));
     let spent: Vec<(i64, u128)> = std::thread::scope(|scope| {
         let run = |thread| {
             let start = &start;
             scope.spawn(move || {
+                let mut run = way(thread);
+                run(RUN * TOPICS.len() as u64);
                 start.wait();
                 let (cpu, wall) = (cpu_ns(), Instant::now());
-                way(thread);
+                run(MESSAGES);
                 (cpu_ns() - cpu, wall.elapsed().as_nanos())
             })
         };
@@ -237,16 +280,22 @@ fn ratio(a: &[Spent], b: &[Spent], of: impl Fn(&Spent) -> f64) -> f64 {
 
 fn figures(ways: &[Way], rounds: &[Rounds]) {
     let get = |name: &str| ways.iter().zip(rounds).find(|((n, _), _)| *n == name).map(|(_, rounds)| rounds);
-    let (Some(seen), Some(report), Some(still), Some(floor)) = (get(SEEN), get(REPORT), get(STILL), get(FLOOR)) else {
-        return;
-    };
-    println!("figure count_ns = {:.1}", median(seen.0.iter().map(|s| s.cpu)));
-    println!("figure count_report_ns = {:.1}", median(report.0.iter().map(|s| s.cpu)));
-    println!("figure count_floor = {:.2}", ratio(&still.0, &floor.0, |s| s.cpu));
+    let Some(floor) = get(FLOOR) else { return };
+    for (figure, name) in [("", SEEN), ("_report", REPORT), ("_counter", COUNTER), ("_counter_report", COUNTER_REPORT)]
+    {
+        let Some(ours) = get(name) else { return };
+        println!("figure count{figure}_ns = {:.1}", median(ours.0.iter().map(|s| s.cpu)));
+    }
+    for (figure, name) in [("_message", STILL), ("", COUNTER_STILL)] {
+        let Some(ours) = get(name) else { return };
+        println!("figure count{figure}_floor = {:.2}", ratio(&ours.0, &floor.0, |s| s.cpu));
+    }
+    let (Some(seen), Some(counter)) = (get(SEEN), get(COUNTER)) else { return };
     println!("figure count_two_threads = {:.2}", 2.0 * ratio(&seen.0, &seen.1, |s| s.cpu));
     for (figure, name) in [("mutex", MUTEX), ("sharded", SHARDED), (DASHMAP, DASHMAP), ("atomics", ATOMICS)] {
         if let Some(rival) = get(name) {
-            println!("figure count_{figure} = {:.1}", ratio(&rival.1, &seen.1, |s| s.wall));
+            println!("figure count_{figure}_message = {:.1}", ratio(&rival.1, &seen.1, |s| s.wall));
+            println!("figure count_{figure} = {:.1}", ratio(&rival.1, &counter.1, |s| s.wall));
         }
     }
 }

@@ -28,9 +28,10 @@ type Outcome = Result<(), Box<dyn std::error::Error>>;
 /// Name, and what it does so many times.
 type Gate = (&'static str, fn(u64) -> Outcome);
 
-const GATES: [Gate; 11] = [
+const GATES: [Gate; 12] = [
     ("recorder-floor", recorder_floor),
     ("recorder", seen),
+    ("counter", counter),
     ("recorder-control", recorder_control),
     ("report", report),
     ("slot-floor", slot_floor),
@@ -131,6 +132,20 @@ fn recorder() -> Result<(Recorder, Stepper), StartError> {
 fn seen(times: u64) -> Outcome {
     let (recorder, _reporter) = recorder()?;
     stamped(times, |message| recorder.seen(message));
+    if recorder.stats().counted == times { Ok(()) } else { Err("not all counted".into()) }
+}
+
+/// The same by counters of a topic each, with identity and time at hand.
+fn counter(times: u64) -> Outcome {
+    let (recorder, _reporter) = recorder()?;
+    let mut counters = TOPICS.map(|topic| recorder.counter(topic));
+    let mut counters = counters.each_mut().map(|counter| counter.stamped());
+    let runs = (0..counters.len()).flat_map(|at| [at; RUN]).cycle();
+    for (i, at) in (0..times).zip(runs) {
+        let counter = counters.get_mut(black_box(at)).and_then(Option::as_mut).ok_or("the default rule")?;
+        let id = MessageId(u128::from(i & 1023) * 0x9e37_79b9_7f4a_7c15);
+        counter.seen(black_box(id), black_box(EVENT_MS + 7), black_box(200));
+    }
     if recorder.stats().counted == times { Ok(()) } else { Err("not all counted".into()) }
 }
 

@@ -8,6 +8,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub trait Clock: Send + Sync {
     /// Milliseconds since 1970-01-01 UTC; negative before.
     fn now_ms(&self) -> i64;
+
+    /// Whether it is a `CoarseClock`, which can be read without asking for what clock this is.
+    #[doc(hidden)]
+    fn is_coarse(&self) -> bool {
+        false
+    }
 }
 
 /// The machine's own clock.
@@ -41,6 +47,10 @@ impl Clock for CoarseClock {
         }
         #[cfg(not(any(target_os = "linux", target_os = "android")))]
         SystemClock.now_ms()
+    }
+
+    fn is_coarse(&self) -> bool {
+        true
     }
 }
 

@@ -35,15 +35,21 @@ pub enum HistogramError {
 
 /// The cell that counts a delay of `ms`.
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "a cell index is below 240")]
 pub fn cell_of(ms: i64) -> usize {
+    narrow_cell_of(ms).into()
+}
+
+/// The same in a byte.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "a cell index is below 240")]
+pub(crate) fn narrow_cell_of(ms: i64) -> u8 {
     let v = u64::try_from(ms).unwrap_or(0).min(u64::from(u32::MAX));
     if v < SUB {
-        return v as usize;
+        return v as u8;
     }
     let exponent = v.ilog2();
     let sub = (v >> (exponent - SUB_BITS)) & (SUB - 1);
-    ((u64::from(exponent - SUB_BITS) + 1) * SUB + sub) as usize
+    ((exponent - SUB_BITS + 1) * SUB as u32 + sub as u32) as u8
 }
 
 /// The smallest delay that the cell counts, in milliseconds.

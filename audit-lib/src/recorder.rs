@@ -11,6 +11,12 @@
 //! let message = Message { topic: "orders", key: None, value: Some(b"{}"), headers: &NoHeaders, timestamp_ms: Some(1), broker_time: false };
 //! let ticket = recorder.attempt(&message); // before the hand-over to Kafka
 //! ticket.acked(); // from the delivery report
+//! let mut orders = recorder.counter("orders"); // for a thread that knows its topic: and less to look up
+//! orders.attempt(&message).acked();
+//! if let Some(mut stamped) = orders.stamped() {
+//!     // Of messages whose header `chaperone` this thread wrote or read itself: identity, event time, bytes.
+//!     stamped.attempt(chaperone_audit::MessageId(7), 1_790_000_000_000, 2).acked();
+//! }
 //! recorder.close(Duration::from_secs(5));
 //! # Ok(()) }
 //! ```
@@ -22,7 +28,7 @@
 //! Invariants: `attempt` and `seen` cannot fail, block on I/O or panic, and no fault of the sink, the disk or the
 //! reporter's thread reaches the host; every message counted is in exactly one slot (I1); memory is bounded whatever
 //! Kafka does (I7). The death of the process loses no count, unless the slots are on its heap ([`Slots`]). The parts:
-//! `table` counts, `report` tells, `outbox` repeats, `journal` keeps, `remains` and `recover` take over from the dead.
+//! `table` counts (`counter` for who knows the topic), `report` tells, `outbox` repeats, `journal` keeps, `remains` and `recover` take over from the dead.
 //!
 //! Limits: the death of the machine loses what was counted since the last checkpoint, and the end `power` says so. Threads
 //! do not survive `fork`: start the recorder after it; what a child counts with its parent's recorder is uncounted.
@@ -43,10 +49,12 @@ use crate::wire::Dropped;
 mod agent;
 mod coalesce;
 mod config;
+mod counter;
 mod courier;
 mod dispatch;
 mod home;
 mod journal;
+mod late;
 mod life;
 mod lines;
 mod message;
@@ -62,26 +70,34 @@ mod sink;
 mod slot;
 mod snapshot;
 mod start;
+mod stretch;
 mod survey;
 mod table;
 #[cfg(test)]
 mod tests;
 mod ticket;
+mod wide;
 
 #[cfg(any(test, feature = "testing"))]
 mod testing;
 
 pub use agent::{Agent, AgentError, AgentSink, AgentStats};
 pub use config::{Config, Slots, StartError};
+pub use counter::{Counter, Stamped};
 pub use courier::{Allows, Carried, Courier};
+pub use remains::{Abandoned, abandoned};
 use report::{Command, Counters, Reporter, Shared};
 #[cfg(any(test, feature = "testing"))]
 pub use sink::{Behaviour, MemorySink};
 pub use sink::{Nowhere, Sink, SinkError};
+pub use snapshot::{LARGE_EVERY, SMALL};
+pub use stretch::told_width;
 pub use survey::{Account, Survey, SurveyError, survey};
 use table::Table;
 #[cfg(any(test, feature = "testing"))]
 pub use testing::Stepper;
+#[cfg(feature = "kafka")]
+pub(crate) use ticket::Stub;
 pub use ticket::Ticket;
 
 /// How long dropping the last [`Recorder`] waits for the sink.
@@ -124,6 +140,10 @@ pub struct Stats {
     pub snapshots: u64,
     /// Time between the last two watermarks that were stored, ms: two seconds, or more where there is much to tell.
     pub cadence_ms: u64,
+    /// Messages of windows that were closed before they came, as far as the reporter has looked. They are in `counted` too.
+    pub late: u64,
+    /// Width of the windows that are told, ms: the recorder's, or 60,000 or 600,000 where finals alone would exceed the budget.
+    pub width_ms: u64,
     /// Finals' messages that were told once more, a minute after the sink had them.
     pub repeated: u64,
     /// Final records' messages that wait for the sink (those that wait only in the log not included).
@@ -178,6 +198,12 @@ impl Recorder {
         self.handle.table.seen(message);
     }
 
+    /// Counts the messages of one topic, for a thread that knows the topic beforehand: it finds rule and line sooner than the
+    /// calls above, and with a stamp at hand a count takes two thirds of their time.
+    pub fn counter(&self, topic: &str) -> Counter {
+        Counter::new(&self.handle.table, topic)
+    }
+
     /// Notes how far a partition has been processed: one past the last offset. Call it after [`seen`](Self::seen).
     pub fn position(&self, topic: &str, partition: i32, next_offset: i64) {
         if !self.handle.table.is_forked() {
@@ -213,6 +239,8 @@ impl Recorder {
             failures: read(&c.failures),
             snapshots: read(&c.snapshots),
             cadence_ms: read(&c.cadence_ms),
+            late: read(&c.late),
+            width_ms: read(&c.width_ms),
             repeated: read(&c.repeated),
             waiting: read(&c.waiting),
             dropped: shared.dropped(),

@@ -28,6 +28,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::fingerprint::MessageId;
 use crate::message::Message;
+use crate::scan::find_both;
 use time::When;
 
 pub use recipe::{IdRule, Recipe, RuleError, TimeRule, Unit};
@@ -104,6 +105,17 @@ impl Observation {
     }
 }
 
+/// What the default rule finds in the header [`HEADER`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stamp {
+    /// Identity and time.
+    Read(MessageId, i64),
+    /// Bytes that are no stamp.
+    Unreadable,
+    /// There is no such header, or it does not decide.
+    None,
+}
+
 /// A hash over everything that decides a rule's answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RuleId(pub u64);
@@ -169,16 +181,62 @@ impl Rule {
         if let Some(recipe) = &self.recipe {
             return self.observe_by(recipe, message, arrival_ms);
         }
-        // What audited producers add is read in place; all else costs a hash of the message or more.
-        match message.headers.header(HEADER).map(parse_stamp) {
-            Some(Some((id, ms))) => Self::observation((id, Class::Stamped), When::At(ms), arrival_ms),
-            Some(None) => self.observe_bare(message, Some(When::Malformed), arrival_ms),
-            None => self.observe_bare(message, None, arrival_ms),
+        self.observe_by_default(message, self.stamp_of(message), arrival_ms)
+    }
+
+    /// What audited producers add, where it decides. It is read in place; all else costs a hash of the message or more.
+    #[inline(always)]
+    pub(crate) fn stamp_of(&self, message: &Message<'_>) -> Stamp {
+        if self.recipe.is_some() {
+            return Stamp::None;
         }
+        match message.headers.header(HEADER).map(parse_stamp) {
+            Some(Some((id, ms))) => Stamp::Read(id, ms),
+            Some(None) => Stamp::Unreadable,
+            None => Stamp::None,
+        }
+    }
+
+    #[inline(always)]
+    fn observe_by_default(&self, message: &Message<'_>, stamp: Stamp, arrival_ms: i64) -> Observation {
+        match stamp {
+            Stamp::Read(id, ms) => Self::observe_stamp((id, ms), arrival_ms),
+            Stamp::Unreadable => self.observe_bare(message, Some(When::Malformed), arrival_ms),
+            Stamp::None => self.observe_bare(message, None, arrival_ms),
+        }
+    }
+
+    /// The same as [`observe`](Self::observe) where no [`stamp`](Self::stamp_of) was read.
+    #[cfg(feature = "recorder")]
+    #[inline(always)]
+    pub(crate) fn observe_unstamped(&self, message: &Message<'_>, stamp: Stamp, arrival_ms: i64) -> Observation {
+        match &self.recipe {
+            Some(recipe) => self.observe_by(recipe, message, arrival_ms),
+            None => self.observe_by_default(message, stamp, arrival_ms),
+        }
+    }
+
+    /// The same of a message of which only the stamp counts: see [`is_default`](Self::is_default).
+    #[inline(always)]
+    pub(crate) fn observe_stamp((id, event_ms): (MessageId, i64), arrival_ms: i64) -> Observation {
+        Self::observation((id, Class::Stamped), When::At(event_ms), arrival_ms)
+    }
+
+    /// Whether a time in the window of a message that had a time of its own is one too.
+    #[cfg(feature = "recorder")]
+    #[inline(always)]
+    pub(crate) fn is_timely(event_ms: i64, arrival_ms: i64) -> bool {
+        // Windows begin at or after the first time, all in range.
+        const { assert!(MIN_EVENT_MS % 600_000 == 0) };
+        event_ms.wrapping_sub(arrival_ms) <= MAX_AHEAD_MS
     }
 
     #[inline(never)]
     fn observe_by(&self, recipe: &Recipe, message: &Message<'_>, arrival_ms: i64) -> Observation {
+        if let (IdRule::Json(id), TimeRule::Json(time, unit), Some(value)) = (&recipe.id, &recipe.time, message.value) {
+            let [id, time] = find_both(value, [id, time]);
+            return Self::observation(self.identity_of(id, message), time::of_field(time, *unit), arrival_ms);
+        }
         Self::observation(self.identity(&recipe.id, message), recipe.time.when(message), arrival_ms)
     }
 

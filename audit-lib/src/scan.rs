@@ -143,6 +143,18 @@ pub fn find<'a>(document: &'a [u8], pointer: &Pointer) -> Found<'a> {
     find_at(Level::new(), document, pointer)
 }
 
+/// What [`find`] finds at each of two pointers: in one walk, if both lead to members of the document itself.
+pub fn find_both<'a>(document: &'a [u8], pointers: [&Pointer; 2]) -> [Found<'a>; 2] {
+    find_both_at(Level::new(), document, pointers)
+}
+
+fn find_both_at<'a>(level: Level, document: &'a [u8], pointers: [&Pointer; 2]) -> [Found<'a>; 2] {
+    match pointers.map(|pointer| &*pointer.steps) {
+        [[first], [second]] => dispatch!(level, simd => walk::walk_pair(simd, document, [first, second])),
+        _ => pointers.map(|pointer| find_at(level, document, pointer)),
+    }
+}
+
 /// The same with the instructions of `level`, for tests: the answer does not depend on them.
 fn find_at<'a>(level: Level, document: &'a [u8], pointer: &Pointer) -> Found<'a> {
     dispatch!(level, simd => walk::walk(simd, document, &pointer.steps))

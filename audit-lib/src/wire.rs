@@ -77,6 +77,9 @@ pub struct AuditMessage {
     /// Time between this watermark and the one before it, ms: large where a reporter has much to tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cadence_ms: Option<u64>,
+    /// Messages that came after their window was closed, so far; they are counted in it all the same.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub late: u64,
     /// What could not be kept, by cause; empty when nothing was dropped.
     #[serde(default, skip_serializing_if = "Dropped::is_empty")]
     pub dropped: Dropped,
@@ -144,6 +147,31 @@ pub struct Sum {
     pub failed: u64,
     /// Σ `f_in`.
     pub f_in: Fingerprint,
+}
+
+impl Sum {
+    /// Of one slot's state, but for the number of slots.
+    pub(crate) fn of(state: &SlotState) -> Self {
+        Self { slots: 0, n: state.n, acked: state.acked, failed: state.failed, f_in: state.f_in() }
+    }
+    pub(crate) const fn plus(self, o: Self) -> Self {
+        Self {
+            slots: self.slots.wrapping_add(o.slots),
+            n: self.n.wrapping_add(o.n),
+            acked: self.acked.wrapping_add(o.acked),
+            failed: self.failed.wrapping_add(o.failed),
+            f_in: self.f_in.plus(o.f_in),
+        }
+    }
+    pub(crate) const fn minus(self, o: Self) -> Self {
+        Self {
+            slots: self.slots.wrapping_sub(o.slots),
+            n: self.n.wrapping_sub(o.n),
+            acked: self.acked.wrapping_sub(o.acked),
+            failed: self.failed.wrapping_sub(o.failed),
+            f_in: self.f_in.minus(o.f_in),
+        }
+    }
 }
 
 /// What a tap counted in one run of offsets `[from, to)` of one partition.
@@ -329,7 +357,8 @@ pub struct Dropped {
     pub unlogged: u64,
     /// Records that could neither be logged nor sent.
     pub records: u64,
-    /// Slots whose counts went into a wider window's while the write-ahead log was short of room: resolution lost, no count.
+    /// Slots whose counts went into a wider window's, while the write-ahead log was short of room or finals alone would have
+    /// exceeded the budget: resolution lost, no count.
     pub coalesced: u64,
 }
 
@@ -338,6 +367,11 @@ impl Dropped {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 /// Why a text is not an audit message.

@@ -7,6 +7,8 @@ use std::time::Duration;
 use chaperone_audit::TopicPattern;
 use serde::Serialize;
 
+use crate::verdict::Expect;
+
 /// Where a stage's counts come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -30,6 +32,22 @@ pub struct Stage {
     pub at_least_once: bool,
     /// The hop from here to the next stage compares stamped messages only. Only of a client stage.
     pub stamped_only: bool,
+    /// What of the stage before is expected here.
+    pub expect: Expect,
+}
+
+impl Stage {
+    /// A stage of which nothing special is said: a Kafka stage is complete, a client stage is not.
+    pub fn new(name: impl Into<String>, kind: StageKind) -> Self {
+        Self {
+            name: name.into(),
+            kind,
+            complete: kind == StageKind::Kafka,
+            at_least_once: false,
+            stamped_only: false,
+            expect: Expect::ALL,
+        }
+    }
 }
 
 /// Stages in order, for the topics that match.
@@ -47,6 +65,64 @@ pub struct Pipeline {
     pub grace: Duration,
     /// A reporter that sent nothing for this long is no longer waited for.
     pub silent_after: Duration,
+    /// Who sees to it when something is wrong, as people of the organisation call them.
+    pub owner: Option<String>,
+    /// Where it is written what they do.
+    pub runbook: Option<String>,
+    /// Who is expected to report.
+    pub expected: Vec<Expected>,
+}
+
+/// Processes that are expected at a stage: hosts come and go, an application does not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Expected {
+    /// A client stage of the pipeline.
+    pub stage: String,
+    /// The application, as its reporters call it.
+    pub application: String,
+    /// So many of its reporters live at least.
+    pub at_least: u32,
+}
+
+/// Whether those who are expected report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Presence {
+    /// As many live as are expected.
+    Ok,
+    /// Some live, fewer than expected.
+    Few,
+    /// None lives; some were heard before.
+    Silent,
+    /// None was ever heard: that is no zero.
+    Never,
+}
+
+impl Presence {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Ok, Self::Few, Self::Silent, Self::Never];
+    /// Of so many that live, so many that are expected, and whether one was ever heard.
+    pub const fn of(live: u32, at_least: u32, ever: bool) -> Self {
+        match live {
+            0 if !ever => Self::Never,
+            0 => Self::Silent,
+            _ if live < at_least => Self::Few,
+            _ => Self::Ok,
+        }
+    }
+    /// The word in store and SQL.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Few => "few",
+            Self::Silent => "silent",
+            Self::Never => "never",
+        }
+    }
+    /// Reads a stored word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|p| p.as_str() == word)
+    }
 }
 
 /// Two neighbours of a pipeline.
@@ -59,6 +135,21 @@ pub struct Hop<'a> {
 }
 
 impl Pipeline {
+    /// A pipeline with the default times: 10 s of grace, silent after 30 s. Its cluster is `-`.
+    pub fn new(name: impl Into<String>, topics: Vec<TopicPattern>, stages: Vec<Stage>) -> Self {
+        Self {
+            name: name.into(),
+            cluster: "-".to_owned(),
+            topics,
+            stages,
+            grace: Duration::from_secs(10),
+            silent_after: Duration::from_secs(30),
+            owner: None,
+            runbook: None,
+            expected: Vec::new(),
+        }
+    }
+
     /// The hops, upstream first.
     pub fn hops(&self) -> impl Iterator<Item = Hop<'_>> {
         self.stages.iter().zip(self.stages.iter().skip(1)).map(|(from, to)| Hop { from, to })
@@ -90,11 +181,14 @@ pub struct Pipelines {
     pub list: Vec<Pipeline>,
     /// Audit topics that a verdict waits for. Empty: all that the store knows.
     pub sources: Vec<AuditSource>,
+    /// Topics of no pipeline get one by what reports ([`discover`](crate::discover::discover)); which stages are taps', with
+    /// their clusters.
+    pub discover: Option<Vec<(String, String)>>,
 }
 
 impl From<Vec<Pipeline>> for Pipelines {
     fn from(list: Vec<Pipeline>) -> Self {
-        Self { list, sources: Vec::new() }
+        Self { list, ..Self::default() }
     }
 }
 

@@ -280,7 +280,7 @@ impl Engine for PostgresStore {
         }
         let (options, revision) = (self.options, Arc::clone(&self.revision));
         self.pool.run(For::Writing, ACTION, move |session| {
-            session.write(&|db| tidy(db, now_ms, &options))?;
+            session.write(&|db| tidy(db, now_ms, &pipelines, &options))?;
             let found = session.read(&|tx| deliberate(tx, now_ms, &pipelines, &options))?;
             if found.is_empty() {
                 return Ok(0);

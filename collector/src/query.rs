@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::caveat::Caveat;
+use crate::pipeline::Presence;
 use crate::verdict::Verdict;
 
 /// A range of event time, optionally of one topic.
@@ -131,6 +132,44 @@ pub struct TopicSummary {
     pub delayed: u64,
     /// Every window before this one is settled, ms; absent before the first.
     pub complete_through_ms: Option<i64>,
+}
+
+/// Windows of one hop with one verdict, which is not *ok*.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HopTrouble {
+    /// Topic.
+    pub topic: String,
+    /// Upstream stage.
+    pub from_stage: String,
+    /// Downstream stage.
+    pub to_stage: String,
+    /// Their verdict.
+    pub verdict: Verdict,
+    /// How many windows.
+    pub windows: u64,
+    /// Σ missing.
+    pub missing_min: u64,
+    /// Σ surplus.
+    pub surplus_min: u64,
+    /// Σ delayed.
+    pub delayed: u64,
+}
+
+/// An application that is expected to report at a stage, as of the last judgement.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ExpectedState {
+    /// Stage.
+    pub stage: String,
+    /// Application.
+    pub application: String,
+    /// So many of its reporters are expected at least.
+    pub at_least: u32,
+    /// So many live.
+    pub live: u32,
+    /// What that means.
+    pub state: Presence,
+    /// Since when it has meant that, ms.
+    pub since_ms: i64,
 }
 
 /// A reporter or a tap.

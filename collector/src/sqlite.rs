@@ -109,7 +109,7 @@ impl Engine for SqliteStore {
     fn court(&self, now_ms: i64, pipelines: Pipelines) -> Answer<'_, u64> {
         let options = self.options;
         self.writer.run("judge windows", move |db| {
-            tidy(db, now_ms, &options)?;
+            tidy(db, now_ms, &pipelines, &options)?;
             let found = deliberate(db.tx, now_ms, &pipelines, &options)?;
             if found.is_empty() { Ok(0) } else { pronounce(db, &found) }
         })

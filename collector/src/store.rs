@@ -15,8 +15,8 @@ use crate::batch::{Applied, AuditPartition, Batch};
 use crate::lag::{Bracket, LagReport, LagRound};
 use crate::pipeline::Pipelines;
 use crate::query::{
-    HopWindow, Offsets, OffsetsQuery, PartitionState, ProcessState, Quarantined, ReporterState, StageWindow, Status,
-    TopicSummary, WindowQuery,
+    ExpectedState, HopTrouble, HopWindow, Offsets, OffsetsQuery, PartitionState, ProcessState, Quarantined,
+    ReporterState, StageWindow, Status, TopicSummary, WindowQuery,
 };
 use chaperone_audit::wire::Anchor;
 
@@ -149,6 +149,10 @@ pub trait Store: Send + Sync {
     fn offsets(&self, query: OffsetsQuery) -> Answer<'_, Vec<Offsets>>;
     /// Topics known, with their worst verdict in the range.
     fn topics(&self, query: WindowQuery) -> Answer<'_, Vec<TopicSummary>>;
+    /// Hops with windows from `from_ms` on that are not *ok*, by verdict; ordered by topic and hop.
+    fn trouble(&self, from_ms: i64) -> Answer<'_, Vec<HopTrouble>>;
+    /// Who is expected to report, and who does, by stage and application.
+    fn expected(&self) -> Answer<'_, Vec<ExpectedState>>;
     /// Reporters and taps.
     fn reporters(&self, now_ms: i64) -> Answer<'_, Vec<ReporterState>>;
     /// Refused records, newest first.

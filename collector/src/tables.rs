@@ -6,7 +6,7 @@
 //!
 //! Whoever has an [`Engine`] has a [`Store`]. Invariants: every write is one transaction, and one that is run again, whole,
 //! after it may or may not have been committed changes nothing more. Where several processes write, rows are held in
-//! this order, each table's by their keys: names, audit partition, reporters, tapped partitions, what grows by the newest word, totals, the judge's queue,
+//! this order, each table's by their keys: names, audit partition, reporters, tapped partitions, what grows by the newest word, rules, totals, the judge's queue,
 //! offsets of windows, revision.
 
 mod apply;
@@ -16,6 +16,7 @@ mod facts;
 mod flags;
 mod gather;
 mod ids;
+mod inventory;
 mod judge;
 mod lag;
 mod life;
@@ -44,8 +45,8 @@ use crate::db::{Db, Done, Tx};
 use crate::lag::{Bracket, LagReport, LagRound};
 use crate::pipeline::Pipelines;
 use crate::query::{
-    HopWindow, Offsets, OffsetsQuery, PartitionState, ProcessState, Quarantined, ReporterState, StageWindow, Status,
-    TopicSummary, WindowQuery,
+    ExpectedState, HopTrouble, HopWindow, Offsets, OffsetsQuery, PartitionState, ProcessState, Quarantined,
+    ReporterState, StageWindow, Status, TopicSummary, WindowQuery,
 };
 use crate::store::{Answer, Claim, ClaimRequest, Store};
 
@@ -170,6 +171,14 @@ impl<E: Engine> Store for E {
 
     fn topics(&self, query: WindowQuery) -> Answer<'_, Vec<TopicSummary>> {
         self.read("read topics", move |tx| reader::topics(tx, &query))
+    }
+
+    fn trouble(&self, from_ms: i64) -> Answer<'_, Vec<HopTrouble>> {
+        self.read("read hops in trouble", move |tx| inventory::trouble(tx, from_ms))
+    }
+
+    fn expected(&self) -> Answer<'_, Vec<ExpectedState>> {
+        self.read("read who is expected", inventory::expected)
     }
 
     fn reporters(&self, now_ms: i64) -> Answer<'_, Vec<ReporterState>> {

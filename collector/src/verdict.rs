@@ -11,6 +11,7 @@
 //! 4. Nothing in doubt ⇒ `mixed`: counts agree, ids do not.
 //! 5. Else `unproven`: grey, never green.
 //!
+//! A hop may pass on other than every message once: `expect` says what changes.
 //! A hop that is set to compare stamped messages only has the numbers of those alone, and `stamped` says what changes.
 //!
 //! Caveats widen the interval and never void what they cannot touch: doubt about the upstream count cannot excuse
@@ -18,6 +19,7 @@
 //! never `surplus`, and `ok` only by what is stamped. Invariant: red (`missing_min` or `surplus_min` > 0, or `mixed`) only in spite of all
 //! caveats; `ok` only by ids.
 
+mod expect;
 mod stamped;
 
 use std::fmt;
@@ -26,6 +28,7 @@ use chaperone_audit::Fingerprint;
 use serde::{Deserialize, Serialize};
 
 use crate::caveat::{Caveat, Doubt};
+pub use expect::{Expect, UnknownExpect};
 pub use stamped::LeftOut;
 
 /// The comparison of a hop in a window.
@@ -207,6 +210,8 @@ pub struct Evidence {
     pub at_least_once: bool,
     /// Only stamped messages are compared, and these are not: all numbers above are of what is stamped.
     pub left_out: Option<LeftOut>,
+    /// What of it is expected downstream.
+    pub expect: Expect,
 }
 
 /// A verdict with its numbers and its reason.
@@ -236,8 +241,8 @@ fn n(count: u64, noun: &str) -> String {
 
 /// Judges one hop in one window.
 pub fn judge(e: &Evidence) -> Judgement {
-    let judged = first_match(e);
-    Judgement { why: stamped::note(e, judged.why), ..judged }
+    let judged = first_match(&e.equation());
+    Judgement { why: stamped::note(e, expect::note(e, judged.why)), ..judged }
 }
 
 fn first_match(e: &Evidence) -> Judgement {
@@ -245,7 +250,7 @@ fn first_match(e: &Evidence) -> Judgement {
         return waiting;
     }
     let down = e.downstream.unwrap_or(0);
-    let most = e.attempted.saturating_sub(e.failed);
+    let (least, most) = (e.least(), e.most());
     let doubt = most.saturating_sub(e.acked);
     if let Some(proof) = proven(e, down, most) {
         return proof;
@@ -255,11 +260,14 @@ fn first_match(e: &Evidence) -> Judgement {
         let names = names(void);
         return Judgement::plain(Verdict::Uncertain, format!("the two stages cannot be compared: {names}"));
     }
-    if down < e.acked {
+    if down < least {
         return absent(e, down);
     }
     if down > most {
-        return too_many(e, down, most);
+        return too_many(e, down);
+    }
+    if e.expect.is_share() {
+        return expect::within(e, down);
     }
     if doubt == 0 {
         return masked(e, down);
@@ -296,6 +304,9 @@ fn not_judged(e: &Evidence) -> Option<Judgement> {
 
 /// Rule 1. Whatever the caveats, equal ids of equal counts are the same messages.
 fn proven(e: &Evidence, down: u64, most: u64) -> Option<Judgement> {
+    if e.expect.is_share() {
+        return None;
+    }
     let acked = down == e.acked && e.f_down == e.f_acked;
     let all = down == most && equals_difference(e.f_down, e.f_in, e.f_failed);
     if !acked && !all {
@@ -326,7 +337,7 @@ fn equals_difference(down: Fingerprint, all: Fingerprint, part: Fingerprint) -> 
 
 /// Rule 2.
 fn absent(e: &Evidence, down: u64) -> Judgement {
-    let gap = e.acked - down;
+    let gap = e.messages(e.least() - down);
     let doubt = Caveat::total(&e.caveats, Doubt::Downstream);
     let sure = match doubt {
         Some(v) => gap.saturating_sub(v),
@@ -372,14 +383,14 @@ fn absent(e: &Evidence, down: u64) -> Judgement {
 }
 
 /// Rule 3.
-fn too_many(e: &Evidence, down: u64, most: u64) -> Judgement {
-    let over = down - most;
+fn too_many(e: &Evidence, down: u64) -> Judgement {
+    let over = e.messages(down - e.most());
     let numbers = format!("attempted {} less failed {} upstream, {down} seen downstream", e.attempted, e.failed);
     if !e.complete {
         return Judgement::plain(Verdict::Partial, format!("{numbers}: {over} not audited at source"));
     }
     let sure = match Caveat::total(&e.caveats, Doubt::Upstream) {
-        Some(v) => over.saturating_sub(v),
+        Some(v) => over.saturating_sub(e.of_upstream(v)),
         None => 0,
     };
     if sure == 0 {
@@ -414,9 +425,13 @@ fn names<'a>(caveats: impl IntoIterator<Item = &'a Caveat>) -> String {
 }
 
 #[cfg(test)]
+mod expect_tests;
+#[cfg(test)]
 mod small_world;
 #[cfg(test)]
 mod stamped_tests;
+#[cfg(test)]
+mod table_tests;
 #[cfg(test)]
 #[path = "verdict_tests.rs"]
 mod tests;

@@ -26,6 +26,7 @@ pub(super) fn settled(t: u64, a: u64, x: u64, down: u64) -> Evidence {
         complete: true,
         at_least_once: false,
         left_out: None,
+        expect: Expect::ALL,
     }
 }
 

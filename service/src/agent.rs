@@ -8,14 +8,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract;
 use axum::http::{StatusCode, header::CONTENT_TYPE};
 use axum::routing::get;
 use chaperone_audit::kafka::KafkaSink;
-use chaperone_audit::recorder::{Agent, AgentStats, Carried, Courier};
+use chaperone_audit::recorder::{Agent, AgentStats, Carried, Courier, Slots, abandoned};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 
@@ -30,6 +30,9 @@ use crate::metrics::{self, Source, number};
 const TURN: Duration = Duration::from_millis(200);
 /// How long an agent that ends waits for Kafka's word on what it has under way.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How often it looks for what is not its own to take over.
+const ELSEWHERE_EVERY: Duration = Duration::from_mins(1);
 
 /// The audit topic that is sent to.
 #[derive(Debug, Clone)]
@@ -113,9 +116,12 @@ pub async fn run(watch: Watch, stop: impl Future<Output = ()>) -> Result<(), Fai
     let mut agent = agent.map_err(|e| Failure::new(Code::CannotWrite, e.to_string()))?;
     let stopping = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&stopping);
+    let dir_of_agent = dir.clone();
     let mut working = tokio::task::spawn_blocking(move || {
+        let mut elsewhere = Elsewhere::new(&dir_of_agent);
         while !told.load(Ordering::SeqCst) {
             agent.turn(TURN);
+            elsewhere.look(Instant::now());
             *state.0.lock() = agent.stats();
         }
         let done = agent.stats();
@@ -136,6 +142,34 @@ pub async fn run(watch: Watch, stop: impl Future<Output = ()>) -> Result<(), Fai
         None => working.await,
     };
     ended.map_err(|e| Failure::new(Code::Software, format!("the agent: {e}")))
+}
+
+/// Slot files of the dead where recorders put them by default, which is not below the agent's directory: only those that a
+/// log below it points to are the agent's to take over. The others are said, when they become more.
+struct Elsewhere {
+    dir: Option<PathBuf>,
+    due: Option<Instant>,
+    files: u64,
+}
+
+impl Elsewhere {
+    fn new(agents: &Path) -> Self {
+        Self { dir: Slots::default().dir().filter(|dir| !dir.starts_with(agents)), due: None, files: 0 }
+    }
+
+    fn look(&mut self, now: Instant) {
+        let Some(dir) = self.dir.as_deref().filter(|_| self.due.is_none_or(|due| now >= due)) else { return };
+        // Not at once: what logs point to is taken over first.
+        let first = self.due.replace(now + ELSEWHERE_EVERY).is_none();
+        if first {
+            return;
+        }
+        let found = abandoned(dir);
+        if let Some(advice) = found.advice(dir).filter(|_| found.files > self.files) {
+            tracing::warn!("{advice}");
+        }
+        self.files = found.files;
+    }
 }
 
 /// How the agent is.

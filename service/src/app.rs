@@ -83,7 +83,10 @@ pub struct Blueprint {
 pub struct App {
     shared: Shared,
     problems: watch::Receiver<Vec<Problem>>,
+    /// As configured.
     pipelines: watch::Sender<Arc<Pipelines>>,
+    /// And with those that were discovered.
+    in_effect: watch::Sender<Arc<Pipelines>>,
     role: Role,
     listener: Option<TcpListener>,
     serves: Serves,
@@ -162,12 +165,14 @@ impl App {
             blueprint.intakes.into_iter().map(|s| Intake::start(s, shared.clone())).collect::<Result<_, _>>()?;
         let taps = Taps::start(blueprint.taps, parts.taps, shared.clone())?;
         let lags = Lags::start(blueprint.lags, shared.clone())?;
-        let (pipelines, _) = watch::channel(blueprint.pipelines);
+        let (pipelines, _) = watch::channel(Arc::clone(&blueprint.pipelines));
+        let (in_effect, _) = watch::channel(blueprint.pipelines);
         let Parts { role, serves, .. } = parts;
         Ok(Self {
             shared,
             problems,
             pipelines,
+            in_effect,
             role,
             listener,
             serves,
@@ -212,7 +217,9 @@ impl App {
 
     async fn run_with(mut self, shutdown: impl Future<Output = ()>, mut reload: Option<Reload>) -> Result<(), Failure> {
         let judges = matches!(self.role, Role::Run | Role::Collect | Role::Watch);
-        let judge = judges.then(|| tokio::spawn(judge(self.shared.clone(), self.pipelines.subscribe())));
+        let judge = judges.then(|| tokio::spawn(judge(self.shared.clone(), self.in_effect.subscribe())));
+        let discovery = crate::discovery::run(self.shared.clone(), self.pipelines.subscribe(), self.in_effect.clone());
+        let discovery = tokio::spawn(discovery);
         let (stop_web, stopping) = watch::channel(false);
         let state = self.web_state();
         let mut web = tokio::spawn(serve(self.listener.take(), self.serves, state, stopping));
@@ -244,6 +251,9 @@ impl App {
         if let Err(e) = joined.await {
             tracing::error!("stopping: {e}");
         }
+        discovery.abort();
+        // It holds what event streams wait for.
+        drop(discovery.await);
         if let Some(judge) = judge {
             judge.abort();
         }
@@ -284,7 +294,7 @@ impl App {
         };
         WebState {
             store: Arc::clone(&self.shared.store),
-            pipelines: self.pipelines.subscribe(),
+            pipelines: self.in_effect.subscribe(),
             clock: Arc::clone(&self.shared.clock),
             problems: self.problems.clone(),
             metrics: Arc::new(metrics),

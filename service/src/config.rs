@@ -165,6 +165,11 @@ impl Audit {
 }
 
 /// The audit topics that intake reads.
+/// Stages that taps have, and their clusters.
+fn tapped(clusters: &[Cluster]) -> Vec<(String, String)> {
+    clusters.iter().filter_map(|c| Some((c.tap.as_ref()?.stage.clone(), c.name.clone()))).collect()
+}
+
 fn sources(clusters: &[Cluster]) -> Vec<AuditSource> {
     let pattern = |p: &StagePattern| match p {
         StagePattern::Any => None,

@@ -14,6 +14,7 @@ pub mod cli;
 pub mod columns;
 pub mod config;
 pub mod demo;
+mod discovery;
 pub mod exit;
 pub mod ffi;
 pub mod inspect;

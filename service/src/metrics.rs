@@ -10,6 +10,7 @@ pub mod exposition;
 pub mod families;
 pub mod meters;
 mod process;
+mod truth;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -113,7 +114,17 @@ impl Metrics {
         for (role, beat_ms) in roles {
             out.sample(&f::HEARTBEAT, &[("role", role)], seconds(now_ms, beat_ms));
         }
+        self.write_truth(out, now_ms).await;
         self.write_lag(out, now_ms).await;
+    }
+
+    async fn write_truth(&self, out: &mut Exposition, now_ms: i64) {
+        let both = async {
+            let trouble = self.store.trouble(now_ms.saturating_sub(truth::LOOKED_BACK_MS)).await?;
+            Ok::<_, chaperone_collector::StoreError>((trouble, self.store.expected().await?))
+        };
+        let Ok(Ok((trouble, expected))) = tokio::time::timeout(STORE_PATIENCE, both).await else { return };
+        truth::write(out, &trouble, &expected);
     }
 
     async fn write_lag(&self, out: &mut Exposition, now_ms: i64) {

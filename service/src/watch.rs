@@ -234,20 +234,12 @@ fn blueprint(options: &Options, topics: &[TopicPattern], store: Arc<dyn Store>) 
         heartbeat: HEARTBEAT,
         stall_patience: PATIENCE,
     };
-    let stage = |side: &Side| Stage {
-        name: side.stage(),
-        kind: StageKind::Kafka,
-        complete: true,
-        at_least_once: false,
-        stamped_only: false,
-    };
+    let stages = [&options.from, &options.to].map(|side| Stage::new(side.stage(), StageKind::Kafka));
     let pipeline = Pipeline {
-        name: "watch".to_owned(),
         cluster: options.from.name.clone(),
-        stages: vec![stage(&options.from), stage(&options.to)],
         grace: options.grace,
         silent_after: SILENT_AFTER,
-        topics: topics.to_vec(),
+        ..Pipeline::new("watch", topics.to_vec(), stages.into())
     };
     Blueprint {
         lags: Vec::new(),

@@ -7,10 +7,12 @@ use chaperone::config::reload::{EFFECTS, Effect};
 use chaperone::config::schema;
 use chaperone::metrics::families;
 use chaperone::plan::estimate::{
-    BYTES_PER_CORE, HOP_ROW_BYTES, MESSAGES_ENOUGH, MESSAGES_PER_CORE, ROWS_A_DAY_MAX, STAGE_ROW_BYTES,
+    BYTES_PER_CORE, FINALS, HOP_ROW_BYTES, MESSAGES_ENOUGH, MESSAGES_PER_CORE, ROWS_A_DAY_MAX, STAGE_ROW_BYTES,
 };
 use chaperone::plan::observe::{SAMPLE_BYTES, SAMPLE_MESSAGES};
 use chaperone::tap::{HEARTBEAT, HEARTBEAT_LARGE, MANY_PARTITIONS};
+use chaperone_audit::Width;
+use chaperone_audit::recorder::{Config, LARGE_EVERY, SMALL, told_width};
 
 fn operations() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/OPERATIONS.md");
@@ -137,6 +139,13 @@ fn metrics_are_documented_as_they_are() {
     }
 }
 
+/// How many topics a linked process with the default budget tells at most in windows of this width.
+fn topics_at(width: Width) -> f64 {
+    let budget = Config::new("", "").records_per_second;
+    let most = (1..100_000u32).rfind(|n| told_width(Width::default(), u64::from(*n), budget) <= width);
+    f64::from(most.expect("some"))
+}
+
 /// The constants of the formulae, as the code has them.
 #[test]
 fn the_constants_of_a_plan_are_documented_as_they_are() {
@@ -151,6 +160,12 @@ fn the_constants_of_a_plan_are_documented_as_they_are() {
         ("small heartbeat", HEARTBEAT.as_secs_f64()),
         ("large heartbeat", HEARTBEAT_LARGE.as_secs_f64()),
         ("many partitions", f64::from(u32::try_from(MANY_PARTITIONS).expect("few"))),
+        ("many slots", f64::from(u32::try_from(SMALL).expect("few"))),
+        ("look at many", LARGE_EVERY.as_secs_f64()),
+        ("states a second", f64::from(Config::new("", "").records_per_second)),
+        ("tellings of a final", FINALS),
+        ("topics at 10 s", topics_at(Width::ALL[0])),
+        ("topics at 60 s", topics_at(Width::ALL[1])),
         ("enough messages", f64::from(u32::try_from(MESSAGES_ENOUGH).expect("few"))),
         ("sampled messages", f64::from(u32::try_from(SAMPLE_MESSAGES).expect("few"))),
         ("sampled bytes", f64::from(u32::try_from(SAMPLE_BYTES).expect("few"))),

@@ -6,8 +6,10 @@
 //! windows close every 10 ms and whose sink stores, refuses and forgets (what it counted is with the sink in the end).
 //! Several lives follow each other in a directory, each taking over from the dead one, and die in the midst of that too.
 
+mod forked;
 mod life;
 mod oom;
+mod small;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -95,6 +97,45 @@ fn the_control_on_the_heap_loses() -> anyhow::Result<()> {
 #[test]
 fn other_deaths_lose_nothing_either() -> anyhow::Result<()> {
     others("crash", 10)
+}
+
+/// Closes well after many forks, and is killed while one of its children lives on.
+fn forked(section: &str, each: u64) -> anyhow::Result<()> {
+    const FORKS: u64 = 36;
+    let mut dice = Dice::new(3);
+    let (mut all, mut forks) = (Tally::default(), 0);
+    for _ in 0..each {
+        for end in ["close", "heap"] {
+            all.add(&forked::closes(FORKS, end)?);
+        }
+        all.add(&forked::is_outlived(FORKS / 6, std::time::Duration::from_millis(dice.up_to(50)))?);
+        forks += 2 * FORKS + FORKS / 6 + 1;
+    }
+    println!("{forks} forks: {all:#?}");
+    figures::record(section, "forks", forks)?;
+    figures::record(section, "outlived", each)?;
+    anyhow::ensure!(all.is_right(), "{all:#?}");
+    Ok(())
+}
+
+#[test]
+fn forks_double_nothing_and_keep_nobody_out() -> anyhow::Result<()> {
+    forked("crash", 2)
+}
+
+#[test]
+fn full_size_forked() -> anyhow::Result<()> {
+    forked("crash_full", 30)
+}
+
+#[test]
+fn small_disks_that_are_full_lose_nothing_that_was_taken() -> anyhow::Result<()> {
+    small::full("crash", 187, 4)
+}
+
+#[test]
+fn full_size_small_disks() -> anyhow::Result<()> {
+    small::full("crash_full", 0, 200)
 }
 
 #[test]

@@ -6,6 +6,7 @@
 
 mod account;
 mod batches;
+mod rule;
 mod usage;
 
 use std::sync::Mutex;
@@ -87,6 +88,7 @@ fn random_faults(seed: u64) -> anyhow::Result<(Account, Vec<String>)> {
 fn every_hop() -> anyhow::Result<f64> {
     let spec = "loss:hop=1,count=3;loss:hop=2,count=5;loss:hop=3,count=7;loss:hop=4,count=9";
     let mut demo = Demo::start(&["--faults", spec])?;
+    rule::finds(&demo, &[("producer", 3), ("proxy", 5), ("kafka:regional", 7), ("kafka:aggregate", 9)])?;
     let status = demo.process.wait(DEADLINE)?;
     let account = Account::of(&demo)?;
     ensure!(status.success() && account.caught == 4, "{status}: {}", demo.told());
@@ -113,6 +115,7 @@ fn nothing() -> anyhow::Result<(Account, Vec<String>)> {
     let status = demo.process.wait(DEADLINE)?;
     let leftovers = demo.leftovers()?;
     let account = Account::of(&demo)?;
+    rule::finds(&demo, &[])?;
     ensure!(status.success(), "{status}: {}", demo.told());
     ensure!(account.injected() == 0 && account.settled_ok > 0, "{}", demo.told());
     Ok((account, leftovers))

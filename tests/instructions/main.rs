@@ -11,8 +11,9 @@ use anyhow::{Context, ensure};
 use chaperone_tests::{figures, paths, process};
 
 /// Loop, its floor, and the figure that says how many times the floor it is.
-const GATES: [(&str, &str, &str); 7] = [
+const GATES: [(&str, &str, &str); 8] = [
     ("recorder", "recorder-floor", "recorder"),
+    ("counter", "recorder-floor", "counter"),
     // The same rule and clock and a map behind a lock: what the promise of `recorder` must not let through.
     ("recorder-control", "recorder-floor", "recorder_control"),
     ("report", "recorder-floor", "report"),

@@ -3,11 +3,15 @@
 
 mod documents;
 mod oracle;
+#[path = "../../audit-lib/fuzz/targets.rs"]
+mod targets;
 
-use chaperone_audit::scan::{Found, Pointer, find};
-use chaperone_tests::figures;
+use anyhow::Context;
+use chaperone_audit::scan::Pointer;
+use chaperone_tests::{figures, paths};
 use documents::Maker;
 use oracle::Answer;
+use targets::{naive, scanned};
 
 /// Documents in CI: what a minute of the whole suite can hold several times over.
 const DOCUMENTS: u64 = 1_000_000;
@@ -23,27 +27,6 @@ struct Tally {
     malformed: u64,
     /// Documents that a search for the quoted name gets wrong.
     naive: u64,
-}
-
-/// The scanner's answer in the oracle's words.
-fn scanned(document: &[u8], pointer: &Pointer) -> Answer {
-    match find(document, pointer) {
-        Found::Absent => Answer::Absent,
-        Found::Malformed => Answer::Malformed,
-        Found::Null => Answer::Null,
-        Found::Other => Answer::Other,
-        Found::Number(number) => Answer::Number(String::from_utf8_lossy(number.as_bytes()).into_owned()),
-        Found::Text(text) => text.read().map_or(Answer::Unreadable, |text| Answer::Text(text.into_owned())),
-    }
-}
-
-/// What most would write: the first place where the name stands in quotes before a colon.
-fn naive(document: &str, name: &str) -> Answer {
-    let key = format!("\"{name}\"");
-    let Some(at) = document.find(&key) else { return Answer::Absent };
-    let rest = document[at + key.len()..].trim_start();
-    let Some(value) = rest.strip_prefix(':').map(str::trim_start) else { return Answer::Absent };
-    oracle::leading_value(value)
 }
 
 fn complain(tally: &mut Tally, what: &str, path: &str, document: &[u8], said: &Answer, meant: &Answer) {
@@ -111,4 +94,21 @@ fn a_million_documents_are_read_as_serde_json_reads_them() -> anyhow::Result<()>
         "{sum:?}"
     );
     Ok(())
+}
+
+/// What fuzzing reached that nothing else had (`tests/run --full fuzz`): each input again.
+#[test]
+fn what_was_fuzzed_is_replayed() -> anyhow::Result<()> {
+    let mut inputs = 0u64;
+    for (name, target) in targets::ALL.into_iter().filter(|(name, _)| *name != "naive") {
+        let path = paths::root().join(format!("audit-lib/fuzz/corpus/{name}.hex"));
+        let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        for (line, number) in text.lines().zip(1..) {
+            let bytes = hex::decode(line).with_context(|| format!("{name}, line {number}"))?;
+            let right = std::panic::catch_unwind(|| target(&bytes));
+            anyhow::ensure!(right.is_ok(), "{name}, line {number}: {line}");
+            inputs += 1;
+        }
+    }
+    figures::record("scan", "replayed", inputs)
 }

@@ -28,6 +28,8 @@ fn play(scene: &Scene, role: &str, run: usize) -> anyhow::Result<Program> {
         add("AUDIT_TOPIC", &scene.audit),
         add("STAGE", role),
         add("DATA_DIR", &folder.to_string_lossy()),
+        // None of them comes back for what it counted.
+        add("SLOTS_DIR", &folder.to_string_lossy()),
         add("COUNT", "1000000"),
     ]);
     programs::example(role, &environment)

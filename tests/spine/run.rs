@@ -57,6 +57,7 @@ fn proxy(scene: &Scene) -> anyhow::Result<(Program, String)> {
         add("STAGE", "proxy".to_owned()),
         add("SEED", u64::from_str_radix(crate::scene::SEED, 16)?.to_string()),
         add("DATA_DIR", scene.folder("proxy")?.to_string_lossy().into_owned()),
+        add("SLOTS_DIR", scene.folder("proxy")?.to_string_lossy().into_owned()),
         // Fewer than there are clients: some produces fail with queue-full, and must make no window mixed.
         add("KAFKA_QUEUE_BUFFERING_MAX_MESSAGES", (traffic::CLIENTS * 2 / 5).to_string()),
         add("KAFKA_LINGER_MS", "10".to_owned()),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use chaperone_audit::kafka::KafkaSink;
-use chaperone_audit::recorder::{Config, Recorder};
+use chaperone_audit::recorder::{Config, Recorder, Slots};
 use chaperone_audit::{SystemClock, Width};
 use chaperone_tests::{Acl, Bed, Cluster, paths};
 use tempfile::TempDir;
@@ -123,6 +123,7 @@ impl Scene {
         let sink = KafkaSink::new(&self.bed.regional.client_config(user)?, &self.audit)?;
         let config = Config {
             data_dir: Some(self.folder(stage)?),
+            slots: Slots::Dir(self.folder(stage)?),
             seed: u64::from_str_radix(SEED, 16)?,
             width: Width::TEN_SECONDS,
             grace: GRACE,

@@ -34,7 +34,8 @@ pub const BENCHES: &[Bench] = &[
         name: "count",
         title: "Counting one message",
         about: "Nanoseconds a message, for each of the threads; the median of 60 rounds of 100,000 messages, by turns. All \
-                rivals have identity and delay as numbers; the recorder reads a clock and finds them in a header.",
+                rivals, and counters of a topic, have identity and delay as numbers; the recorder reads a clock and finds \
+                them in a header.",
         package: "chaperone-audit",
         features: "rivals",
         target: "count",

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::process::{self, Guarded};
@@ -16,6 +17,7 @@ pub struct Program {
     /// The process, killed when dropped.
     pub process: Guarded,
     output: Arc<Mutex<String>>,
+    readers: Vec<JoinHandle<()>>,
 }
 
 impl Program {
@@ -36,14 +38,24 @@ impl Program {
         let mut process = process::spawn(command)?;
         let output = Arc::new(Mutex::new(String::new()));
         let child = process.child();
-        keep(child.stdout.take().context("no stdout")?, Arc::clone(&output));
-        keep(child.stderr.take().context("no stderr")?, Arc::clone(&output));
-        Ok(Self { process, output })
+        let readers = vec![
+            keep(child.stdout.take().context("no stdout")?, Arc::clone(&output)),
+            keep(child.stderr.take().context("no stderr")?, Arc::clone(&output)),
+        ];
+        Ok(Self { process, output, readers })
     }
 
     /// What it printed so far.
     pub fn output(&self) -> String {
         self.output.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// All that it printed, once it has ended.
+    pub fn whole_output(&mut self) -> anyhow::Result<String> {
+        for reader in self.readers.drain(..) {
+            reader.join().ok().context("a reader panicked")?;
+        }
+        Ok(self.output())
     }
 
     /// Waits for the first line that `wanted` accepts; an ended program that printed none is an error.
@@ -57,14 +69,14 @@ impl Program {
 }
 
 /// Reads a pipe to its end, so that the program never blocks on it.
-fn keep(pipe: impl Read + Send + 'static, output: Arc<Mutex<String>>) {
+fn keep(pipe: impl Read + Send + 'static, output: Arc<Mutex<String>>) -> JoinHandle<()> {
     std::thread::spawn(move || {
         for line in BufReader::new(pipe).lines().map_while(Result::ok) {
             let mut output = output.lock().unwrap_or_else(PoisonError::into_inner);
             // Writing to a String cannot fail.
             writeln!(output, "{line}").ok();
         }
-    });
+    })
 }
 
 /// What cargo built, by its place below `target/ci`.
@@ -94,15 +106,35 @@ pub fn chaperone(verb: &[&str], config: &Path) -> anyhow::Result<Program> {
     Program::start(&built("chaperone"), &arguments, &[("NO_COLOR".to_owned(), "1".to_owned())])
 }
 
-/// Likewise, with a disk of `size` (as `mount` writes it) of its own at `disk`, which others see below
-/// `root` in its folder of `/proc`: a mount namespace, which any user may have.
+/// Likewise, with a disk of its own ([`on_small_disk`]).
 pub fn chaperone_on_small_disk(verb: &[&str], config: &Path, disk: &Path, size: &str) -> anyhow::Result<Program> {
+    let config = config.to_string_lossy();
+    let arguments: Vec<&str> = verb.iter().copied().chain(["--config", &config]).collect();
+    on_small_disk(&built("chaperone"), &arguments, disk, size)
+}
+
+/// Starts a program with a disk of `size` (as `mount` writes it) of its own at `disk`, which others see below
+/// `root` in its folder of `/proc`: a mount namespace, which any user may have.
+pub fn on_small_disk(program: &Path, arguments: &[&str], disk: &Path, size: &str) -> anyhow::Result<Program> {
+    let mut command = small_disk(disk, size);
+    command.arg(program).args(arguments);
+    Program::spawn(command, &[("NO_COLOR".to_owned(), "1".to_owned())])
+}
+
+/// Whether this machine allows that.
+pub fn may_have_small_disk() -> anyhow::Result<()> {
+    let disk = tempfile::tempdir()?;
+    let output = small_disk(disk.path(), "1m").arg("true").output().context("unshare")?;
+    anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());
+    Ok(())
+}
+
+fn small_disk(disk: &Path, size: &str) -> Command {
     let mut command = Command::new("unshare");
     // The death signal last: a change of namespaces forgets it.
     command.args(["--map-root-user", "--mount", "setpriv", "--pdeathsig", "KILL", "--", "sh", "-ec"]);
     command.arg("mount -t tmpfs -o size=\"$1\" none \"$2\"; shift 2; exec \"$@\"").arg("sh").arg(size).arg(disk);
-    command.arg(built("chaperone")).args(verb).arg("--config").arg(config);
-    Program::spawn(command, &[("NO_COLOR".to_owned(), "1".to_owned())])
+    command
 }
 
 /// Starts a verb of `chaperone` that needs no configuration file.

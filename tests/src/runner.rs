@@ -1,12 +1,17 @@
 //! Runs the suites of the table, then checks the promises. `tests/run` is the way in; docs/TESTING.md the manual.
 
 mod install;
+mod lanes;
 mod run;
 
+use std::collections::BTreeSet;
 use std::env;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use anyhow::Context;
+use chaperone_audit::recorder::Slots;
+use chaperone_wal::slots::recovery::{Life, SlotFile, list};
 use clap::Parser;
 
 use crate::bed::{BED_VARIABLE, BOOTSTRAP_VARIABLE, Bed};
@@ -96,11 +101,24 @@ fn work(options: &Options) -> anyhow::Result<bool> {
     let selection = Selection::of(options)?;
     let (runnable, skipped) = sort_out(&selection, options.install || in_ci());
     forget_figures(&runnable)?;
+    let before = shared_memory();
     let bed = open_bed(&runnable)?;
-    let mut outcomes: Vec<Outcome> = runnable.iter().map(|suite| run::suite(suite)).collect();
+    let mut outcomes = lanes::run(&runnable)?;
     drop(bed);
+    let left: Vec<_> = shared_memory().difference(&before).cloned().collect();
     outcomes.extend(skipped.iter().map(|(suite, why)| Outcome::skipped(suite, why)));
-    conclude(&selection, &runnable, &skipped, &outcomes)
+    let well = conclude(&selection, &runnable, &skipped, &outcomes)?;
+    for path in &left {
+        println!("left behind by a suite: {}", path.display());
+    }
+    Ok(well && left.is_empty())
+}
+
+/// Slot files of dead processes where recorders put them unless they are told: nobody of ours is to leave one.
+fn shared_memory() -> BTreeSet<PathBuf> {
+    let files = Slots::default().dir().map(|dir| list(&dir).unwrap_or_default()).unwrap_or_default();
+    let is_dead = |path: &PathBuf| SlotFile::open(path).is_ok_and(|file| file.life() != Life::Alive);
+    files.into_iter().filter(is_dead).collect()
 }
 
 type Skipped = Vec<(&'static Suite, String)>;
@@ -142,7 +160,7 @@ fn open_bed(suites: &[&Suite]) -> anyhow::Result<Option<Bed>> {
     Ok(Some(bed))
 }
 
-fn bed_file() -> anyhow::Result<std::path::PathBuf> {
+fn bed_file() -> anyhow::Result<PathBuf> {
     Ok(paths::scratch("runner")?.join("bed.json"))
 }
 

@@ -36,10 +36,20 @@ pub enum Need {
     Chromium,
     /// Valgrind, to count instructions.
     Valgrind,
+    /// A nightly toolchain with Miri and the library's sources.
+    Miri,
+    /// A C++ compiler, for libFuzzer.
+    Cpp,
     /// `strace`, and leave to trace.
     Strace,
+    /// Prometheus' `promtool`.
+    Promtool,
+    /// The program `sqlite3`.
+    Sqlite,
     /// The workspace's binaries in `target/ci`, up to date.
     Binaries,
+    /// The machine to itself: it measures times, or shares of the processor.
+    Quiet,
 }
 
 /// One row.
@@ -49,7 +59,8 @@ pub struct Suite {
     pub name: &'static str,
     /// When it runs.
     pub mode: Mode,
-    /// About how long, in CI, once everything is compiled. Three times that (at least 20 minutes) and it is killed.
+    /// About how long, in CI, with another suite beside it, once everything is compiled. Three times that (at least 20
+    /// minutes) and it is killed.
     pub minutes: u64,
     /// Without which it is skipped.
     pub needs: &'static [Need],
@@ -62,6 +73,11 @@ pub struct Suite {
 }
 
 impl Suite {
+    /// Whether nothing else may run beside it.
+    pub fn alone(&self) -> bool {
+        self.needs.contains(&Need::Quiet)
+    }
+
     /// Arguments for cargo. `--workspace` always: else features resolve differently and the C libraries build twice.
     pub fn command(&self) -> Vec<&'static str> {
         let mut command = vec!["test", "--profile", "ci", "--workspace"];
@@ -74,10 +90,41 @@ impl Suite {
     }
 }
 
-/// All suites, in the order in which they run.
+/// How many suites run at once, but for those that are [alone](Suite::alone). More would have to share two cores.
+pub const LANES: usize = 2;
+
+/// All suites. Those that may have company begin first, the longest first; then the others, in this order.
 pub const SUITES: &[Suite] = &[
     Suite { name: "unit", mode: Mode::Ci, minutes: 3, needs: &[], figures: &[], test: None, args: &[] },
     Suite { name: "tidy", mode: Mode::Ci, minutes: 1, needs: &[], figures: &[], test: Some("tidy"), args: &[] },
+    Suite {
+        name: "alerts",
+        mode: Mode::Ci,
+        // Seconds.
+        minutes: 0,
+        needs: &[Need::Promtool],
+        figures: &[],
+        test: Some("alerts"),
+        args: &[],
+    },
+    Suite {
+        name: "budget",
+        mode: Mode::Ci,
+        minutes: 1,
+        needs: &[],
+        figures: &["budget"],
+        test: Some("budget"),
+        args: &["--test-threads=1", "--skip", "full_size"],
+    },
+    Suite {
+        name: "budget-full",
+        mode: Mode::Full,
+        minutes: 15,
+        needs: &[],
+        figures: &["budget_full"],
+        test: Some("budget"),
+        args: &["--test-threads=1", "full_size"],
+    },
     Suite { name: "disk", mode: Mode::Ci, minutes: 1, needs: &[], figures: &["disk"], test: Some("disk"), args: &[] },
     Suite {
         name: "slots",
@@ -96,6 +143,24 @@ pub const SUITES: &[Suite] = &[
         figures: &["slots_full"],
         test: Some("slots"),
         args: &["full_size"],
+    },
+    Suite {
+        name: "miri",
+        mode: Mode::Full,
+        minutes: 8,
+        needs: &[Need::Miri],
+        figures: &["miri"],
+        test: Some("miri"),
+        args: &["--test-threads=1"],
+    },
+    Suite {
+        name: "fuzz",
+        mode: Mode::Full,
+        minutes: 10,
+        needs: &[Need::Cpp],
+        figures: &["fuzz"],
+        test: Some("fuzz"),
+        args: &[],
     },
     Suite { name: "scan", mode: Mode::Ci, minutes: 1, needs: &[], figures: &["scan"], test: Some("scan"), args: &[] },
     Suite {
@@ -148,7 +213,7 @@ pub const SUITES: &[Suite] = &[
         name: "syscall",
         mode: Mode::Ci,
         minutes: 2,
-        needs: &[Need::Strace, Need::Binaries],
+        needs: &[Need::Strace, Need::Binaries, Need::Quiet],
         figures: &["syscall", "host"],
         test: Some("syscall"),
         args: &["--test-threads=1", "--skip", "full_size"],
@@ -157,7 +222,7 @@ pub const SUITES: &[Suite] = &[
         name: "syscall-full",
         mode: Mode::Full,
         minutes: 2,
-        needs: &[Need::Strace, Need::Binaries],
+        needs: &[Need::Strace, Need::Binaries, Need::Quiet],
         figures: &["syscall_full"],
         test: Some("syscall"),
         args: &["full_size"],
@@ -166,7 +231,7 @@ pub const SUITES: &[Suite] = &[
         name: "harness",
         mode: Mode::Ci,
         minutes: 1,
-        needs: &[Need::Kafka, Need::Acls],
+        needs: &[Need::Kafka, Need::Acls, Need::Quiet],
         figures: &["harness"],
         test: Some("harness"),
         args: &[],
@@ -213,7 +278,7 @@ pub const SUITES: &[Suite] = &[
         name: "thousand",
         mode: Mode::Ci,
         minutes: 1,
-        needs: &[Need::Kafka, Need::Binaries],
+        needs: &[Need::Kafka, Need::Binaries, Need::Quiet],
         figures: &["thousand"],
         // By itself: it measures what a tap takes, and how late.
         test: Some("taps"),
@@ -233,7 +298,7 @@ pub const SUITES: &[Suite] = &[
         name: "lag",
         mode: Mode::Ci,
         minutes: 1,
-        needs: &[Need::Kafka, Need::Binaries],
+        needs: &[Need::Kafka, Need::Binaries, Need::Quiet],
         figures: &["lag"],
         test: Some("lag"),
         args: &["--test-threads=2", "--skip", "full_size"],
@@ -242,7 +307,7 @@ pub const SUITES: &[Suite] = &[
         name: "lag-full",
         mode: Mode::Full,
         minutes: 7,
-        needs: &[Need::Kafka, Need::Binaries],
+        needs: &[Need::Kafka, Need::Binaries, Need::Quiet],
         figures: &["lag_full"],
         test: Some("lag"),
         args: &["full_size"],
@@ -261,7 +326,7 @@ pub const SUITES: &[Suite] = &[
         name: "plan",
         mode: Mode::Ci,
         minutes: 1,
-        needs: &[Need::Kafka, Need::Acls, Need::Binaries],
+        needs: &[Need::Kafka, Need::Acls, Need::Binaries, Need::Quiet],
         figures: &["plan"],
         test: Some("plan"),
         args: &["--test-threads=1"],
@@ -289,7 +354,7 @@ pub const SUITES: &[Suite] = &[
         name: "demo",
         mode: Mode::Ci,
         minutes: 2,
-        needs: &[Need::Binaries],
+        needs: &[Need::Sqlite, Need::Binaries, Need::Quiet],
         figures: &["demo"],
         test: Some("demo"),
         args: &[],
@@ -298,8 +363,7 @@ pub const SUITES: &[Suite] = &[
         name: "perf",
         mode: Mode::Full,
         minutes: 5,
-        // Nothing else that is heavy at the same time.
-        needs: &[Need::Strace],
+        needs: &[Need::Strace, Need::Quiet],
         figures: &["perf"],
         test: Some("perf"),
         args: &["--test-threads=1"],
@@ -308,7 +372,7 @@ pub const SUITES: &[Suite] = &[
         name: "bench-tap",
         mode: Mode::Full,
         minutes: 4,
-        needs: &[Need::Kafka, Need::Binaries],
+        needs: &[Need::Kafka, Need::Binaries, Need::Quiet],
         figures: &["bench_tap"],
         test: Some("bench-tap"),
         args: &[],
@@ -317,7 +381,7 @@ pub const SUITES: &[Suite] = &[
         name: "soak",
         mode: Mode::Full,
         minutes: 22,
-        needs: &[Need::Binaries],
+        needs: &[Need::Binaries, Need::Quiet],
         figures: &["soak"],
         test: Some("soak"),
         args: &[],
@@ -356,7 +420,12 @@ mod tests {
 
     #[test]
     fn names_are_unique_and_the_fast_set_stays_below_forty_minutes() {
-        let minutes: u64 = SUITES.iter().filter(|suite| suite.mode == Mode::Ci).map(|suite| suite.minutes).sum();
+        // Compiling everything once on two cores, as measured from an empty target folder.
+        let compiling = 14;
+        let (alone, together): (Vec<&Suite>, Vec<&Suite>) =
+            SUITES.iter().filter(|suite| suite.mode == Mode::Ci).partition(|suite| suite.alone());
+        let sum = |suites: &[&Suite]| suites.iter().map(|suite| suite.minutes).sum::<u64>();
+        let minutes = compiling + sum(&alone) + sum(&together).div_ceil(LANES as u64);
         assert!(minutes <= 40, "{minutes}");
         for suite in SUITES {
             assert_eq!(SUITES.iter().filter(|other| other.name == suite.name).count(), 1, "{}", suite.name);

@@ -154,13 +154,25 @@ impl Told {
             }
             all.add(message);
         }
-        for (incarnation, life) in &all.lives {
+        all.check_sums();
+        Ok(all)
+    }
+
+    /// Of messages that were stored, in any order.
+    pub fn of(messages: impl IntoIterator<Item = AuditMessage>) -> Self {
+        let mut all = Self::default();
+        messages.into_iter().for_each(|message| all.add(message));
+        all.check_sums();
+        all
+    }
+
+    fn check_sums(&mut self) {
+        for (incarnation, life) in &self.lives {
             let n = life.counts().0;
             if life.sum.is_some_and(|sum| sum.n != n) {
-                all.contradictions.push(format!("{incarnation}: {n} in slots, {:?}", life.sum));
+                self.contradictions.push(format!("{incarnation}: {n} in slots, {:?}", life.sum));
             }
         }
-        Ok(all)
     }
 
     fn add(&mut self, message: AuditMessage) {

@@ -10,7 +10,9 @@ use anyhow::{Context, ensure};
 use chaperone_audit::SystemClock;
 use chaperone_audit::kafka::{Audited, AuditedBaseProducer, AuditedFutureProducer, AuditedProducer, Inner, KafkaSink};
 use chaperone_audit::recorder::{Config, Recorder, Stats};
-use chaperone_tests::{Bed, Cluster};
+use chaperone_audit::wire::AuditMessage;
+use chaperone_tests::witness::Told;
+use chaperone_tests::{Bed, Cluster, clients};
 use rdkafka::ClientConfig;
 use rdkafka::client::{ClientContext, DefaultClientContext};
 use rdkafka::config::RDKafkaLogLevel;
@@ -193,4 +195,14 @@ pub(crate) fn clean(kind: Kind, stats: &Stats, stored: u64) -> anyhow::Result<()
     ensure!(ended, "{kind:?}: {stats:?}");
     ensure!(stats.acked == stored, "{kind:?}: {stored} stored, {stats:?}");
     Ok(())
+}
+
+/// All that reporters said on an audit topic of one partition, taken together.
+pub(crate) fn told(cluster: &Cluster, audit: &str) -> anyhow::Result<Told> {
+    static READERS: AtomicU64 = AtomicU64::new(0);
+    let count = usize::try_from(stored(cluster, audit)?)?;
+    let group = format!("{audit}-{}", READERS.fetch_add(1, Ordering::Relaxed));
+    let messages = clients::consume(&cluster.plain_config(), audit, &group, count, WAIT)?;
+    let decoded = clients::payloads(&messages).into_iter().map(AuditMessage::decode);
+    Ok(Told::of(decoded.collect::<Result<Vec<_>, _>>()?))
 }

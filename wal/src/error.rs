@@ -43,13 +43,25 @@ pub enum Error {
         seq: crate::Seq,
     },
     /// The storage failed, and so did a second attempt on a new segment. The entries of this call are not durable.
-    #[error("write-ahead log: {action}: {source}")]
+    #[error("write-ahead log: {action}: {source}{}", advice(source))]
     Storage {
         /// What was being done.
         action: &'static str,
         /// The system's words.
         source: io::Error,
     },
+}
+
+/// What to do, where the cause is known.
+fn advice(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "; make room on its disk (or in the quota), it goes on by itself"
+        }
+        io::ErrorKind::FileTooLarge => "; make room for larger files in the process's limit (ulimit -f)",
+        io::ErrorKind::ReadOnlyFilesystem => "; mount its file system so that it can be written, it goes on by itself",
+        _ => "",
+    }
 }
 
 impl Error {

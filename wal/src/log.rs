@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use uuid::Uuid;
 
 use crate::commit::{Queued, Shared, Writer, sizes};
@@ -211,6 +211,11 @@ impl Log {
         self.inner.shared.lock().book.pending.values().map(|h| h.entry.clone()).collect()
     }
 
+    /// A pending entry.
+    pub fn entry(&self, seq: Seq) -> Option<Entry> {
+        self.inner.shared.lock().book.pending.get(&seq).map(|h| h.entry.clone())
+    }
+
     /// How many entries are pending.
     pub fn pending_count(&self) -> usize {
         self.inner.shared.lock().book.pending.len()
@@ -243,14 +248,31 @@ impl Log {
             .map(|entry| Queued::new(entry, Arc::default()))
             .collect();
         let mut shared = self.inner.shared.lock();
-        for q in &mut queued {
+        // Until it is settled what a death left in doubt, nothing is retired; and that may use room which entries may not.
+        let again = shared.doubt.then(|| queued.clone());
+        let (mut seqs, mut result) = self.commit_all(shared, &mut queued);
+        if let (Err(Error::Full { .. }), Some(mut queued)) = (&result, again)
+            && self.sync().is_ok()
+        {
+            shared = self.inner.shared.lock();
+            (seqs, result) = self.commit_all(shared, &mut queued);
+        }
+        result?;
+        self.tend_if_due();
+        Ok(seqs)
+    }
+
+    fn commit_all(
+        &self,
+        mut shared: MutexGuard<'_, Shared>,
+        queued: &mut Vec<Queued>,
+    ) -> (Vec<Seq>, Result<(), Error>) {
+        for q in &mut *queued {
             q.held.entry.seq = shared.take_seq();
         }
         let seqs = queued.iter().map(|q| q.held.entry.seq).collect();
-        shared.queue.append(&mut queued);
-        self.inner.commit(shared)?;
-        self.tend_if_due();
-        Ok(seqs)
+        shared.queue.append(queued);
+        (seqs, self.inner.commit(shared))
     }
 
     fn tend_if_due(&self) {

@@ -223,7 +223,9 @@ impl Inner {
 
 /// Not [`Error::Full`], which says that nothing was written.
 fn no_room() -> Error {
-    Error::storage("making a segment")(io::Error::new(ErrorKind::StorageFull, "the log has reached its size limit"))
+    Error::storage("making a segment")(io::Error::other(
+        "the log has reached its size limit, and entries must be done first",
+    ))
 }
 
 pub(crate) fn name_of(number: u64) -> String {

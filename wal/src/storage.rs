@@ -8,10 +8,11 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FallocateFlags, FlockOperation, RenameFlags, fallocate, flock, renameat_with};
+use rustix::fs::{CWD, FallocateFlags, RenameFlags, fallocate, renameat_with};
 use rustix::io::Errno;
 
 use crate::error::Error;
+use crate::lock::Lock;
 
 /// So many zeros are written at once.
 const ZEROS: usize = 1 << 20;
@@ -69,8 +70,8 @@ pub trait File: Send + Sync {
 pub struct Disk {
     dir: PathBuf,
     handle: fs::File,
-    /// Held for life: a lock on the file `lock`.
-    _lock: fs::File,
+    /// Held for life.
+    _lock: Lock,
 }
 
 impl Disk {
@@ -84,37 +85,9 @@ impl Disk {
             .mode(0o700)
             .create(dir)
             .map_err(Error::storage("making the directory"))?;
-        let lock = fs::OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(dir.join("lock"))
-            .map_err(Error::storage("opening the lock file"))?;
-        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => return Err(Error::Locked { dir: dir.to_owned() }),
-            Err(e) => return Err(Error::storage("locking the directory")(e.into())),
-        }
         let handle = fs::File::open(dir).map_err(Error::storage("opening the directory"))?;
+        let lock = Lock::take(dir, &handle)?;
         Ok(Self { dir: dir.to_owned(), handle, _lock: lock })
-    }
-}
-
-/// Whether a living process has the log in a directory open. Changes nothing.
-///
-/// # Errors
-/// [`Error::Storage`].
-pub fn is_in_use(dir: &Path) -> Result<bool, Error> {
-    let lock = match fs::File::open(dir.join("lock")) {
-        Ok(lock) => lock,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(e) => return Err(Error::storage("opening the lock file")(e)),
-    };
-    match flock(&lock, FlockOperation::NonBlockingLockShared) {
-        Ok(()) => Ok(false),
-        Err(Errno::WOULDBLOCK) => Ok(true),
-        Err(e) => Err(Error::storage("asking for the lock")(e.into())),
     }
 }
 

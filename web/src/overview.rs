@@ -196,8 +196,15 @@ fn view(
         more: String::new(),
         json: rows_of("json"),
         csv: rows_of("csv"),
-        pipelines: pipelines.list.iter().map(|p| format::name(&p.name)).collect(),
+        pipelines: names(pipelines),
     }
+}
+
+/// Those that were discovered have one name.
+fn names(pipelines: &Pipelines) -> Vec<String> {
+    let mut names: Vec<String> = pipelines.list.iter().map(|p| format::name(&p.name)).collect();
+    names.dedup();
+    names
 }
 
 fn line(

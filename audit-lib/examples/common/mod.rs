@@ -1,5 +1,5 @@
-//! Settings of the examples, from the environment: `BOOTSTRAP`, `TOPIC`, `AUDIT_TOPIC`, `DATA_DIR`, `STAGE`, `CLUSTER`,
-//! `SEED`, and any librdkafka property as `KAFKA_<NAME>` with `_` for `.` (`KAFKA_SECURITY_PROTOCOL=SASL_SSL`).
+//! Settings of the examples, from the environment: `BOOTSTRAP`, `TOPIC`, `AUDIT_TOPIC`, `DATA_DIR`, `SLOTS_DIR`, `STAGE`,
+//! `CLUSTER`, `SEED`, and any librdkafka property as `KAFKA_<NAME>` with `_` for `.` (`KAFKA_SECURITY_PROTOCOL=SASL_SSL`).
 #![allow(dead_code, reason = "no example needs all of it")]
 
 use std::env;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use chaperone_audit::SystemClock;
 use chaperone_audit::kafka::KafkaSink;
-use chaperone_audit::recorder::{Config, Recorder};
+use chaperone_audit::recorder::{Config, Recorder, Slots};
 use rdkafka::ClientConfig;
 
 /// A setting, or its default.
@@ -49,6 +49,7 @@ pub(crate) fn recorder(stage: &str, application: &str) -> anyhow::Result<Recorde
     let config = Config {
         cluster: setting("CLUSTER", ""),
         data_dir: env::var_os("DATA_DIR").map(Into::into),
+        slots: env::var_os("SLOTS_DIR").map_or(Slots::Shared, |dir| Slots::Dir(dir.into())),
         seed: setting("SEED", "0").parse().context("SEED is not a number")?,
         ..Config::new(setting("STAGE", stage), application)
     };

@@ -13,6 +13,8 @@ pub enum Grant<'a> {
     ReadTopic(&'a str),
     /// To be a member of a group.
     ReadGroup(&'a str),
+    /// To have transactions under a name.
+    WriteTransactionalId(&'a str),
 }
 
 impl fmt::Display for Grant<'_> {
@@ -21,6 +23,7 @@ impl fmt::Display for Grant<'_> {
             Self::WriteTopic(name) => write!(f, "WRITE on topic '{name}'"),
             Self::ReadTopic(name) => write!(f, "READ on topic '{name}'"),
             Self::ReadGroup(name) => write!(f, "READ on group '{name}'"),
+            Self::WriteTransactionalId(name) => write!(f, "WRITE on transactional-id '{name}'"),
         }
     }
 }
@@ -35,6 +38,7 @@ pub fn missing_grant(error: &KafkaError, grant: Grant<'_>) -> Option<String> {
         }
         Grant::ReadTopic(_) => code == RDKafkaErrorCode::TopicAuthorizationFailed,
         Grant::ReadGroup(_) => code == RDKafkaErrorCode::GroupAuthorizationFailed,
+        Grant::WriteTransactionalId(_) => code == RDKafkaErrorCode::TransactionalIdAuthorizationFailed,
     };
     refused.then(|| format!("not authorised: this process needs {grant} (docs/OPERATIONS.md, ACLs)"))
 }
@@ -51,6 +55,11 @@ mod tests {
         assert!(said.contains("WRITE on topic 'orders'"), "{said}");
         assert!(missing_grant(&group, Grant::ReadGroup("g")).unwrap().contains("READ on group 'g'"));
         assert_eq!(missing_grant(&group, Grant::ReadTopic("orders")), None);
+        let transactions = KafkaError::ClientCreation(String::new());
+        assert_eq!(missing_grant(&transactions, Grant::WriteTransactionalId("t")), None);
+        let named = KafkaError::Global(RDKafkaErrorCode::TransactionalIdAuthorizationFailed);
+        let said = missing_grant(&named, Grant::WriteTransactionalId("t")).unwrap();
+        assert!(said.contains("WRITE on transactional-id 't'"), "{said}");
         let other = KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull);
         assert_eq!(missing_grant(&other, Grant::WriteTopic("orders")), None);
     }

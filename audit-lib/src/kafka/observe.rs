@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use rdkafka::message::{BorrowedHeaders, Headers as KafkaHeaders, Message as KafkaMessage, OwnedHeaders, Timestamp};
 
 use crate::message::{Headers, Message, NoHeaders};
+use crate::short::same;
 
 impl Headers for BorrowedHeaders {
     fn header(&self, name: &str) -> Option<&[u8]> {
@@ -23,8 +24,9 @@ impl Headers for OwnedHeaders {
 }
 
 pub(super) fn first<'a, H: KafkaHeaders>(headers: &'a H, name: &str) -> Option<&'a [u8]> {
-    let get = |i| catch_unwind(AssertUnwindSafe(|| headers.try_get(i))).ok().flatten();
-    (0..headers.count()).filter_map(get).find(|h| h.key == name)?.value
+    let get = |i| catch_unwind(AssertUnwindSafe(|| headers.try_get(i))).ok().flatten().filter(|h| same(h.key, name));
+    // Our own is often the only one.
+    get(0).or_else(|| (1..headers.count()).find_map(get))?.value
 }
 
 /// A message of rdkafka, borrowed, as [`Recorder`](crate::recorder::Recorder) and [`Rule`](crate::Rule) take it.

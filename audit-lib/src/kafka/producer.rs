@@ -23,17 +23,20 @@ use rdkafka::producer::{
 };
 
 use super::error::{KafkaStartError, check_producer};
+use super::grant::{Grant, missing_grant};
 use crate::recorder::{Recorder, Ticket};
 
 mod context;
 mod future;
 mod inner;
+mod pending;
 mod record;
 mod transaction;
 
-pub use context::{AuditedContext, Pending};
+pub use context::AuditedContext;
 pub use future::{AuditedDelivery, AuditedFutureProducer, Promises};
 pub use inner::Inner;
+pub use pending::Pending;
 pub use record::Stamping;
 
 use record::{as_message, join, prepare, split};
@@ -85,7 +88,7 @@ impl<I: Inner> Audited<I> {
     /// say whether a message is persisted. [`KafkaStartError::Client`] from librdkafka.
     pub fn with_context(config: &ClientConfig, context: I::Host, recorder: Recorder) -> Result<Self, KafkaStartError> {
         check_producer(config)?;
-        let context = AuditedContext::new(context, config.get("transactional.id").is_some());
+        let context = AuditedContext::new(context, config.get("transactional.id"));
         let producer = I::from_config_and_context(config, context)?;
         Ok(Self { producer, recorder, stamping: Stamping::Off })
     }
@@ -140,14 +143,15 @@ impl<I: Inner> Audited<I> {
         P: ToBytes + ?Sized,
     {
         let (record, host) = split(record);
-        let pending = Box::new(Pending { ticket: attempt.0.take(), host });
+        let pending = Pending::new(attempt.0.take(), host, &self.producer.context().boxes);
         self.producer.hand_over(join(record, pending)).map_err(|(error, record)| {
             if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
                 self.producer.context().die();
             }
-            let (record, pending) = split(record);
-            attempt.0 = pending.ticket;
-            (error, join(record, pending.host))
+            let (record, mut pending) = split(record);
+            let (ticket, host) = pending.empty();
+            attempt.0 = ticket;
+            (error, join(record, host.expect("it is emptied once")))
         })
     }
 
@@ -189,9 +193,15 @@ impl<I: Inner> Audited<I> {
     /// Asks the coordinator for the producer's id, which ends what a dead producer of the same id left open.
     ///
     /// # Errors
-    /// librdkafka's; also without a `transactional.id`, like the calls below.
+    /// librdkafka's; also without a `transactional.id`, like the calls below. If the right to that id is missing, the log
+    /// names the ACL.
     pub fn init_transactions(&self, deadline: Duration) -> KafkaResult<()> {
         let result = self.producer.init_transactions(deadline);
+        if let (Err(error), Some(id)) = (&result, &self.producer.context().transactional_id)
+            && let Some(said) = missing_grant(error, Grant::WriteTransactionalId(id))
+        {
+            tracing::error!("{said}");
+        }
         self.ending(|transactions| transactions.step(&result));
         result
     }

@@ -1,12 +1,13 @@
-//! Making a log that is short of room smaller: finals that no sink was ever given become finals of wider windows.
+//! Folding: finals in the log that no sink was ever given become finals of wider windows, where the log is short of room
+//! and where a reporter tells wider windows than it counts (`stretch`).
 //!
 //! What is counted is conserved: of two slots of the same topic, class, kind, rule and flags in one wider window the one
 //! with the smaller id stands for both, with their sums; the other id is told as merged (`AuditMessage::merged`), so that
 //! ids stay dense. That a message takes the place of others is one frame in the log: after a death it is there or they are.
 //!
 //! Invariants: only finals of this life, all of whose slots no message ever told, take part (`Journal::fresh`): what a
-//! sink may have had under an id keeps its id, window and width. What cannot be merged is written again as it is, so that
-//! the segments in front, which hold dead weight too, can go.
+//! sink may have had under an id keeps its id, window and width. For the sake of room, what cannot be merged is written
+//! again as it is, so that the segments in front, which hold dead weight too, can go.
 //!
 //! Limits: at 600 s nothing becomes smaller; then the log fills up and finals stay in the slot table. A pass holds one
 //! message's slots in memory, beside what the log itself holds.
@@ -17,6 +18,7 @@ use std::sync::atomic::Ordering;
 use chaperone_wal::{Entry, Seq};
 use uuid::Uuid;
 
+use super::journal::Batch;
 use super::message::SLOT_BYTES;
 use super::report::Reporter;
 use crate::rule::{Class, RuleId};
@@ -132,9 +134,17 @@ impl Reporter {
         if !self.coalescing || !self.dispatch.journal.is_short() {
             return;
         }
+        // What was told once makes room for what was never told.
+        if self.dispatch.give_up_repeats() {
+            self.dispatch.journal.sync();
+            self.dispatch.journal.tend();
+            if !self.dispatch.journal.is_short() {
+                return;
+            }
+        }
         for width in Width::ALL.into_iter().skip(1) {
             let before = self.dispatch.journal.bytes();
-            let (whole, gone) = self.coalesce(width);
+            let (whole, gone) = self.coalesce(width, true, |_| true);
             let bytes = self.dispatch.journal.tend();
             tracing::warn!(
                 bytes = bytes,
@@ -150,14 +160,18 @@ impl Reporter {
         self.dispatch.journal.note_size();
     }
 
-    /// Goes through the log once. Returns whether it came to the end, and how many slots went into others.
-    pub(super) fn coalesce(&mut self, width: Width) -> (bool, u64) {
+    /// Goes once through the fresh records that are `chosen`, and with `rewrite` through all others. Returns whether it came
+    /// to the end, and how many slots went into others.
+    pub(super) fn coalesce(&mut self, width: Width, rewrite: bool, chosen: impl Fn(&Batch) -> bool) -> (bool, u64) {
         let mut fresh = Vec::new();
         let mut others = VecDeque::new();
         for entry in self.dispatch.journal.pending() {
             match AuditMessage::decode(&entry.payload) {
-                Ok(message) if self.dispatch.journal.is_fresh(entry.seq) => fresh.push((shelf(&message, width), entry)),
-                _ => others.push_back(entry),
+                Ok(message) if self.dispatch.journal.fresh(entry.seq).is_some_and(&chosen) => {
+                    fresh.push((shelf(&message, width), entry));
+                }
+                _ if rewrite => others.push_back(entry),
+                _ => {}
             }
         }
         fresh.sort_by(|(a, x), (b, y)| (a, x.seq).cmp(&(b, y.seq)));
@@ -181,7 +195,7 @@ impl Reporter {
                     return (false, gone);
                 }
             }
-            match self.put(&taken, pile) {
+            match self.put(&taken, pile, rewrite) {
                 Some(more) => gone += more,
                 None => return (false, gone),
             }
@@ -190,7 +204,7 @@ impl Reporter {
     }
 
     /// Puts a pile in the place of what it was made of, or writes these again. `None`: the log refused.
-    fn put(&mut self, taken: &[Entry], pile: Pile) -> Option<u64> {
+    fn put(&mut self, taken: &[Entry], pile: Pile, rewrite: bool) -> Option<u64> {
         let gone = pile.gone;
         let was: usize = taken.iter().map(|e| e.payload.len()).sum();
         if taken.len() > 1 {
@@ -204,14 +218,14 @@ impl Reporter {
                 return Some(gone);
             }
         }
-        taken.iter().all(|entry| self.rewrite(entry)).then_some(0)
+        (!rewrite || taken.iter().all(|entry| self.rewrite(entry))).then_some(0)
     }
 
     /// Writes an entry again as it is, behind all others.
     fn rewrite(&mut self, entry: &Entry) -> bool {
         let id: Uuid = entry.id;
         let Some(seq) = self.dispatch.journal.replace(&[entry.seq], id, &entry.payload) else { return false };
-        self.dispatch.outbox.moved(entry.seq, seq);
+        self.dispatch.moved(entry.seq, seq);
         true
     }
 }

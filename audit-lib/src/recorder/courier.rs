@@ -185,7 +185,7 @@ impl Courier {
                 load.posted.insert(self.token);
             }
         }
-        self.outbox.send_due(sink, &mut self.pace, None, now);
+        self.outbox.send_due(sink, &mut self.pace, (None, false), now);
     }
 
     /// Enters a delivery report of one of its tokens.

@@ -1,22 +1,24 @@
 //! Letters on their way: encoded messages are logged, handed to the sink, repeated until it has them, and marked done.
 //!
 //! Invariants: a letter is logged before it is sent, where there is a log that takes it. What a dead process left is
-//! removed when all of its last words are in the log, or with the sink.
+//! removed when all of its last words are in the log, or with the sink. Of what the log holds fresh, only what is
+//! *released* is sent; a record that the sink has stays in the log until it was told again (`repeats`).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use chaperone_wal::Seq;
 use chaperone_wal::slots::recovery::SlotFile;
 use uuid::Uuid;
 
-use super::journal::Journal;
-use super::outbox::{Letter, Outbox};
+use super::journal::{Batch, Journal};
+use super::outbox::{Letter, News, Outbox};
 use super::pace::Pace;
 use super::recover;
 use super::registry::Key;
-use super::repeats::Repeats;
+use super::repeats::{Place, Repeats};
 use super::report::Counters;
 use super::sink::{Sink, SinkError};
 use super::start::Left;
@@ -27,6 +29,10 @@ pub(super) struct Dispatch {
     pub(super) journal: Journal,
     pub(super) outbox: Outbox,
     repeats: Repeats,
+    /// Fresh records whose slots have smaller numbers may be sent.
+    pub(super) released: u64,
+    /// The last record of earlier lives.
+    old: Option<Seq>,
     pub(super) pace: Pace,
     counters: Arc<Counters>,
     /// Slot files of the dead, until their last words are in a safe place: the tokens of those that are not.
@@ -41,6 +47,8 @@ impl Dispatch {
             journal,
             outbox: Outbox::default(),
             repeats: Repeats::default(),
+            released: u64::MAX,
+            old: None,
             pace,
             counters,
             remains: Vec::new(),
@@ -51,6 +59,7 @@ impl Dispatch {
     /// Takes over what dead incarnations left. `boot`: the machine's boot.
     pub(super) fn take_over(&mut self, left: Left, boot: [u8; 16]) {
         let Left { entries, remains } = left;
+        self.old = entries.iter().map(|e| e.seq).max();
         let told: BTreeSet<Uuid> = remains.iter().filter(|r| r.words_count()).map(|r| r.incarnation).collect();
         let (words, unreadable) = recover::last_words(&entries, boot, |incarnation| told.contains(&incarnation));
         let ended: BTreeSet<Uuid> = words.iter().map(|m| m.incarnation).collect();
@@ -91,33 +100,80 @@ impl Dispatch {
     /// `gate`: letters with larger numbers wait.
     pub(super) fn post(&mut self, now: Instant, gate: Option<u64>) {
         self.fetch();
-        self.outbox.send_due(&mut *self.sink, &mut self.pace, gate, now);
+        let paced = self.released != u64::MAX;
+        self.outbox.send_due(&mut *self.sink, &mut self.pace, (gate, paced), now);
     }
 
     /// Tells finals that the sink has once more, when their time has come and nothing else waits.
     pub(super) fn repeat(&mut self, now: Instant) {
+        for seq in self.repeats.expired(now) {
+            self.journal.done(seq);
+        }
         while self.outbox.is_empty()
             && let Some(copy) = self.repeats.due(now)
-            && self.pace.allows(copy.records, copy.payload.len(), now)
         {
-            // No outbox waits for this token: whatever becomes of it, it was told once.
-            self.token += 1;
-            if self.sink.send(copy.key.as_bytes(), &copy.payload, self.token).is_err() {
+            let payload = match &copy.place {
+                Place::Memory(payload) => Some(Arc::clone(payload)),
+                Place::Log(seq) => self.journal.payload(*seq),
+            };
+            let Some(payload) = payload else {
+                self.repeats.drop_first();
+                continue;
+            };
+            if !self.pace.allows(copy.records, payload.len(), now) {
                 return;
             }
-            self.pace.spend(copy.records, copy.payload.len(), now);
+            self.token += 1;
+            if self.sink.send(copy.key.as_bytes(), &payload, self.token).is_err() {
+                return;
+            }
+            self.pace.spend(copy.records, payload.len(), now);
             self.counters.repeated.fetch_add(1, Ordering::Relaxed);
-            self.repeats.drop_first();
+            self.repeats.sent(self.token);
         }
+    }
+
+    /// Whether a token is of a repetition.
+    pub(super) fn is_repeat(&self, token: u64) -> bool {
+        self.repeats.has(token)
+    }
+
+    /// Enters a repetition's delivery report.
+    pub(super) fn report_repeat(&mut self, token: u64, stored: bool, now: Instant) {
+        if let Some(seq) = self.repeats.report(token, stored, now) {
+            self.journal.done(seq);
+        }
+    }
+
+    /// What was told once is done with; whether there was any.
+    pub(super) fn give_up_repeats(&mut self) -> bool {
+        let given_up = self.repeats.give_up();
+        for seq in &given_up {
+            self.journal.done(*seq);
+        }
+        !given_up.is_empty()
+    }
+
+    /// Records of the log that wait for the sink.
+    pub(super) fn unsent(&self) -> usize {
+        self.journal.pending().count().saturating_sub(self.repeats.held())
+    }
+
+    /// A record stands elsewhere in the log.
+    pub(super) fn moved(&mut self, from: Seq, to: Seq) {
+        self.outbox.moved(from, to);
+        self.repeats.moved(from, to);
     }
 
     /// Fetches letters from the log, oldest first.
     fn fetch(&mut self) {
-        if !self.outbox.behind || !self.outbox.has_room() || !self.journal.is_certain() {
+        if !self.outbox.behind || !self.outbox.wants_more() || !self.journal.is_certain() {
             return;
         }
         self.outbox.behind = false;
-        let pending: Vec<_> = self.journal.pending().filter(|e| !self.outbox.holds(e.seq)).collect();
+        let known = |seq| self.outbox.holds(seq) || self.repeats.holds(seq);
+        let held = |seq| self.journal.fresh(seq).is_some_and(|batch| batch.end > self.released);
+        let pending: Vec<_> = self.journal.pending().filter(|e| !known(e.seq) && !held(e.seq)).collect();
         for entry in pending {
             let Some((key, records)) = recover::key_of(&entry.payload) else {
                 // Not ours, or damaged past its checksum: it can never be sent.
@@ -143,6 +199,7 @@ impl Dispatch {
             uuid: message.uuid,
             frees,
             records,
+            batch: Batch::of(message),
             ..Letter::new(message.incarnation.to_string(), payload.into())
         })
     }
@@ -162,12 +219,18 @@ impl Dispatch {
             if letter.seq.is_some() {
                 logged.frees.append(&mut letter.frees);
             }
+            let fresh = letter.seq.filter(|_| letter.news != News::Told).map(|seq| (seq, letter.batch));
+            if letter.news == News::Held
+                && let Some((seq, batch)) = fresh
+            {
+                self.journal.add_fresh(seq, batch);
+                continue;
+            }
             let token = self.next_token();
-            let fresh = letter.seq.filter(|_| !letter.told);
             if self.outbox.push(token, letter) {
                 logged.tokens.insert(token);
-            } else if let Some(seq) = fresh {
-                self.journal.add_fresh(seq);
+            } else if let Some((seq, batch)) = fresh {
+                self.journal.add_fresh(seq, batch);
             }
         }
         logged
@@ -176,10 +239,15 @@ impl Dispatch {
     /// Enters a delivery report; the letter if it is done with.
     pub(super) fn report(&mut self, token: u64, result: &Result<(), SinkError>, now: Instant) -> Option<Letter> {
         let letter = self.outbox.report(token, result, now)?;
-        letter.seq.into_iter().for_each(|seq| self.journal.done(seq));
+        // What an earlier life left may have been told before.
+        let stays = letter.seq.filter(|seq| !letter.farewell && Some(*seq) > self.old);
+        if stays.is_none() {
+            letter.seq.into_iter().for_each(|seq| self.journal.done(seq));
+        }
         self.bury(token);
         if !letter.farewell {
-            self.repeats.keep(letter.key.clone(), Arc::clone(&letter.payload), letter.records, now);
+            let place = stays.map_or_else(|| Place::Memory(Arc::clone(&letter.payload)), Place::Log);
+            self.repeats.keep(letter.key.clone(), place, letter.records, now);
         }
         Some(letter)
     }

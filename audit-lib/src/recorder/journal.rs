@@ -3,11 +3,14 @@
 //! Invariant: nothing here blocks the host's threads; only the reporter's thread waits for the disk. *Fresh* is a record
 //! of this life none of whose slots, nor itself, a sink was ever given.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use chaperone_wal::{Config, Entry, Error, Kind, Log, Recovered, Seq};
 use uuid::Uuid;
+
+use crate::wire::{AuditMessage, Sum};
 
 /// At least so much log per slot, so that a checkpoint of a full table fits into one segment.
 const SEGMENT_BYTES_PER_SLOT: u64 = 1 << 10;
@@ -16,12 +19,34 @@ const SEGMENT_BYTES_MAX: u64 = 64 << 20;
 /// Segments in a log at least.
 const SEGMENTS_MIN: u64 = 8;
 
+/// The slots of a record.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Batch {
+    /// Their smallest number, and one past their largest.
+    pub(super) first: u64,
+    pub(super) end: u64,
+    /// What they counted, and how many numbers they stand for.
+    pub(super) sum: Sum,
+}
+
+impl Batch {
+    pub(super) fn of(message: &AuditMessage) -> Self {
+        let ids = || message.slots.iter().map(|r| r.id);
+        let sum = message.slots.iter().fold(Sum::default(), |sum, r| sum.plus(Sum::of(&r.state)));
+        Self { first: ids().min().unwrap_or(0), end: ids().max().map_or(0, |id| id.saturating_add(1)), sum }
+    }
+
+    fn join(self, other: Self) -> Self {
+        Self { first: self.first.min(other.first), end: self.end.max(other.end), sum: self.sum.plus(other.sum) }
+    }
+}
+
 pub(super) struct Journal {
     log: Option<Log>,
     checkpoint: Option<Seq>,
     /// So that a disk that stays full is one warning, not one every two seconds.
     failing: bool,
-    fresh: BTreeSet<Seq>,
+    fresh: BTreeMap<Seq, Batch>,
     /// A replacement failed: until the log works again, a death may bring either side of it.
     in_doubt: bool,
     max_bytes: u64,
@@ -36,7 +61,7 @@ impl Journal {
             log: None,
             checkpoint: None,
             failing: false,
-            fresh: BTreeSet::new(),
+            fresh: BTreeMap::new(),
             in_doubt: false,
             max_bytes: 0,
             noted: 0,
@@ -69,23 +94,33 @@ impl Journal {
         let result = self.log.as_ref()?.replace(olds, id, payload);
         self.in_doubt |= matches!(result, Err(Error::Storage { .. }));
         let seq = self.told("a smaller form of records", result)?;
-        let fresh = olds.iter().filter(|old| self.fresh.remove(old)).count();
-        if fresh == olds.len() {
-            self.fresh.insert(seq);
+        let fresh: Vec<Batch> = olds.iter().filter_map(|old| self.fresh.remove(old)).collect();
+        if fresh.len() == olds.len()
+            && let Some(all) = fresh.into_iter().reduce(Batch::join)
+        {
+            self.fresh.insert(seq, all);
         }
         Some(seq)
     }
 
     /// Enters a record that no sink was given, nor a state of one of its slots.
-    pub(super) fn add_fresh(&mut self, seq: Seq) {
-        self.fresh.insert(seq);
+    pub(super) fn add_fresh(&mut self, seq: Seq, batch: Batch) {
+        self.fresh.insert(seq, batch);
     }
     /// The sink is given it.
     pub(super) fn hand_out(&mut self, seq: Seq) {
         self.fresh.remove(&seq);
     }
-    pub(super) fn is_fresh(&self, seq: Seq) -> bool {
-        self.fresh.contains(&seq)
+    /// What is in a fresh record; `None` if it is none.
+    pub(super) fn fresh(&self, seq: Seq) -> Option<&Batch> {
+        self.fresh.get(&seq)
+    }
+    pub(super) fn has_fresh(&self, which: impl Fn(&Batch) -> bool) -> bool {
+        self.fresh.values().any(which)
+    }
+    /// What nobody was told of yet.
+    pub(super) fn fresh_sums(&self) -> impl Iterator<Item = Sum> {
+        self.fresh.values().map(|batch| batch.sum)
     }
     /// Whether what waits may be handed out.
     pub(super) fn is_certain(&self) -> bool {
@@ -150,6 +185,11 @@ impl Journal {
     pub(super) fn pending(&self) -> impl Iterator<Item = Entry> {
         let pending = self.log.as_ref().map(Log::pending).unwrap_or_default();
         pending.into_iter().filter(|e| e.kind == Kind::Record)
+    }
+
+    /// The bytes of a record that is pending.
+    pub(super) fn payload(&self, seq: Seq) -> Option<Arc<[u8]>> {
+        self.log.as_ref()?.entry(seq).map(|entry| entry.payload)
     }
 
     fn told<T>(&mut self, what: &str, result: Result<T, Error>) -> Option<T> {

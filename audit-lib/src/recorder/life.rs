@@ -57,10 +57,12 @@ impl Reporter {
         self.snapshot = None;
         self.dispatch.pace.lift();
         let positions = self.shared.positions.changed(POSITION_BYTES);
-        let capture = self.shared.table.capture(How::Close, &mut self.ids);
+        let capture = self.capture(How::Close);
         let in_doubt = self.shared.table.totals().in_doubt + capture.in_flight;
         let capture_partial = capture.partial;
-        let mut letters = self.final_letters(capture.finals);
+        self.release(self.stretch.width());
+        self.dispatch.released = u64::MAX;
+        let mut letters = self.final_letters(capture.finals, false);
         let mut goodbye = self.message(Vec::new());
         if !capture_partial {
             goodbye.watermark_ms = Some(capture.watermark_ms);
@@ -84,6 +86,7 @@ impl Reporter {
                 std::thread::sleep(left.min(POLL_BUSY));
             }
         }
+        self.dispatch.give_up_repeats();
         let lost = self.dispatch.outbox.unlogged_records();
         self.shared.counters.records.fetch_add(lost, Ordering::Relaxed);
         if lost == 0 {
@@ -92,7 +95,7 @@ impl Reporter {
         self.dispatch.journal.sync();
         let unlogged = self.dispatch.outbox.unlogged();
         self.leave_slots(unlogged == 0 && !capture_partial);
-        Closed { in_doubt, unsent: self.dispatch.journal.pending().count() as u64 + unlogged }
+        Closed { in_doubt, unsent: self.dispatch.unsent() as u64 + unlogged }
     }
 
     /// Leaves the slot file to the next, or removes it if all that is in it is in a safe place.

@@ -49,6 +49,7 @@ impl Head {
             positions: Vec::new(),
             sum: None,
             cadence_ms: None,
+            late: 0,
             dropped: crate::wire::Dropped::default(),
             end: None,
         }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use chaperone_wal::Seq;
 use uuid::Uuid;
 
+use super::journal::Batch;
 use super::pace::Pace;
 use super::registry::Key;
 use super::sink::{Sink, SinkError};
@@ -21,8 +22,21 @@ const LOADED: usize = 64;
 const IN_FLIGHT: usize = 32;
 /// A sink that reports nothing for so long is asked again.
 const REPORT_TIMEOUT: Duration = Duration::from_mins(1);
+/// More letters than these are no longer sent at once.
+const MANY: usize = 8;
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
+
+/// Whether anybody was told of a letter's slots before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum News {
+    /// A sink was given one of them.
+    Told,
+    /// Nobody was.
+    Fresh,
+    /// Nobody was, and it stays in the log until its round is told.
+    Held,
+}
 
 /// One encoded audit message.
 #[derive(Debug)]
@@ -38,8 +52,9 @@ pub(super) struct Letter {
     pub(super) frees: Vec<Key>,
     /// How many slot states are in it.
     pub(super) records: u64,
-    /// A sink was given one of its slots before.
-    pub(super) told: bool,
+    pub(super) news: News,
+    /// Its slots.
+    pub(super) batch: Batch,
     /// Sent after all others.
     pub(super) farewell: bool,
     pub(super) sent: Option<Instant>,
@@ -56,7 +71,8 @@ impl Letter {
             seq: None,
             frees: Vec::new(),
             records: 0,
-            told: true,
+            news: News::Told,
+            batch: Batch::default(),
             farewell: false,
             sent: None,
             tried: false,
@@ -70,6 +86,8 @@ pub(super) struct Outbox {
     letters: BTreeMap<u64, Letter>,
     /// Logged letters that had no room here.
     pub(super) behind: bool,
+    /// Many had to wait, and some of them still do.
+    late: bool,
     failures: u32,
     wait_until: Option<Instant>,
 }
@@ -98,6 +116,10 @@ impl Outbox {
     pub(super) fn is_in_flight(&self, token: u64) -> bool {
         self.letters.get(&token).is_some_and(|l| l.sent.is_some())
     }
+    /// All letters but the farewell.
+    pub(super) fn tokens(&self) -> impl Iterator<Item = u64> {
+        self.letters.iter().filter(|(_, l)| !l.farewell).map(|(token, _)| *token)
+    }
     /// Letters that the sink was not offered yet.
     pub(super) fn untried(&self) -> impl Iterator<Item = u64> {
         self.letters.iter().filter(|(_, l)| !l.tried && !l.farewell).map(|(token, _)| *token)
@@ -106,8 +128,15 @@ impl Outbox {
     pub(super) fn is_backing_off(&self, now: Instant) -> bool {
         self.wait_until.is_some_and(|until| now < until)
     }
-    pub(super) fn has_room(&self) -> bool {
-        self.letters.values().filter(|l| l.seq.is_some()).count() < LOADED
+    fn loaded(&self) -> usize {
+        self.letters.values().filter(|l| l.seq.is_some()).count()
+    }
+    fn has_room(&self) -> bool {
+        self.loaded() < LOADED
+    }
+    /// Whether the log is to be looked through for more: not for every single letter.
+    pub(super) fn wants_more(&self) -> bool {
+        self.loaded() <= LOADED / 2
     }
     pub(super) fn holds(&self, seq: Seq) -> bool {
         self.letters.values().any(|l| l.seq == Some(seq))
@@ -135,12 +164,21 @@ impl Outbox {
         if self.letters.values().all(|l| l.sent.is_some()) { None } else { self.wait_until }
     }
 
-    /// Hands letters to the sink, oldest first, as far as it takes them; none with a number larger than `gate`.
-    pub(super) fn send_due(&mut self, sink: &mut dyn Sink, pace: &mut Pace, gate: Option<u64>, now: Instant) {
+    /// Hands letters to the sink, oldest first, as far as it takes them; none with a number larger than `gate`. Where many
+    /// wait, or with `paced`, no faster than the budget allows.
+    pub(super) fn send_due(
+        &mut self,
+        sink: &mut dyn Sink,
+        pace: &mut Pace,
+        (gate, paced): (Option<u64>, bool),
+        now: Instant,
+    ) {
         if self.wait_until.is_some_and(|until| now < until) {
             return;
         }
         let alone = self.letters.len() == 1 && !self.behind;
+        self.late = !self.letters.is_empty() && (self.late || self.behind || self.letters.len() > MANY);
+        let paced = paced || self.late;
         let silent = |sent: Instant| now.saturating_duration_since(sent) > REPORT_TIMEOUT;
         let mut in_flight = self.letters.values().filter(|l| l.sent.is_some_and(|s| !silent(s))).count();
         let mut refused = None;
@@ -150,6 +188,9 @@ impl Outbox {
             }
             if letter.sent.is_some_and(|sent| !silent(sent)) || (letter.farewell && !alone) {
                 continue;
+            }
+            if paced && !pace.allows(letter.records, letter.payload.len(), now) {
+                break;
             }
             letter.tried = true;
             match sink.send(letter.key.as_bytes(), &letter.payload, *token) {

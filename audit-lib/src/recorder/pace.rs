@@ -5,8 +5,8 @@
 //! so that reporters of few topics are never held up. So over any minute no more than the budget goes, but for the
 //! last message of it.
 //!
-//! Limits: finals are owed too but never held up, for windows are judged by them: a host that closes more slots in a second
-//! than the budget has goes beyond it, and should count in wider windows.
+//! Limits: finals are owed too but not held up while few wait, for windows are judged by them: where they alone would be more
+//! than the budget has, wider windows are told (`stretch`); without a log, which that needs, they go beyond it.
 
 use std::time::{Duration, Instant};
 

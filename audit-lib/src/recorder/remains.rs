@@ -51,6 +51,49 @@ pub(super) fn dead_in(dir: &Path, mine: impl Fn(&About) -> bool) -> Vec<Remains>
     paths.iter().filter_map(|path| dead(path, &mine)).collect()
 }
 
+/// Slot files of dead processes that nobody has taken over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Abandoned {
+    /// How many.
+    pub files: u64,
+    /// Bytes of memory that they take.
+    pub bytes: u64,
+}
+
+impl Abandoned {
+    /// What is to be done about them, in one sentence; `None` if there are none. `dir`: where they are.
+    pub fn advice(&self, dir: &Path) -> Option<String> {
+        let (Self { files, bytes }, dir) = (*self, dir.display());
+        (files > 0).then(|| {
+            format!(
+                "{files} slot files of dead processes take {} MB of memory in {dir}, and what they counted is not told: \
+                 chaperone recover --dir {dir} shows it, and with --config FILE sends it and removes them",
+                bytes.div_ceil(1_000_000)
+            )
+        })
+    }
+}
+
+/// Looks for slot files of dead processes in a directory. They wait for a process that starts with the same `data_dir`, or
+/// for `chaperone recover`; a process that died a moment ago may have a successor soon.
+pub fn abandoned(dir: &Path) -> Abandoned {
+    others_in(dir, |_| false)
+}
+
+/// The same without those of whoever `mine` says yes to. What cannot be read is nobody's.
+pub(super) fn others_in(dir: &Path, mine: impl Fn(&About) -> bool) -> Abandoned {
+    let mut found = Abandoned::default();
+    for path in list(dir).unwrap_or_default() {
+        let Ok(file) = SlotFile::open(&path) else { continue };
+        if file.life() != Life::Alive && !About::decode(&file.header().about).is_some_and(|about| mine(&about)) {
+            found.files += 1;
+            found.bytes += std::fs::metadata(&path).map_or(0, |m| m.len());
+        }
+    }
+    found
+}
+
 /// A file, if its process is dead and `mine` says yes to it.
 pub(super) fn dead(path: &Path, mine: impl Fn(&About) -> bool) -> Option<Remains> {
     let file = match SlotFile::open(path) {

@@ -5,6 +5,8 @@
 //! carries the watermark and the sums, and is sent only when the parts before it, and the finals of the same look, are
 //! stored (`snapshot`). How much is sent in a second has a limit (`pace`).
 //!
+//! Where finals alone would be more, wider windows are told than are counted (`stretch`, `wide`).
+//!
 //! Invariants: a final is sent only after it is logged *and* a checkpoint without it is logged, so that recovery never
 //! brings an older state of a slot whose final was stored. One snapshot at a time. `step` never waits for the sink.
 //!
@@ -20,12 +22,14 @@ use std::time::{Duration, Instant};
 
 use super::Closed;
 use super::dispatch::Dispatch;
+use super::late::Late;
 use super::message::{Head, split};
-use super::outbox::Letter;
+use super::outbox::{Letter, News};
 use super::positions::Positions;
 use super::registry::Key;
 use super::snapshot::Snapshot;
-use super::table::{Captured, Table};
+use super::stretch::Stretch;
+use super::table::{Capture, Captured, How, Table};
 use crate::state::flag;
 use crate::wire::{AuditMessage, Dropped, SlotRecord};
 
@@ -50,7 +54,9 @@ pub(super) struct Counters {
     pub(super) records: AtomicU64,
     pub(super) coalesced: AtomicU64,
     pub(super) repeated: AtomicU64,
+    pub(super) late: AtomicU64,
     pub(super) cadence_ms: AtomicU64,
+    pub(super) width_ms: AtomicU64,
     pub(super) waiting: AtomicU64,
     pub(super) panics: AtomicU64,
     pub(super) reporting: AtomicBool,
@@ -84,6 +90,9 @@ pub(super) struct Reporter {
     pub(super) timing: Timing,
     pub(super) dispatch: Dispatch,
     pub(super) snapshot: Option<Snapshot>,
+    pub(super) stretch: Stretch,
+    /// When what is held for a round is folded next, by the wall clock.
+    pub(super) fold_at_ms: i64,
     /// The machine's boot.
     pub(super) boot: [u8; 16],
     /// Slots numbered so far.
@@ -93,6 +102,7 @@ pub(super) struct Reporter {
     pub(super) checkpoint_at: Instant,
     /// When many open slots may be told again.
     pub(super) large_at: Instant,
+    pub(super) late: Late,
     /// The last watermark that was stored.
     pub(super) told_ms: Option<i64>,
     /// Whether windows are made wider where the log is short of room; only a test that needs a control says no.
@@ -100,19 +110,28 @@ pub(super) struct Reporter {
 }
 
 impl Reporter {
-    pub(super) fn new(shared: Arc<Shared>, head: Head, timing: Timing, dispatch: Dispatch, now: Instant) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        head: Head,
+        (timing, stretch): (Timing, Stretch),
+        dispatch: Dispatch,
+        now: Instant,
+    ) -> Self {
         Self {
             shared,
             head,
             timing,
             dispatch,
             snapshot: None,
+            stretch,
+            fold_at_ms: i64::MIN,
             boot: [0; 16],
             ids: 0,
             seq: 0,
             beat_at: now,
             checkpoint_at: now + timing.checkpoint,
             large_at: now,
+            late: Late::default(),
             told_ms: None,
             coalescing: true,
         }
@@ -135,6 +154,7 @@ impl Reporter {
         self.dispatch.repeat(now);
         self.collect(Duration::ZERO, now);
         self.shared.counters.waiting.store(self.dispatch.outbox.len() as u64, Ordering::Relaxed);
+        self.shared.counters.width_ms.store(self.stretch.width().ms().unsigned_abs(), Ordering::Relaxed);
     }
 
     pub(super) fn idle(&self) -> Duration {
@@ -151,6 +171,10 @@ impl Reporter {
             let counters = &self.shared.counters;
             let counter = if result.is_ok() { &counters.stored } else { &counters.failures };
             counter.fetch_add(1, Ordering::Relaxed);
+            if self.dispatch.is_repeat(token) {
+                self.dispatch.report_repeat(token, result.is_ok(), now);
+                continue;
+            }
             if !self.dispatch.outbox.has(token) {
                 self.report_part(token, &result, now);
                 continue;
@@ -162,17 +186,34 @@ impl Reporter {
         }
     }
 
-    /// Final states as letters, not logged yet.
-    pub(super) fn final_letters(&mut self, finals: Vec<Captured>) -> Vec<Letter> {
-        let (told, fresh): (Vec<_>, Vec<_>) = finals.into_iter().partition(|c| c.told);
+    /// Looks at every slot.
+    pub(super) fn capture(&mut self, how: How) -> Capture {
+        let capture = self.shared.table.capture(how, &mut self.ids);
+        let late = self.late.look(&capture, self.timing.grace_ms, self.ids);
+        self.shared.counters.late.store(late, Ordering::Relaxed);
+        capture
+    }
+
+    /// Final states as letters, not logged yet; `held`: those of which nobody was told are to wait for their round.
+    pub(super) fn final_letters(&mut self, mut finals: Vec<Captured>, held: bool) -> Vec<Letter> {
+        let bounds = self.stretch.bounds(self.shared.table.now_ms());
+        let kind = |c: &Captured| (!c.told, bounds.map(|bound| c.told || c.record.id >= bound));
+        finals.sort_by_key(|c| (kind(c), c.record.id));
         let mut letters = Vec::new();
-        for (told, mut finals) in [(true, told), (false, fresh)] {
-            finals.sort_by_key(|c| c.record.id);
+        for finals in chunks(finals, kind) {
+            let news = match finals.first() {
+                Some(first) if !first.told && held => News::Held,
+                Some(first) if !first.told => News::Fresh,
+                _ => News::Told,
+            };
             for part in split(finals) {
                 let (states, records) = self.unpack(part);
                 let message = self.message(records);
                 let letter = self.dispatch.letter(&message, states.into_iter().map(|s| s.0).collect());
-                letters.extend(letter.map(|l| Letter { told, ..l }));
+                if let Some(letter) = letter {
+                    self.stretch.weigh(letter.records, letter.payload.len() as u64);
+                    letters.push(Letter { news, ..letter });
+                }
             }
         }
         letters
@@ -206,8 +247,21 @@ impl Reporter {
         let mut message = self.head.message(self.seq, self.shared.table.now_ms(), slots);
         self.seq += 1;
         message.dropped = self.shared.dropped();
+        message.late = self.shared.counters.late.load(Ordering::Relaxed);
         message
     }
+}
+
+/// Neighbours of the same kind.
+fn chunks<T, K: PartialEq>(all: Vec<T>, kind: impl Fn(&T) -> K) -> Vec<Vec<T>> {
+    let mut chunks: Vec<Vec<T>> = Vec::new();
+    for one in all {
+        match chunks.last_mut() {
+            Some(chunk) if chunk.last().is_some_and(|last| kind(last) == kind(&one)) => chunk.push(one),
+            _ => chunks.push(vec![one]),
+        }
+    }
+    chunks
 }
 
 impl Shared {

@@ -13,7 +13,7 @@ use chaperone_wal::slots::{Slot, Standing, TAGS, Trouble, Words};
 
 use super::table::Outcome;
 use crate::fingerprint::Fingerprint;
-use crate::histogram::{Histogram, cell_of};
+use crate::histogram::{Histogram, narrow_cell_of};
 use crate::rule::{Class, RuleId};
 use crate::state::{SlotState, flag};
 use crate::window::{Width, WindowStart};
@@ -132,7 +132,8 @@ impl Addition {
         if first || now_ms > last.cast_signed() {
             *last = now_ms.cast_unsigned();
         }
-        u8::try_from(cell_of(now_ms.saturating_sub(self.event_ms))).unwrap_or(u8::MAX)
+        // Both are times that a clock shows: far from the ends of what 64 bits hold.
+        narrow_cell_of(now_ms.wrapping_sub(self.event_ms))
     }
 }
 
@@ -257,6 +258,7 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::histogram::cell_of;
     use proptest::prelude::*;
 
     proptest! {

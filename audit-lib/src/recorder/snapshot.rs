@@ -17,18 +17,18 @@ use super::message::{POSITION_BYTES, split};
 use super::registry::Key;
 use super::report::Reporter;
 use super::sink::SinkError;
-use super::table::{Capture, How};
+use super::table::{Capture, Captured, How};
 use crate::wire::{AuditMessage, Position};
 
-/// So many changing slots are told at every beat.
-const SMALL: usize = 100;
-/// Others are told so often, if the budget allows.
-const LARGE_EVERY: Duration = Duration::from_secs(10);
+/// So many changing slots of a process are told at every heartbeat.
+pub const SMALL: usize = 100;
+/// Those of a process with more are told so often, if the budget allows.
+pub const LARGE_EVERY: Duration = Duration::from_secs(10);
 /// A snapshot that has not been reported on for so long is given up.
 const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A message with some of the states.
-struct Part {
+pub(super) struct Part {
     message: AuditMessage,
     payload: Vec<u8>,
     states: Vec<(Key, u64)>,
@@ -68,9 +68,10 @@ impl Reporter {
         }
         self.make_room();
         let positions = self.shared.positions.changed(POSITION_BYTES);
-        let capture = self.shared.table.capture(How::Beat { grace_ms: self.timing.grace_ms }, &mut self.ids);
-        let Capture { watermark_ms, dirty, finals, sum, partial, .. } = capture;
-        let letters = self.final_letters(finals);
+        let mut capture = self.capture(How::Beat { grace_ms: self.timing.grace_ms });
+        let is_wide = self.stretch(&capture, &positions, now);
+        let finals = std::mem::take(&mut capture.finals);
+        let letters = self.final_letters(finals, is_wide);
         let closed_any = !letters.is_empty();
         let finals = self.log(letters);
         if closed_any {
@@ -80,6 +81,11 @@ impl Reporter {
             self.sign_of_life();
             return;
         }
+        if is_wide {
+            self.tell_rounds(capture, now);
+            return;
+        }
+        let Capture { watermark_ms, dirty, sum, partial, .. } = capture;
         // While more finals wait than memory holds, the sums cannot be the collector's: open slots would be told in vain,
         // and what nobody was told may still go into wider windows.
         let is_whole = !self.dispatch.outbox.behind && (dirty.len() <= SMALL || now >= self.large_at);
@@ -87,15 +93,7 @@ impl Reporter {
             self.large_at = now + LARGE_EVERY;
         }
         let mut waiting: VecDeque<Part> = VecDeque::new();
-        let mut parts = split(if is_whole { dirty } else { Vec::new() });
-        let tail = parts.pop().unwrap_or_default();
-        for part in parts {
-            let (states, records) = self.unpack(part);
-            let message = self.message(records);
-            waiting.extend(Part::of(message, states));
-        }
-        let (states, records) = self.unpack(tail);
-        let mut last = self.message(records);
+        let (mut last, states) = self.parts(if is_whole { dirty } else { Vec::new() }, &mut waiting);
         if !partial && is_whole {
             last.watermark_ms = Some(watermark_ms);
             last.cadence_ms = self.told_ms.map(|told| watermark_ms.saturating_sub(told).max(0).cast_unsigned());
@@ -106,10 +104,26 @@ impl Reporter {
         let gate = is_whole.then_some(self.dispatch.last_token());
         let mut finals: BTreeSet<u64> = if is_whole { finals } else { BTreeSet::new() };
         finals.extend(self.dispatch.outbox.untried().filter(|_| is_whole));
-        self.snapshot =
-            Some(Snapshot { moved: now, waiting, parts: BTreeMap::new(), finals, gate, last: None, failed: false });
+        self.snapshot = Some(Snapshot::new(waiting, finals, gate, now));
         self.post(now);
         self.send_parts(now);
+    }
+
+    /// Makes parts of states; the last one, which is to say more, is not made yet.
+    pub(super) fn parts(
+        &mut self,
+        dirty: Vec<Captured>,
+        waiting: &mut VecDeque<Part>,
+    ) -> (AuditMessage, Vec<(Key, u64)>) {
+        let mut parts = split(dirty);
+        let tail = parts.pop().unwrap_or_default();
+        for part in parts {
+            let (states, records) = self.unpack(part);
+            let message = self.message(records);
+            waiting.extend(Part::of(message, states));
+        }
+        let (states, records) = self.unpack(tail);
+        (self.message(records), states)
     }
 
     /// Hands letters to the sink, but those that are of a later look than the snapshot.
@@ -118,7 +132,7 @@ impl Reporter {
         self.dispatch.post(now, gate);
     }
 
-    fn sign_of_life(&mut self) {
+    pub(super) fn sign_of_life(&mut self) {
         let message = self.message(Vec::new());
         self.dispatch.send(&message);
     }
@@ -189,6 +203,7 @@ impl Reporter {
                     let cadence = self.told_ms.map_or(0, |told| now_ms.saturating_sub(told).max(0).cast_unsigned());
                     self.shared.counters.cadence_ms.store(cadence, Ordering::Relaxed);
                     self.told_ms = Some(now_ms);
+                    self.stretch.told();
                 }
             }
             self.snapshot = None;
@@ -201,8 +216,15 @@ impl Reporter {
     }
 }
 
+impl Snapshot {
+    /// Parts that are to be sent, after the finals with these tokens.
+    pub(super) fn new(waiting: VecDeque<Part>, finals: BTreeSet<u64>, gate: Option<u64>, now: Instant) -> Self {
+        Self { moved: now, waiting, parts: BTreeMap::new(), finals, gate, last: None, failed: false }
+    }
+}
+
 impl Part {
-    fn of(mut message: AuditMessage, states: Vec<(Key, u64)>) -> Option<Self> {
+    pub(super) fn of(mut message: AuditMessage, states: Vec<(Key, u64)>) -> Option<Self> {
         let payload = message.encode().ok()?;
         message.slots.clear();
         message.slots.shrink_to_fit();

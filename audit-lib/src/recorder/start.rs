@@ -17,9 +17,10 @@ use super::message::Head;
 use super::pace::Pace;
 use super::positions::Positions;
 use super::registry::OTHER_LINES;
-use super::remains::{Remains, dead_in};
+use super::remains::{Remains, dead_in, others_in};
 use super::report::{Command, Counters, Reporter, Shared, Timing};
 use super::slot::SCHEMA;
+use super::stretch::Stretch;
 use super::table::Table;
 use super::{Handle, Recorder, Sink};
 use crate::clock::Clock;
@@ -57,6 +58,11 @@ pub(super) fn build(
     let about = About::new(&head, config.data_dir.as_deref());
     // Before our own file is there. What another application left is not ours to tell.
     let remains = config.slots.dir().map(|dir| dead_in(&dir, |other| about.is_home_of(other))).unwrap_or_default();
+    if let Some(dir) = config.slots.dir()
+        && let Some(advice) = others_in(&dir, |other| about.is_home_of(other)).advice(&dir)
+    {
+        tracing::warn!("{advice}");
+    }
     let slots = open_slots(&config, &head, &about)?;
     let rules = Rules::with(config.seed, config.rules);
     let table = Table::new(slots, clock, rules, config.width, config.max_slots);
@@ -71,12 +77,14 @@ pub(super) fn build(
         heartbeat: config.heartbeat,
         checkpoint: config.checkpoint,
     };
-    let pace = Pace::new(config.records_per_second, config.bytes_per_second);
+    let budget = (config.records_per_second, config.bytes_per_second);
+    let pace = Pace::new(budget.0, budget.1);
+    let stretch = Stretch::new(config.width, timing.grace_ms, budget);
     let (sender, receiver) = mpsc::channel();
     let incarnation = head.incarnation;
     let now = Instant::now();
     let mut reporter =
-        Reporter::new(Arc::clone(&shared), head, timing, Dispatch::new(sink, journal, pace, counters), now);
+        Reporter::new(Arc::clone(&shared), head, (timing, stretch), Dispatch::new(sink, journal, pace, counters), now);
     reporter.boot = boot;
     reporter.recover(Left { entries, remains }, now);
     let handle = Handle { incarnation, table, shared, commands: sender, closed: Mutex::default() };

@@ -26,13 +26,13 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use chaperone_wal::slots::{self, At, Refused, Slot};
 use parking_lot::Mutex;
 
-use super::lines::{self, Arrival, Missed};
+use super::lines::{self, Arrival, Brief, Glance, Missed};
 use super::registry::{Key, Look, Registry, Way};
 use super::slot::{Addition, Kind, Purpose, Tally, line_in_flight, outcome};
-use crate::clock::Clock;
-use crate::fingerprint::Fingerprint;
+use crate::clock::{Clock, CoarseClock};
+use crate::fingerprint::{Fingerprint, MessageId};
 use crate::message::Message;
-use crate::rule::Rules;
+use crate::rule::{Observation, Rule, Rules, Stamp};
 use crate::window::{Width, WindowStart};
 use crate::wire::{self, SlotRecord, Sum};
 
@@ -116,6 +116,7 @@ pub(super) struct Table {
     slots: slots::Table,
     registry: Mutex<Registry>,
     clock: Arc<dyn Clock>,
+    is_coarse: bool,
     rules: Rules,
     width: Width,
     /// The last watermark; arrivals are not dated before it, even if the wall clock steps back.
@@ -150,6 +151,7 @@ impl Table {
             slots,
             floor_ms: AtomicI64::new(i64::MIN),
             rules,
+            is_coarse: clock.is_coarse(),
             clock,
             width,
             closed: AtomicBool::new(false),
@@ -163,9 +165,13 @@ impl Table {
     pub(super) fn number(&self) -> Number {
         self.number
     }
+    pub(super) fn rule_of(&self, topic: &str) -> &Rule {
+        self.rules.of(topic)
+    }
     pub(super) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Relaxed)
     }
+    #[inline]
     pub(super) fn floor_ms(&self) -> i64 {
         self.floor_ms.load(Ordering::SeqCst)
     }
@@ -184,13 +190,18 @@ impl Table {
     /// Counts a message that is about to be sent; `None` after the close, when it only counts as uncounted.
     #[inline]
     pub(super) fn attempt(self: &Arc<Self>, message: &Message<'_>) -> Option<Counted> {
-        self.arrive(message, Kind::Attempted, |at, hash| Counted { table: self.number, at, hash })
+        self.arrive(message, Kind::Attempted, |at, hash| self.counted(at, hash))
     }
 
     /// Counts a message that was processed.
     #[inline]
     pub(super) fn seen(self: &Arc<Self>, message: &Message<'_>) {
         self.arrive(message, Kind::Seen, |_, _| ());
+    }
+
+    #[inline(always)]
+    pub(super) fn counted(&self, at: At, hash: Fingerprint) -> Counted {
+        Counted { table: self.number, at, hash }
     }
 
     #[inline(always)]
@@ -209,7 +220,13 @@ impl Table {
     #[cold]
     #[inline(never)]
     fn arrive_slowly(&self, message: &Message<'_>, kind: Kind, missed: Missed) -> Option<(At, Fingerprint)> {
-        let a = self.observe(message, kind);
+        self.miss(self.observe(message, kind), missed)
+    }
+
+    /// Counts what is in no line in an overflow slot, or says that it is not counted.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn miss(&self, a: Arrival<'_>, missed: Missed) -> Option<(At, Fingerprint)> {
         let counted = if missed == Missed::Full { self.overflow(a).ok() } else { None };
         if counted.is_none() {
             self.uncounted.fetch_add(1, Ordering::Relaxed);
@@ -219,12 +236,44 @@ impl Table {
 
     #[inline(always)]
     pub(super) fn observe<'a>(&self, message: &Message<'a>, kind: Kind) -> Arrival<'a> {
+        self.observe_by(self.rules.of(message.topic), message, kind)
+    }
+
+    #[inline(always)]
+    pub(super) fn observe_by<'a>(&self, rule: &Rule, message: &Message<'a>, kind: Kind) -> Arrival<'a> {
         let now_ms = self.now_ms();
-        let rule = self.rules.of(message.topic);
         let seen = rule.observe(message, now_ms);
-        let hash = seen.id.hash(rule.seed());
-        let addition = Addition { bytes: message.bytes(), hash, event_ms: seen.window_time_ms(now_ms) };
-        Arrival { topic: message.topic, class: seen.class, kind, addition, now_ms }
+        arrival(message.topic, kind, &seen, seen.id.hash(rule.seed()), message.bytes(), now_ms)
+    }
+
+    /// What its stamp says, if it says all.
+    #[inline(always)]
+    pub(super) fn look_at(&self, message: &Message<'_>, kind: Kind) -> Glance {
+        let rule = self.rules.of(message.topic);
+        match rule.stamp_of(message) {
+            Stamp::Read(id, event_ms) => {
+                let addition = Addition { bytes: message.bytes(), hash: id.hash(rule.seed()), event_ms };
+                Glance::Brief(Brief { kind, addition, now_ms: self.clock_ms() })
+            }
+            stamp => Glance::Whole(stamp),
+        }
+    }
+
+    /// All of a message that has no stamp, or one that says nothing.
+    #[inline(always)]
+    pub(super) fn observe_unstamped<'a>(&self, message: &Message<'a>, kind: Kind, stamp: Stamp) -> Arrival<'a> {
+        let (rule, now_ms) = (self.rules.of(message.topic), self.now_ms());
+        let seen = rule.observe_unstamped(message, stamp, now_ms);
+        arrival(message.topic, kind, &seen, seen.id.hash(rule.seed()), message.bytes(), now_ms)
+    }
+
+    /// The arrival of a message whose stamp says all.
+    pub(super) fn complete<'a>(&self, topic: &'a str, b: &Brief) -> Arrival<'a> {
+        let now_ms = b.now_ms.max(self.floor_ms());
+        // The identity is in the sum already.
+        let seen = Rule::observe_stamp((MessageId(0), b.addition.event_ms), now_ms);
+        let addition = Addition { event_ms: seen.window_time_ms(now_ms), ..b.addition };
+        Arrival { topic, class: seen.class, kind: b.kind, addition, now_ms }
     }
 
     /// Enters what became of an attempt.
@@ -464,7 +513,12 @@ impl Table {
     /// Wall time, never below the last watermark.
     #[inline]
     pub(super) fn now_ms(&self) -> i64 {
-        self.clock.now_ms().max(self.floor_ms.load(Ordering::SeqCst))
+        self.clock_ms().max(self.floor_ms.load(Ordering::SeqCst))
+    }
+    /// Wall time, by the clock alone.
+    #[inline]
+    pub(super) fn clock_ms(&self) -> i64 {
+        if self.is_coarse { CoarseClock.now_ms() } else { self.clock.now_ms() }
     }
 }
 
@@ -472,6 +526,19 @@ impl fmt::Debug for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Table").field("number", &self.number).finish_non_exhaustive()
     }
+}
+
+#[inline(always)]
+fn arrival<'a>(
+    topic: &'a str,
+    kind: Kind,
+    seen: &Observation,
+    hash: Fingerprint,
+    bytes: u64,
+    now_ms: i64,
+) -> Arrival<'a> {
+    let addition = Addition { bytes, hash, event_ms: seen.window_time_ms(now_ms) };
+    Arrival { topic, class: seen.class, kind, addition, now_ms }
 }
 
 enum Closing {

@@ -35,7 +35,7 @@ impl Stepper {
 
     /// Makes windows of the log wider, however much room there is.
     pub fn coalesce(&mut self, width: crate::Width) {
-        self.reporter.coalesce(width);
+        self.reporter.coalesce(width, true, |_| true);
     }
 
     /// Bytes of the write-ahead log's files.

@@ -4,13 +4,16 @@
 mod agent;
 mod coalesce;
 mod conservation;
+mod counter;
 mod courier;
 mod crash;
 mod hostile;
+mod late;
 mod mapped;
 mod pace;
 mod rules;
 mod share;
+mod stretch;
 mod thread;
 mod windows;
 

@@ -16,6 +16,7 @@ pub struct Ticket {
 }
 
 impl Ticket {
+    #[inline]
     pub(super) fn new(counted: Option<Counted>) -> Self {
         Self { counted }
     }
@@ -41,6 +42,24 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         self.hand_in(Outcome::InDoubt);
+    }
+}
+
+/// A ticket that is put away: dropped, it says nothing, so it must be taken out again.
+#[cfg(feature = "kafka")]
+pub(crate) struct Stub(Option<Counted>);
+
+#[cfg(feature = "kafka")]
+impl Stub {
+    #[inline]
+    pub(crate) fn of(ticket: Option<Ticket>) -> Self {
+        Self(ticket.and_then(|mut ticket| ticket.counted.take()))
+    }
+
+    /// The ticket, once.
+    #[inline]
+    pub(crate) fn take(&mut self) -> Option<Ticket> {
+        self.0.take().map(|counted| Ticket::new(Some(counted)))
     }
 }
 

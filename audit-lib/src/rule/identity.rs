@@ -18,6 +18,11 @@ impl Rule {
         self.pair_id(message.key, message.value)
     }
 
+    /// Identity by what was found where a rule looks in the payload.
+    pub(super) fn identity_of(&self, found: Found<'_>, message: &Message<'_>) -> (MessageId, Class) {
+        (self.field_id(found).unwrap_or_else(|| self.content_id(message)), Class::Bare)
+    }
+
     /// Identity by a recipe, and the class of a message that has a time of its own.
     pub(super) fn identity(&self, rule: &IdRule, message: &Message<'_>) -> (MessageId, Class) {
         let stamped = |id| (id, Class::Stamped);
@@ -59,7 +64,7 @@ impl Rule {
     /// A string, or a number as it is written.
     fn field_id(&self, found: Found<'_>) -> Option<MessageId> {
         match found {
-            Found::Text(text) => self.text_id(text.read()?.as_bytes()),
+            Found::Text(text) => self.text_id(&text.read_bytes()?),
             Found::Number(number) => self.text_id(number.as_bytes()),
             _ => None,
         }

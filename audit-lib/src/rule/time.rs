@@ -69,7 +69,7 @@ pub(super) fn of_binary_event(message: &Message<'_>) -> When {
     message.headers.header("ce_time").map_or_else(|| of_record(message), rfc3339)
 }
 
-fn of_field(found: Found<'_>, unit: Unit) -> When {
+pub(super) fn of_field(found: Found<'_>, unit: Unit) -> When {
     match found {
         Found::Absent | Found::Null => When::Missing,
         Found::Number(number) => unit.power().map_or(When::Malformed, |power| scaled(&number, power)),

@@ -50,48 +50,44 @@ impl Carry {
     pub(super) const START: Self = Self { inside: 0, escaped: 0 };
 }
 
-/// 0 to 63.
-const POSITIONS: [u8; BLOCK] = {
-    let mut all = [0; BLOCK];
-    let mut at = 0;
-    while at < BLOCK {
-        #[expect(clippy::cast_possible_truncation, reason = "below 64")]
-        let position = at as u8;
-        all[at] = position;
-        at += 1;
-    }
-    all
-};
-
-/// The 64 bytes from `base`; what the document lacks is zeros or spaces, which mean nothing to any mask.
-#[inline(always)]
-pub(super) fn block<S: Simd>(simd: S, document: &[u8], base: usize) -> u8x64<S> {
-    if let Some(whole) = document.get(base..base + BLOCK) {
-        return u8x64::from_slice(simd, whole);
-    }
-    let rest = document.get(base..).unwrap_or_default();
-    let missing = u8::try_from(BLOCK - rest.len()).unwrap_or(0);
-    if let Some(last) = document.last_chunk::<BLOCK>() {
-        // In registers: bytes that were just copied to memory cannot be loaded as one for a while.
-        let shifted = u8x64::from_slice(simd, &POSITIONS) + u8x64::splat(simd, missing);
-        return u8x64::from_slice(simd, last).swizzle_dyn_precise(shifted);
-    }
-    let mut padded = [b' '; BLOCK];
-    if let Some(part) = padded.get_mut(..rest.len()) {
-        part.copy_from_slice(rest);
-    }
-    u8x64::from_slice(simd, &padded)
+/// 64 bytes; only those from `skip` on are of this block.
+#[derive(Clone, Copy)]
+pub(super) struct Block<S: Simd> {
+    bytes: u8x64<S>,
+    skip: u32,
 }
 
-/// The masks of a block, `carry` being what the blocks before it left.
+/// The masks of the 64 bytes from `base`, `carry` being what the blocks before it left; what the document lacks is zeros or
+/// spaces, which mean nothing to any mask.
 #[inline(always)]
-pub(super) fn masks<S: Simd>(simd: S, bytes: u8x64<S>, carry: &mut Carry) -> Masks {
+pub(super) fn block<S: Simd>(simd: S, document: &[u8], base: usize, carry: &mut Carry) -> (Block<S>, Masks) {
+    if let Some(whole) = document.get(base..base + BLOCK) {
+        let block = Block { bytes: u8x64::from_slice(simd, whole), skip: 0 };
+        return (block, masks(simd, block, carry));
+    }
+    let rest = document.get(base..).unwrap_or_default();
+    let block = if let Some(last) = document.last_chunk::<BLOCK>() {
+        // Not by a copy: bytes that were just copied to memory cannot be loaded as one for a while.
+        let skip = u32::try_from(BLOCK - rest.len()).unwrap_or(0);
+        Block { bytes: u8x64::from_slice(simd, last), skip }
+    } else {
+        let mut padded = [b' '; BLOCK];
+        if let Some(part) = padded.get_mut(..rest.len()) {
+            part.copy_from_slice(rest);
+        }
+        Block { bytes: u8x64::from_slice(simd, &padded), skip: 0 }
+    };
+    (block, masks(simd, block, carry))
+}
+
+#[inline(always)]
+fn masks<S: Simd>(simd: S, Block { bytes, skip }: Block<S>, carry: &mut Carry) -> Masks {
     // Nothing else has the brackets' codes but for this bit.
     let folded = bytes | u8x64::splat(simd, 0x20);
-    let quotes = bytes.simd_eq(u8x64::splat(simd, b'"')).to_bitmask();
-    let backslashes = bytes.simd_eq(u8x64::splat(simd, b'\\')).to_bitmask();
-    let open = folded.simd_eq(u8x64::splat(simd, b'{')).to_bitmask();
-    let close = folded.simd_eq(u8x64::splat(simd, b'}')).to_bitmask();
+    let quotes = bytes.simd_eq(u8x64::splat(simd, b'"')).to_bitmask() >> skip;
+    let backslashes = bytes.simd_eq(u8x64::splat(simd, b'\\')).to_bitmask() >> skip;
+    let open = folded.simd_eq(u8x64::splat(simd, b'{')).to_bitmask() >> skip;
+    let close = folded.simd_eq(u8x64::splat(simd, b'}')).to_bitmask() >> skip;
     let inside = carry.inside;
     let quotes = quotes & !escaped(backslashes, &mut carry.escaped);
     let strings = prefix_xor(quotes) ^ inside;
@@ -109,8 +105,8 @@ pub(super) fn masks<S: Simd>(simd: S, bytes: u8x64<S>, carry: &mut Carry) -> Mas
 /// Where a byte is in a block. Asked anew in each block and never kept: a mask that lives on from one block to the next
 /// in a variable is taken apart bit by bit by compilers for AVX2.
 #[inline(always)]
-pub(super) fn positions<S: Simd>(simd: S, bytes: u8x64<S>, byte: u8) -> u64 {
-    bytes.simd_eq(u8x64::splat(simd, byte)).to_bitmask()
+pub(super) fn positions<S: Simd>(simd: S, block: Block<S>, byte: u8) -> u64 {
+    block.bytes.simd_eq(u8x64::splat(simd, byte)).to_bitmask() >> block.skip
 }
 
 /// Which bytes follow a backslash that is not itself escaped.
@@ -183,8 +179,8 @@ mod tests {
     fn of(level: Level, document: &[u8], byte: u8) -> Vec<(Masks, u64)> {
         #[inline(always)]
         fn one<S: Simd>(simd: S, document: &[u8], base: usize, byte: u8, carry: &mut Carry) -> (Masks, u64) {
-            let bytes = block(simd, document, base);
-            (masks(simd, bytes, carry), positions(simd, bytes, byte))
+            let (block, masks) = block(simd, document, base, carry);
+            (masks, positions(simd, block, byte))
         }
         let mut carry = Carry::START;
         let bases = (0..document.len()).step_by(BLOCK);

@@ -5,25 +5,33 @@ use std::borrow::Cow;
 /// A string between its quotes: UTF-8 without control characters. Whether its escapes are right shows when it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Text<'a> {
-    raw: &'a str,
+    raw: &'a [u8],
     escapes: bool,
 }
 
 impl<'a> Text<'a> {
     pub(super) fn new(raw: &'a [u8], escapes: bool) -> Option<Self> {
-        if raw.iter().any(|b| *b < 0x20) {
-            return None;
+        // To the end in any case, so that many are looked at at once.
+        let controls = raw.iter().fold(0, |found, b| found | u8::from(*b < 0x20));
+        let good = controls == 0 && (raw.is_ascii() || std::str::from_utf8(raw).is_ok());
+        good.then_some(Self { raw, escapes })
+    }
+
+    /// What it means, as bytes; else as [`read`](Self::read).
+    pub(crate) fn read_bytes(&self) -> Option<Cow<'a, [u8]>> {
+        if !self.escapes {
+            return Some(Cow::Borrowed(self.raw));
         }
-        Some(Self { raw: std::str::from_utf8(raw).ok()?, escapes })
+        self.read().map(|text| Cow::Owned(text.into_owned().into_bytes()))
     }
 
     /// What it means; `None` where an escape is none, or half of a surrogate pair. Allocates only if there are escapes.
     pub fn read(&self) -> Option<Cow<'a, str>> {
         if !self.escapes {
-            return Some(Cow::Borrowed(self.raw));
+            return std::str::from_utf8(self.raw).ok().map(Cow::Borrowed);
         }
         let mut text = String::with_capacity(self.raw.len());
-        for piece in pieces(self.raw.as_bytes()) {
+        for piece in pieces(self.raw) {
             match piece? {
                 Piece::Plain(bytes) => text.push_str(std::str::from_utf8(bytes).ok()?),
                 Piece::Escaped(c) => text.push(c),
@@ -38,10 +46,10 @@ impl<'a> Text<'a> {
         'a: 'b,
     {
         if !self.escapes {
-            return Some(self.raw);
+            return std::str::from_utf8(self.raw).ok();
         }
         let mut length = 0;
-        for piece in pieces(self.raw.as_bytes()) {
+        for piece in pieces(self.raw) {
             let mut utf8 = [0; 4];
             let bytes = match piece? {
                 Piece::Plain(bytes) => bytes,

@@ -5,11 +5,11 @@
 
 #![expect(clippy::inline_always, reason = "what is not inlined into the dispatched function loses its instructions")]
 
-use fearless_simd::{Simd, u8x64};
+use fearless_simd::Simd;
 use memchr::memchr2;
 use serde::de::IgnoredAny;
 
-use super::masks::{BLOCK, Carry, Masks, block, masks, positions};
+use super::masks::{BLOCK, Block, Carry, Masks, block, positions};
 use super::number::Number;
 use super::text::{Text, name_end};
 use super::{Found, Step};
@@ -34,6 +34,7 @@ impl Within {
 }
 
 /// How a step ends, if not at a value.
+#[derive(Clone, Copy)]
 enum Stop {
     Absent,
     Malformed,
@@ -71,6 +72,23 @@ pub(super) fn into_scalar(document: &[u8], at: usize, within: Within) -> Found<'
     if good { Found::Absent } else { Found::Malformed }
 }
 
+/// Two members of the document in one walk; what is found is what two walks find.
+#[inline(always)]
+pub(super) fn walk_pair<'a, S: Simd>(simd: S, document: &'a [u8], names: [&Step; 2]) -> [Found<'a>; 2] {
+    let at = skip_space(document, 0);
+    let mut cursor = Cursor::new(simd, document);
+    match document.get(at) {
+        Some(b'{') => {}
+        Some(b'[') => return names.map(|name| walk(simd, document, std::slice::from_ref(name))),
+        _ => return [into_scalar(document, at, Within::Nothing); 2],
+    }
+    cursor.members(at + 1, names).map(|found| match found {
+        Ok(at) => value(document, at, Within::Object),
+        Err(Stop::Absent) => Found::Absent,
+        Err(Stop::Malformed) => Found::Malformed,
+    })
+}
+
 struct Cursor<'a, S> {
     simd: S,
     document: &'a [u8],
@@ -87,11 +105,10 @@ impl<'a, S: Simd> Cursor<'a, S> {
 
     /// The block, its masks, and what it leaves to the next.
     #[inline(always)]
-    fn block(&self) -> (u8x64<S>, Masks, Carry) {
-        let bytes = block(self.simd, self.document, self.base);
+    fn block(&self) -> (Block<S>, Masks, Carry) {
         let mut carry = self.carry;
-        let masks = masks(self.simd, bytes, &mut carry);
-        (bytes, masks, carry)
+        let (block, masks) = block(self.simd, self.document, self.base, &mut carry);
+        (block, masks, carry)
     }
 
     /// Goes to the next block; `false` at the document's end.
@@ -123,9 +140,9 @@ impl<'a, S: Simd> Cursor<'a, S> {
         let mut live = !0u64 << (from - self.base);
         let mut depth = 0;
         loop {
-            let (bytes, masks, carry) = self.block();
+            let (block, masks, carry) = self.block();
             let (direct, after) = level(&masks, live, depth);
-            let probe = positions(self.simd, bytes, step.first);
+            let probe = positions(self.simd, block, step.first);
             if let Some(at) = self.among(masks.like(probe, step.beyond) & direct, step) {
                 return at;
             }
@@ -138,6 +155,37 @@ impl<'a, S: Simd> Cursor<'a, S> {
                 return Err(Stop::Malformed);
             }
         }
+    }
+
+    /// The values of the first members of these names.
+    #[inline(always)]
+    fn members(&mut self, from: usize, names: [&Step; 2]) -> [Result<usize, Stop>; 2] {
+        let [mut first, mut second] = [None, None];
+        let mut depth = 0;
+        let seen = self.seek(from);
+        let mut live = if seen { !0u64 << (from - self.base) } else { 0 };
+        let missing = loop {
+            if !seen {
+                break Stop::Malformed;
+            }
+            let (block, masks, carry) = self.block();
+            let (direct, after) = level(&masks, live, depth);
+            for (name, found) in names.iter().zip([&mut first, &mut second]) {
+                if found.is_none() {
+                    let probe = positions(self.simd, block, name.first);
+                    *found = self.among(masks.like(probe, name.beyond) & direct, name);
+                }
+            }
+            if after == ENDS || first.is_some() && second.is_some() {
+                break Stop::Absent;
+            }
+            depth = after;
+            live = !0;
+            if !self.next(carry) {
+                break Stop::Malformed;
+            }
+        };
+        [first.unwrap_or(Err(missing)), second.unwrap_or(Err(missing))]
     }
 
     /// The value of the first of these strings that is the wanted key.
@@ -173,9 +221,9 @@ impl<'a, S: Simd> Cursor<'a, S> {
         let mut live = !0u64 << (from - self.base);
         let mut depth = 0;
         loop {
-            let (bytes, masks, carry) = self.block();
+            let (block, masks, carry) = self.block();
             let (direct, after) = level(&masks, live, depth);
-            let mut commas = positions(self.simd, bytes, b',') & !masks.strings & direct;
+            let mut commas = positions(self.simd, block, b',') & !masks.strings & direct;
             while commas != 0 {
                 left -= 1;
                 if left == 0 {

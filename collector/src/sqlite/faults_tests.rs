@@ -39,6 +39,7 @@ fn batch(next: i64, topics: std::ops::Range<u64>) -> Batch {
         positions: vec![],
         sum: None,
         cadence_ms: None,
+        late: 0,
         dropped: Dropped::default(),
         end: None,
     };
@@ -213,20 +214,12 @@ async fn the_wildest_numbers_stop_nobody() {
             store.apply(b).await.expect("apply");
         }
     }
-    let stage = |name: &str| crate::Stage {
-        name: name.into(),
-        kind: crate::StageKind::Client,
-        complete: true,
-        at_least_once: false,
-        stamped_only: false,
-    };
+    let stage = |name: &str| crate::Stage { complete: true, ..crate::Stage::new(name, crate::StageKind::Client) };
+    let orders = vec![crate::TopicPattern::Name("orders".into())];
     let pipeline = crate::Pipeline {
-        name: "p".into(),
-        cluster: "-".into(),
-        topics: vec![crate::TopicPattern::Name("orders".into())],
-        stages: vec![stage("producer"), stage("consumer")],
         grace: std::time::Duration::MAX,
         silent_after: std::time::Duration::MAX,
+        ..crate::Pipeline::new("p", orders, vec![stage("producer"), stage("consumer")])
     };
     for now in wild {
         store.judge(now, &Pipelines::from(vec![pipeline.clone()])).await.expect("judge");

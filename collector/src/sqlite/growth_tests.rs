@@ -132,6 +132,7 @@ impl World {
             positions: vec![],
             sum: None,
             cadence_ms: None,
+            late: 0,
             dropped: Dropped::default(),
             end: None,
         }
@@ -282,20 +283,12 @@ impl World {
 fn pipelines() -> Pipelines {
     use crate::{Pipeline, Stage, StageKind, TopicPattern};
     let kinds = [StageKind::Client, StageKind::Kafka, StageKind::Client];
-    let stage = |(name, kind): (&str, StageKind)| Stage {
-        name: name.into(),
-        kind,
-        complete: true,
-        at_least_once: false,
-        stamped_only: false,
-    };
+    let stage = |(name, kind): (&str, StageKind)| Stage { complete: true, ..Stage::new(name, kind) };
+    let stages = STAGES.into_iter().zip(kinds).map(stage).collect();
     Pipelines::from(vec![Pipeline {
-        name: "p".into(),
-        cluster: "-".into(),
-        topics: vec![TopicPattern::Name(TOPIC.into())],
-        stages: STAGES.into_iter().zip(kinds).map(stage).collect(),
         grace: std::time::Duration::from_millis(GRACE_MS.unsigned_abs()),
         silent_after: std::time::Duration::from_millis(SILENT_MS.unsigned_abs()),
+        ..Pipeline::new("p", vec![TopicPattern::Name(TOPIC.into())], stages)
     }])
 }
 

@@ -14,7 +14,7 @@ use crate::db::{AsValue, Done, Row, Tx, Value, count, params};
 use crate::passage::{self, Held, by_frontier, by_position, by_watermark};
 use crate::pipeline::{Pipeline, Stage, StageKind};
 use crate::settle::{Mark, Settling, settle, settle_passed, settles_at};
-use crate::verdict::{Evidence, LeftOut, Passage, Progress, Verdict, judge};
+use crate::verdict::{Evidence, LeftOut, Passage, Progress};
 use caveats::Caveats;
 
 /// A window of event time at the width that a hop compares at.
@@ -161,7 +161,7 @@ pub(super) fn gather(
         in_flight: open_up.in_flight,
     });
     let mut passed_ms = None;
-    if evidence.progress == Progress::Settled && may_lack(&evidence) {
+    if evidence.progress == Progress::Settled && evidence.may_lack() {
         let times = (u_last_ms, settles_at_ms);
         let (passage, at_ms) = passage(tx, case, (&up, &down), times)?;
         evidence.passage = passage;
@@ -173,11 +173,12 @@ pub(super) fn gather(
     }
     // A message counted downstream was upstream before: nothing is too many, and no ids differ, before the upstream
     // stage has reported through the last arrival downstream. What is absent is so all the more.
-    if evidence.progress == Progress::Settled && evidence.downstream.is_some_and(|n| n >= evidence.acked) {
-        let proven = judge(&evidence).verdict == Verdict::Ok;
-        if let (false, Some(last_ms)) = (proven, d_last_ms) {
-            evidence.progress = settle_passed(last_ms.saturating_add(grace_ms), up.marks());
-        }
+    if evidence.progress == Progress::Settled
+        && evidence.downstream.is_some()
+        && !evidence.lacks()
+        && let (false, Some(last_ms)) = (evidence.is_ok(), d_last_ms)
+    {
+        evidence.progress = settle_passed(last_ms.saturating_add(grace_ms), up.marks());
     }
     let mut caveats = Caveats::default();
     if evidence.progress == Progress::Settled {
@@ -210,12 +211,6 @@ fn compared<'a>(sums: &'a StageSums, case: &Case<'_>) -> &'a StageSum {
     if case.from.stamped_only { &sums.stamped } else { &sums.all }
 }
 
-/// Passage matters only where something is absent: fewer than were acked, or as many where some may be others'.
-fn may_lack(e: &Evidence) -> bool {
-    let others = e.left_out.is_some() && !e.complete;
-    e.downstream.is_some_and(|n| n < e.acked || others && n == e.acked && e.f_down != e.f_acked)
-}
-
 fn counts(of_up: &StageSums, of_down: &StageSums, case: &Case<'_>) -> Evidence {
     let (u, d) = (compared(of_up, case), compared(of_down, case));
     // What it failed to pass on is not there.
@@ -241,6 +236,7 @@ fn counts(of_up: &StageSums, of_down: &StageSums, case: &Case<'_>) -> Evidence {
         complete: case.from.complete || case.from.kind == StageKind::Kafka,
         at_least_once: case.to.at_least_once,
         left_out: case.from.stamped_only.then_some(left_out),
+        expect: case.to.expect,
     }
 }
 

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::Options;
 use super::facts::Facts;
 use super::gather::{Case, Gathered, Hope, Span, gather};
+use super::inventory;
 use super::offsets;
 use super::slots;
 use super::standing::{self, Entry, Row, Standing, record};
@@ -56,6 +57,8 @@ pub(crate) struct Findings {
     term: i64,
     windows: Vec<(Due, Again, bool)>,
     entries: Vec<Entry>,
+    /// Which pipeline a topic runs through.
+    topics: Vec<(i64, Pipeline)>,
 }
 
 impl Findings {
@@ -65,10 +68,14 @@ impl Findings {
     }
 }
 
-/// Drops what is kept for a while.
-pub(crate) fn tidy(db: &Db<'_>, now_ms: i64, options: &Options) -> Done<()> {
+/// Drops what is kept for a while, and counts who reports of those who are expected to.
+pub(crate) fn tidy(db: &mut Db<'_>, now_ms: i64, pipelines: &Pipelines, options: &Options) -> Done<()> {
     slots::seal(db, now_ms.saturating_sub(options.seal_after_ms), SEALED_PER_CALL)?;
-    offsets::forget(db, now_ms)
+    offsets::forget(db, now_ms)?;
+    if inventory::take(db, now_ms, pipelines)? {
+        db.bump();
+    }
+    Ok(())
 }
 
 /// Judges what is due, by what is known at one moment.
@@ -93,6 +100,9 @@ pub(crate) fn pronounce(db: &mut Db<'_>, found: &Findings) -> Done<u64> {
         if db.tx.execute(next, params![found.term])? == 0 {
             return Ok(0);
         }
+    }
+    for (topic, p) in &found.topics {
+        db.tx.execute(include_str!("sql/topic_pipeline_upsert.sql"), params![topic, p.name, p.owner, p.runbook])?;
     }
     standing::write(db, &found.entries, found.now_ms)?;
     leave(db, &found.windows)?;
@@ -136,6 +146,9 @@ impl<'a> Court<'a> {
         }
         let name: String = tx.one("SELECT text FROM name WHERE id = ?1", params![topic], |r| r.get(0))?;
         let found = self.pipelines.of(&name);
+        if let Some(pipeline) = found {
+            self.found.topics.push((topic, pipeline.clone()));
+        }
         self.topics.insert(topic, found);
         Ok(found)
     }

@@ -3,7 +3,7 @@
 //! Invariant (I1, I4): a total is Σ of the joined slots and the applied intervals behind it. Fingerprints are added in
 //! Rust, modulo 2^64 a lane: SQL's `+` turns to floating point on overflow.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use chaperone_audit::wire::IntervalWindow;
 use chaperone_audit::{Class, Fingerprint, Histogram, RuleId, SlotState, Width, WindowStart, state::flag};
@@ -118,12 +118,23 @@ struct Delta {
 
 /// All totals that a batch moves.
 #[derive(Debug, Default)]
-pub(super) struct Totals(HashMap<Key, Delta>);
+pub(super) struct Totals {
+    deltas: HashMap<Key, Delta>,
+    /// By (topic, stage, rule): the first and the last arrival.
+    rules: BTreeMap<(i64, i64, u64), (i64, i64)>,
+}
+
+const HOUR_MS: i64 = 3_600_000;
 
 impl Totals {
     /// Moves a total from `old` to `new` of one contributor.
     pub(super) fn moved(&mut self, key: Key, rule: RuleId, old: &Share, new: &Share, arrived: Arrived) {
-        let d = self.0.entry(key).or_default();
+        if let Some(at_ms) = arrived.last_ms {
+            let hour_ms = at_ms.div_euclid(HOUR_MS).saturating_mul(HOUR_MS);
+            let used = self.rules.entry((key.topic, key.stage, rule.0)).or_insert((hour_ms, hour_ms));
+            *used = (used.0.min(hour_ms), used.1.max(hour_ms.saturating_add(HOUR_MS)));
+        }
+        let d = self.deltas.entry(key).or_default();
         let difference = |new: u64, old: u64| i128::from(new) - i128::from(old);
         d.n += difference(new.n, old.n);
         d.acked += difference(new.acked, old.acked);
@@ -146,7 +157,13 @@ impl Totals {
 
     /// Writes all of them and clears; returns the windows that have an event time.
     pub(super) fn write(&mut self, db: &Db<'_>) -> Done<Vec<(i64, WindowStart, Width)>> {
-        let mut deltas: Vec<_> = self.0.drain().collect();
+        let used = std::mem::take(&mut self.rules);
+        let row = |((topic, stage, rule), (first_ms, last_ms)): ((i64, i64, u64), (i64, i64))| {
+            [topic, stage, rule.cast_signed(), first_ms, last_ms].map(Value::Int)
+        };
+        let rows: Vec<Value<'_>> = used.into_iter().flat_map(row).collect();
+        db.tx.execute_many(include_str!("sql/stage_rule_upsert.sql"), 5, &rows)?;
+        let mut deltas: Vec<_> = self.deltas.drain().collect();
         // In key order: neighbours share pages.
         deltas.sort_unstable_by_key(|(key, _)| *key);
         write(db, &deltas)?;

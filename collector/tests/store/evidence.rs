@@ -15,7 +15,7 @@ use crate::sim::{
 pub(crate) struct Pair {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) pipelines: Pipelines,
-    producer: SimReporter,
+    pub(crate) producer: SimReporter,
     pub(crate) consumer: SimReporter,
     audit: Audit,
 }
@@ -42,6 +42,15 @@ impl Pair {
     pub(crate) async fn beats(&mut self, at_ms: i64) {
         let beats = vec![self.producer.beat(START + at_ms), self.consumer.beat(START + at_ms)];
         self.send(beats, at_ms).await;
+    }
+    /// The same with windows of any time.
+    pub(crate) async fn beats_of_all(&mut self, at_ms: i64) {
+        let beats = [&mut self.producer, &mut self.consumer].map(|reporter| {
+            reporter.close(START + at_ms);
+            let ids: Vec<u64> = reporter.slots.keys().copied().collect();
+            reporter.beat_with(START + at_ms, ids)
+        });
+        self.send(beats.into(), at_ms).await;
     }
     async fn judge(&self, at_ms: i64) -> HopWindow {
         self.store.judge(START + at_ms, &self.pipelines).await.expect("judge");

@@ -3,6 +3,7 @@
 //! `sim` plays reporters, Kafka logs and taps with a clock of its own; everything here is decided by seeds.
 
 mod claims;
+mod clocks;
 mod early;
 mod evidence;
 mod five_stages;
@@ -17,4 +18,5 @@ mod rules;
 mod sim;
 mod sources;
 mod stamped;
+mod views;
 mod watermark;

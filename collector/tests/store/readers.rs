@@ -10,7 +10,7 @@ use crate::sim::{Audit, Msg, START, SimReporter, client_hop, item, memory, sourc
 const ALL: WindowQuery = WindowQuery { topic: None, from_ms: 0, to_ms: i64::MAX, limit: None };
 
 /// Producer and consumer of three topics for a minute; one message of `payments` is lost.
-async fn filled(store: &dyn Store) -> Pipelines {
+pub(crate) async fn filled(store: &dyn Store) -> Pipelines {
     let mut pipelines = client_hop();
     pipelines.list[0].topics =
         ["orders", "payments", "alarms"].map(|t| chaperone_collector::TopicPattern::Name(t.into())).into();

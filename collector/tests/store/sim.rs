@@ -73,6 +73,7 @@ pub(crate) fn head(incarnation: Uuid, stage: &str, host: &str, seq: u64, now_ms:
         positions: vec![],
         sum: None,
         cadence_ms: None,
+        late: 0,
         dropped: chaperone_audit::wire::Dropped::default(),
         end: None,
     }
@@ -408,17 +409,14 @@ impl Audit {
 }
 
 pub(crate) fn stage(name: &str, kind: StageKind) -> Stage {
-    Stage { name: name.into(), kind, complete: true, at_least_once: false, stamped_only: false }
+    Stage { complete: true, ..Stage::new(name, kind) }
 }
 
 pub(crate) fn pipelines(stages: Vec<Stage>) -> Pipelines {
     Pipelines::from(vec![Pipeline {
-        name: "p".into(),
-        cluster: "-".into(),
-        topics: vec![TopicPattern::Name("orders".into())],
-        stages,
         grace: std::time::Duration::from_millis(GRACE_MS.unsigned_abs()),
         silent_after: std::time::Duration::from_millis(SILENT_MS.unsigned_abs()),
+        ..Pipeline::new("p", vec![TopicPattern::Name("orders".into())], stages)
     }])
 }
 

@@ -1,5 +1,6 @@
 //! From the file's shape to a [`Config`]: fills in defaults, resolves names and references, and lists every mistake.
 
+mod duties;
 mod lag;
 pub(super) mod rules;
 mod stamped;
@@ -104,7 +105,11 @@ pub fn check(file: file::File, lookup: &dyn Lookup) -> Result<Config, ConfigErro
             store,
             rules: Rules::with(seed, rules),
             listen,
-            pipelines: Arc::new(Pipelines { list: pipelines, sources: super::sources(&clusters) }),
+            pipelines: Arc::new(Pipelines {
+                list: pipelines,
+                sources: super::sources(&clusters),
+                discover: file.discover.then(|| super::tapped(&clusters)),
+            }),
             clusters,
             widths: Widths(widths),
         }),
@@ -402,22 +407,26 @@ fn pipeline(name: &str, raw: &file::Pipeline, clusters: &[Cluster], m: &mut Mist
     });
     let width = m.take(format!("{path}.width"), width).unwrap_or_default();
     let tapped = |stage: &str| clusters.iter().find(|c| c.tap.as_ref().is_some_and(|t| t.stage == stage));
-    let stages: Vec<Stage> = raw
+    let mut stages: Vec<Stage> = raw
         .stages
         .iter()
         .map(|stage| {
             let kind = if tapped(stage).is_some() { StageKind::Kafka } else { StageKind::Client };
             Stage {
-                name: stage.clone(),
-                kind,
                 complete: kind == StageKind::Kafka || raw.complete.contains(stage),
                 at_least_once: raw.at_least_once.contains(stage),
                 stamped_only: raw.stamped_only.contains(stage),
+                ..Stage::new(stage.as_str(), kind)
             }
         })
         .collect();
     stamped::check(&path, &stages, m);
+    duties::expect(&path, raw, &mut stages, m);
     let first_tapped = raw.stages.iter().find_map(|s| tapped(s));
     let cluster = first_tapped.map_or_else(|| "-".to_owned(), |c| c.name.clone());
-    (Pipeline { name: name.to_owned(), cluster, topics, stages, grace, silent_after }, width)
+    let owner = duties::owner(&path, raw, m);
+    let runbook = duties::runbook(&path, raw, m);
+    let expected = duties::expected(&path, raw, &stages, m);
+    let pipeline = Pipeline::new(name, topics, stages);
+    (Pipeline { cluster, grace, silent_after, owner, runbook, expected, ..pipeline }, width)
 }

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use chaperone_collector::{Expect, Pipeline};
 use toml::{Table, Value};
 
 use super::file::{self, Scalar, Start};
@@ -48,6 +49,7 @@ pub(super) fn read(text: &str, lookup: &dyn Lookup, secrets: Secrets) -> Result<
     root.insert("data_dir".to_owned(), config.data_dir.to_string_lossy().into_owned().into());
     let seed = if secrets == Secrets::Shown { format!("{:016x}", config.rules.seed()) } else { HIDDEN.to_owned() };
     root.insert("seed".to_owned(), seed.into());
+    root.insert("discover".to_owned(), file.discover.into());
     if let Some(raw) = &file.store {
         let written = |text: &str| match secrets {
             Secrets::Hidden => Ok(text.to_owned()),
@@ -188,14 +190,32 @@ fn pipelines(file: &file::File, config: &Config) -> Table {
             ("complete", texts(&raw.complete)),
             ("at_least_once", texts(&raw.at_least_once)),
             ("stamped_only", texts(&raw.stamped_only)),
+            ("expect", expects(pipeline).into()),
+            ("expected", expected(pipeline)),
             ("grace", span(pipeline.grace).into()),
             ("silent_after", span(pipeline.silent_after).into()),
             ("width", span(Duration::from_millis(width.ms().unsigned_abs())).into()),
         ]);
         table.extend(check::rules::written(raw).map(|(key, value)| (key.to_owned(), value.into())));
+        // Absent is nobody, nowhere.
+        let duties = [("owner", &pipeline.owner), ("runbook", &pipeline.runbook)];
+        table.extend(duties.into_iter().filter_map(|(key, text)| Some((key.to_owned(), text.as_deref()?.into()))));
         out.insert(name.clone(), table.into());
     }
     out
+}
+
+fn expects(pipeline: &Pipeline) -> Table {
+    let other = pipeline.stages.iter().filter(|stage| stage.expect != Expect::ALL);
+    other.map(|stage| (stage.name.clone(), stage.expect.to_string().into())).collect()
+}
+
+fn expected(pipeline: &Pipeline) -> Value {
+    let each = pipeline.expected.iter().map(|e| {
+        let (stage, application) = (e.stage.as_str().into(), e.application.as_str().into());
+        table([("stage", stage), ("application", application), ("at_least", i64::from(e.at_least).into())])
+    });
+    each.map(Value::from).collect::<Vec<_>>().into()
 }
 
 /// A duration in its largest whole unit.

@@ -128,7 +128,9 @@ mod tests {
         let text = example(1);
         // These show an example: their defaults are "none" and "the broker's".
         let shown = |line: &&str| {
-            !["\"", "replication", "max_bytes", "client_rack"].iter().any(|start| line.starts_with(start))
+            !["\"", "replication", "max_bytes", "client_rack", "owner", "runbook"]
+                .iter()
+                .any(|start| line.starts_with(start))
         };
         let whole = uncommented(&text);
         // Without the table the store is a file.

@@ -22,6 +22,11 @@ pub struct File {
     /// may be `"@file:/path"` or `"${NAME}"`. Default: zeros, which leaves ids guessable from payloads. A new one is
     /// another rule: windows that hold both are `rules differ`, and nothing is counted twice.
     pub seed: Option<String>,
+    /// Whether topics that no pipeline matches get one by what reports: their stages in the order of median delay. Default
+    /// false: they are counted and not judged. What is discovered is `partial` at best after a linked stage, and never
+    /// `surplus`.
+    #[serde(default)]
+    pub discover: bool,
     /// A database for the store. Where this table is absent it is SQLite, a file in `data_dir`.
     pub store: Option<Store>,
     /// The dashboard.
@@ -252,6 +257,20 @@ pub struct Pipeline {
     /// left out, and `why` counts them. Needs a path that keeps headers. Default: none, everything is compared.
     #[serde(default)]
     pub stamped_only: Vec<String>,
+    /// What a stage gets of the stage before it, where that is not every message once; by stage. `"A/B"`: A times upstream is
+    /// B times downstream, ids too (`"3/1"`: each message comes three times), whole numbers from 1 to 1000. `"20%..40%"`: a
+    /// filter passes on such a share; only counts are compared, never `ok`, and red only beyond it. Default: none.
+    #[serde(default)]
+    pub expect: BTreeMap<String, String>,
+    /// Who sees to it when something is wrong: a team's name, in `v_hop_window` for alert rules. Default: none.
+    pub owner: Option<String>,
+    /// Where it is written what they do: an address that begins with `https://` or `http://`, in `v_hop_window` too. Default:
+    /// none.
+    pub runbook: Option<String>,
+    /// Applications that are expected to report at linked stages, whatever their hosts are called: `stage`, `application`, and
+    /// `at_least` so many of their processes (default 1). `v_expected` tells how many live. Default: none.
+    #[serde(default)]
+    pub expected: Vec<Expected>,
     /// How long a verdict waits after a window's end and after its last arrival. Default 10s; 0s to 1h.
     pub grace: Option<Span>,
     /// A reporter that sent nothing for this long is no longer waited for. Default 30s; at least 6s.
@@ -269,6 +288,18 @@ pub struct Pipeline {
     /// content), `"content"`, `"cloudevents"`, `"header:NAME"` or `"json:/POINTER"`. Default `"default"`. A message without
     /// it has that of its content.
     pub id: Option<String>,
+}
+
+/// One of `expected`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Expected {
+    /// A linked stage of the pipeline.
+    pub stage: String,
+    /// The application, as its reporters call it.
+    pub application: String,
+    /// So many of its processes at least. Default 1.
+    pub at_least: Option<u32>,
 }
 
 /// A librdkafka value.

@@ -30,6 +30,7 @@ const INTAKE: &str = "intake reads that topic";
 pub const EFFECTS: &[(&str, Effect)] = &[
     ("data_dir", Effect::Restart("the store is open there")),
     ("seed", Effect::Reload),
+    ("discover", Effect::Reload),
     ("store", Effect::Restart(STORE)),
     ("store.url", Effect::Restart(STORE)),
     ("store.password", Effect::Restart(STORE)),
@@ -72,6 +73,10 @@ pub const EFFECTS: &[(&str, Effect)] = &[
     ("pipeline.NAME.complete", Effect::Reload),
     ("pipeline.NAME.at_least_once", Effect::Reload),
     ("pipeline.NAME.stamped_only", Effect::Reload),
+    ("pipeline.NAME.expect", Effect::Reload),
+    ("pipeline.NAME.owner", Effect::Reload),
+    ("pipeline.NAME.runbook", Effect::Reload),
+    ("pipeline.NAME.expected", Effect::Reload),
     ("pipeline.NAME.grace", Effect::Reload),
     ("pipeline.NAME.silent_after", Effect::Reload),
     ("pipeline.NAME.width", Effect::Reload),
@@ -156,8 +161,10 @@ impl Place {
         let join = |head: &str, key: &str| if head.is_empty() { key.to_owned() } else { format!("{head}.{key}") };
         match self.generic.as_str() {
             "kafka" | "pipeline" => Self { path: join(&self.path, key), generic: join(&self.generic, "NAME") },
-            // librdkafka's own names, which have dots.
-            "kafka.NAME.properties" => Self { path: format!("{}.\"{key}\"", self.path), generic: self.generic.clone() },
+            // librdkafka's own names, which have dots, and stages'.
+            "kafka.NAME.properties" | "pipeline.NAME.expect" => {
+                Self { path: format!("{}.\"{key}\"", self.path), generic: self.generic.clone() }
+            }
             _ => Self { path: join(&self.path, key), generic: join(&self.generic, key) },
         }
     }

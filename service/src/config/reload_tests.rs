@@ -77,6 +77,13 @@ fn each_change_is_named_with_its_path_and_effect() {
         ("[kafka.a.properties]", "datacenter = 'sjc'\n[kafka.a.properties]", &["kafka.a.datacenter"]),
         ("\"^pay-.*\"", "\"^pay.*\"", &["kafka.a.tap.topics"]),
         ("start = \"end\"", "start = \"earliest\"", &["kafka.a.tap.start"]),
+        ("data_dir", "discover = true\ndata_dir", &["discover"]),
+        (
+            "[\"orders\"]\n",
+            "[\"orders\"]\nexpect = { \"kafka:a\" = \"3/1\" }\n",
+            &["pipeline.orders.expect.\"kafka:a\""],
+        ),
+        ("[\"orders\"]\n", "[\"orders\"]\nowner = \"us\"\n", &["pipeline.orders.owner"]),
         ("start = \"end\"", "start = \"end\"\nisolation = \"read_uncommitted\"", &["kafka.a.tap.isolation"]),
         ("stages = [\"*\"]", "topic = 'audit'", &["kafka.a.audit.topic!"]),
         ("stages = [\"*\"]", "replication = 3", &["kafka.a.audit.replication!"]),

@@ -240,6 +240,52 @@ fn stages_that_cannot_be_compared_by_stamps_are_named() {
 }
 
 #[test]
+fn what_is_expected_of_hops_and_people_is_read() {
+    let duties = "expect = { \"kafka:agg\" = \"3/1\", consumer = \"20%..40%\" }\nowner = \"orders on call\"\n\
+                  runbook = \"https://wiki.example.com/orders\"\n\
+                  expected = [{ stage = \"proxy\", application = \"edge\", at_least = 3 }, { stage = \"proxy\", application = \"b\" }]\n";
+    let text = FULL.replacen("stamped_only", &format!("{duties}stamped_only"), 1);
+    let c = Config::parse(&format!("discover = true\n{text}"), &Fixed).expect("good");
+    let orders = &c.pipelines.list[0];
+    let said: Vec<String> = orders.stages.iter().map(|s| s.expect.to_string()).collect();
+    assert_eq!(said, ["1/1", "1/1", "1/1", "3/1", "20%..40%"]);
+    assert_eq!(orders.owner.as_deref(), Some("orders on call"));
+    assert_eq!(orders.runbook.as_deref(), Some("https://wiki.example.com/orders"));
+    let expected: Vec<_> = orders.expected.iter().map(|e| (e.application.as_str(), e.at_least)).collect();
+    assert_eq!(expected, [("edge", 3), ("b", 1)]);
+    let tapped = c.pipelines.discover.as_ref().expect("asked for");
+    assert!(tapped.contains(&("kafka:agg".to_owned(), "agg".to_owned())), "{tapped:?}");
+    assert_eq!(Config::parse(FULL, &Fixed).expect("good").pipelines.discover, None);
+}
+
+#[test]
+fn what_cannot_be_expected_of_hops_and_people_is_named() {
+    let with = |line: &str| format!("{line}\nstamped_only = [\"producer\"]");
+    for (line, parts) in [
+        ("expect = { consumr = \"3/1\" }", ["pipeline.zebra.expect.\"consumr\": 'consumr'", "did you mean consumer?"]),
+        ("expect = { producer = \"3/1\" }", ["pipeline.zebra.expect.\"producer\"", "has one before it"]),
+        ("expect = { consumer = \"0/1\" }", ["pipeline.zebra.expect.\"consumer\": '0/1'", "1 to 1000"]),
+        ("owner = \"\"", ["pipeline.zebra.owner", "1 to 200 characters"]),
+        ("runbook = \"javascript:alert(1)\"", ["pipeline.zebra.runbook", "https://"]),
+        (
+            "expected = [{ stage = \"kafka:agg\", application = \"a\" }]",
+            ["pipeline.zebra.expected[0].stage: 'kafka:agg' is no linked stage", "producer, proxy, consumer"],
+        ),
+        (
+            "expected = [{ stage = \"proxy\", application = \"a\", at_least = 0 }]",
+            ["pipeline.zebra.expected[0].at_least: 0 is not allowed", "1 to 100000"],
+        ),
+        (
+            "expected = [{ stage = \"proxy\", application = \"a\" }, { stage = \"proxy\", application = \"a\" }]",
+            ["pipeline.zebra.expected[1]", "twice"],
+        ),
+    ] {
+        let said = mistakes(&FULL.replacen("stamped_only = [\"producer\"]", &with(line), 1));
+        assert!(parts.iter().all(|part| said.contains(part)), "{line}: {said}");
+    }
+}
+
+#[test]
 fn renames_and_exclusions_that_cannot_be_are_named() {
     each_is_named(&[
         (

@@ -1,7 +1,7 @@
 //! `inspect verdict`: one hop in one window, judged.
 
 use chaperone_audit::Fingerprint;
-use chaperone_collector::{Caveat, Evidence, Passage, Progress, Verdict, judge};
+use chaperone_collector::{Caveat, Evidence, Expect, Passage, Progress, Verdict, judge};
 use serde::{Deserialize, Serialize};
 
 #[derive(Deserialize)]
@@ -22,6 +22,8 @@ struct Hop {
     caveats: Vec<Caveat>,
     complete: bool,
     at_least_once: bool,
+    /// `A/B` or `LEAST%..MOST%`: what of it is expected downstream.
+    expect: Expect,
 }
 
 impl Default for Hop {
@@ -42,6 +44,7 @@ impl Default for Hop {
             caveats: Vec::new(),
             complete: true,
             at_least_once: false,
+            expect: Expect::ALL,
         }
     }
 }
@@ -78,6 +81,7 @@ pub fn answer(line: &str) -> Result<String, String> {
         complete: hop.complete,
         at_least_once: hop.at_least_once,
         left_out: None,
+        expect: hop.expect,
     });
     let answer = Answer {
         verdict: judged.verdict,

@@ -92,6 +92,14 @@ families! {
         "Age of the oldest message that the consumer group has not committed, at most";
     GROUP_LAG_ERROR = "chaperone_group_lag_error_seconds", Gauge, "s", GROUP,
         "By how much `chaperone_group_lag_seconds` may be too much";
+    HOP_MESSAGES = "chaperone_hop_messages", Gauge, "messages", &["topic", "from_stage", "to_stage", "state"],
+        "Messages of windows that began in the last hour that are `missing` or `surplus`, at least, or `delayed`; none: absent";
+    HOP_WINDOWS = "chaperone_hop_windows", Gauge, "windows", &["topic", "from_stage", "to_stage", "verdict"],
+        "Windows that began in the last hour and are not `ok`, by verdict; none: absent";
+    EXPECTED = "chaperone_expected_reporters", Gauge, "processes", &["stage", "application"],
+        "Processes that `pipeline.NAME.expected` expects at least";
+    LIVE = "chaperone_live_reporters", Gauge, "processes", &["stage", "application"],
+        "Of those that are expected, how many report";
     JUDGE = "chaperone_judge_seconds", Histogram, "s", &[], "How long the store took to judge the windows that were due";
     INTAKE_RECORDS = "chaperone_intake_records_total", Counter, "records", &["cluster", "topic", "outcome"],
         "Records of the audit topic that this process applied, by what became of them";

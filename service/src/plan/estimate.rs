@@ -3,7 +3,10 @@
 //! Invariant: what was not seen has no figure. A topic without traffic costs "unknown", not zero, and a sum says how many
 //! topics it leaves out, and of how many it does not know bytes and cores.
 
+use std::collections::BTreeSet;
+
 use chaperone_audit::Width;
+use chaperone_audit::recorder::{Config, LARGE_EVERY, SMALL, told_width};
 use serde::Serialize;
 
 use crate::tap::report::MARKS_MAX;
@@ -23,6 +26,9 @@ pub const HOP_ROW_BYTES: f64 = 160.0;
 pub const ROWS_A_DAY_MAX: f64 = 50_000_000.0;
 /// Fewer messages than this give a rate that is off by more than 10 %.
 pub const MESSAGES_ENOUGH: u64 = 100;
+
+/// A final is told so often: at the close, and once more a minute after Kafka has it.
+pub const FINALS: f64 = 2.0;
 
 const DAY_S: f64 = 86_400.0;
 const GB: f64 = 1e9;
@@ -200,7 +206,9 @@ impl Seen {
 /// What auditing them costs, with `hosts` processes at each stage that is not a tap.
 pub fn estimate(seen: &[Seen], hosts: u32) -> Estimate {
     let base = narrowest_that_fits(seen);
-    let topics: Vec<Line> = seen.iter().map(|s| line(s, base, heartbeat_s(seen, &s.cluster), hosts)).collect();
+    let linked = Linked::of(seen, base);
+    let topics: Vec<Line> =
+        seen.iter().map(|s| line(s, base, heartbeat_s(seen, &s.cluster), (hosts, linked))).collect();
     let sum = sum(seen, &topics, base, hosts);
     Estimate { topics, sum }
 }
@@ -217,7 +225,36 @@ fn narrowest_that_fits(seen: &[Seen]) -> Width {
     Width::ALL.into_iter().find(|width| rows(*width) <= ROWS_A_DAY_MAX).unwrap_or(widest())
 }
 
-fn line(s: &Seen, base: Width, heartbeat_s: f64, hosts: u32) -> Line {
+/// How often a linked process tells the slot of a topic, if each counts all topics.
+#[derive(Debug, Clone, Copy)]
+pub struct Linked {
+    /// Looks a second at which it tells open slots; 0 where it tells wider windows than it counts.
+    pub open_per_s: f64,
+    /// The width of the windows that it tells.
+    pub width: Width,
+    /// States a second of one topic.
+    pub states_per_s: f64,
+}
+
+impl Linked {
+    /// With the default budget.
+    fn of(seen: &[Seen], base: Width) -> Self {
+        let busy: BTreeSet<&str> =
+            seen.iter().filter(|s| s.linked() > 0.0 && s.messages() > 0).map(|s| s.topic.as_str()).collect();
+        let topics = busy.len() as u64;
+        let budget = Config::new("", "").records_per_second;
+        let width = told_width(base, topics, budget);
+        let open_per_s = match topics {
+            _ if width > base => 0.0,
+            n if n > SMALL as u64 => LARGE_EVERY.as_secs_f64().recip(),
+            _ => HEARTBEAT.as_secs_f64().recip(),
+        };
+        let states_per_s = open_per_s + FINALS / seconds(width);
+        Self { open_per_s, width, states_per_s: states_per_s.min(f64::from(budget) / real(topics.max(1))) }
+    }
+}
+
+fn line(s: &Seen, base: Width, heartbeat_s: f64, linked: (u32, Linked)) -> Line {
     let traffic = s.traffic();
     let width = base.max(s.least_width());
     let there = matches!(traffic, Traffic::TooShort | Traffic::Seen);
@@ -231,26 +268,26 @@ fn line(s: &Seen, base: Width, heartbeat_s: f64, hosts: u32) -> Line {
         seconds: s.seconds,
         traffic,
         sample: s.sample,
-        cost: there.then(|| cost(s, width, heartbeat_s, hosts)),
+        cost: there.then(|| cost(s, width, heartbeat_s, linked)),
         width: there.then(|| Choice { width_s: width.ms() / 1_000, why: why(s, base, width) }),
     }
 }
 
-fn cost(s: &Seen, width: Width, heartbeat_s: f64, hosts: u32) -> Cost {
+fn cost(s: &Seen, width: Width, heartbeat_s: f64, (hosts, linked): (u32, Linked)) -> Cost {
     let messages_per_s = s.rate(s.messages());
     let bytes_per_s = s.sample.map(|sample| messages_per_s * sample.mean_bytes);
     let (stages, hops) = s.rows_per_window();
     let windows = s.windows_per_day(width);
     // An interval a partition and heartbeat, if it got a message in it.
     let intervals = s.arrived.iter().map(|n| s.rate(*n).min(1.0 / heartbeat_s));
-    // A process looks at its open slots at every heartbeat, and once more when the window closes.
-    let looks = HEARTBEAT.as_secs_f64().recip() + seconds(width).recip();
+    // Of a message at most an open state, a final one and its repetition come.
+    let told = (f64::from(hosts) * linked.states_per_s).min((1.0 + FINALS) * messages_per_s);
     Cost {
         messages_per_s,
         bytes_per_s,
         cores: bytes_per_s.map(|bytes| messages_per_s / MESSAGES_PER_CORE + bytes / BYTES_PER_CORE),
         tap_records_per_s: intervals.sum(),
-        reporter_slots_per_s: s.linked() * (f64::from(hosts) * looks).min(2.0 * messages_per_s),
+        reporter_slots_per_s: s.linked() * told,
         rows_per_day: (stages + hops) * windows,
         store_gb_per_day: windows * (stages * STAGE_ROW_BYTES + hops * HOP_ROW_BYTES) / GB,
     }
@@ -285,7 +322,7 @@ fn sum(seen: &[Seen], lines: &[Line], base: Width, hosts: u32) -> Sum {
     });
     // Processes, not topics: one message a look holds the slots of all topics.
     let linked = seen.iter().map(|s| s.stages.saturating_sub(s.taps)).max().unwrap_or(0);
-    let looks = HEARTBEAT.as_secs_f64().recip() + seconds(base).recip();
+    let looks = HEARTBEAT.as_secs_f64().recip() + FINALS / seconds(base);
     let reporter_records_per_s = cost.is_some().then(|| f64::from(linked) * f64::from(hosts) * looks);
     Sum { topics: costs.len(), topics_unknown, topics_without_sample, cost, reporter_records_per_s }
 }

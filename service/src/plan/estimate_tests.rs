@@ -34,14 +34,14 @@ fn a_steady_topic_costs_what_the_formulae_say() {
     near(cost.bytes_per_s.expect("a sample"), 200_000.0);
     near(cost.cores.expect("a sample"), 1_000.0 / MESSAGES_PER_CORE + 200_000.0 / BYTES_PER_CORE);
     near(cost.tap_records_per_s, 4.0 / 2.0);
-    // Three processes at the one other stage: every 2 s, and at the close of each window of 10 s.
-    near(cost.reporter_slots_per_s, 3.0 * (0.5 + 0.1));
+    // Three processes at the one other stage: every 2 s, at the close of each window of 10 s, and a minute after.
+    near(cost.reporter_slots_per_s, 3.0 * (0.5 + 0.2));
     // Two stages and the hop between them, 8,640 windows.
     near(cost.rows_per_day, 3.0 * 8_640.0);
     near(cost.store_gb_per_day, 8_640.0 * (2.0 * STAGE_ROW_BYTES + HOP_ROW_BYTES) / 1e9);
     let sum = e.sum.cost.as_ref().expect("traffic");
     near(sum.tap_records_per_s, 2.0 + 0.5);
-    near(e.sum.reporter_records_per_s.expect("traffic"), 3.0 * 0.6);
+    near(e.sum.reporter_records_per_s.expect("traffic"), 3.0 * 0.7);
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn a_partition_with_less_than_a_message_a_heartbeat_sends_no_more_than_it_gets()
     let e = estimate(&[seen("slow", 2, 6)], 1);
     let cost = e.topics[0].cost.as_ref().expect("traffic");
     near(cost.tap_records_per_s, 0.2);
-    near(cost.reporter_slots_per_s, 0.4);
+    near(cost.reporter_slots_per_s, 0.6);
     assert_eq!(e.topics[0].traffic, Traffic::TooShort);
 }
 
@@ -116,6 +116,23 @@ fn the_width_is_the_finest_that_the_store_and_the_event_times_allow() {
     let e = estimate(&topics(1_930), 0);
     let why = &e.topics[0].width.as_ref().expect("traffic").why;
     assert!(why.contains("50 million rows a day"), "{why}");
+}
+
+#[test]
+fn linked_processes_of_many_topics_tell_as_their_budget_says() {
+    let states = |n: usize| {
+        let all: Vec<Seen> = (0..n).map(|i| seen(&format!("t{i}"), 1, 6_000)).collect();
+        estimate(&all, 1).sum.cost.expect("traffic").reporter_slots_per_s
+    };
+    near(states(50), 50.0_f64.min(50.0 * 0.7));
+    // More than 100: every 10 s, and no more than the budget.
+    near(states(150), 150.0 * (0.1 + 0.2));
+    near(states(400), 50.0);
+    // More than 400: in windows of 60 s, from 2,400 on of 600 s, and nothing open.
+    near(states(402), 402.0 * 2.0 / 60.0);
+    near(states(1_000), 1_000.0 * 2.0 / 60.0);
+    assert_eq!(told_width(Width::default(), 2_400, 50).ms(), 60_000);
+    assert_eq!(told_width(Width::default(), 2_401, 50).ms(), 600_000);
 }
 
 #[test]

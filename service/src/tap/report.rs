@@ -63,6 +63,7 @@ impl Reporting {
             positions: Vec::new(),
             sum: None,
             cadence_ms: None,
+            late: 0,
             dropped: chaperone_audit::wire::Dropped::default(),
             end: None,
         }

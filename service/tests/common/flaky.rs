@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use chaperone_collector::lag::{Bracket, LagReport, LagRound};
 use chaperone_collector::query::{
-    HopWindow, Offsets, OffsetsQuery, PartitionState, ProcessState, Quarantined, ReporterState, StageWindow, Status,
-    TopicSummary, WindowQuery,
+    ExpectedState, HopTrouble, HopWindow, Offsets, OffsetsQuery, PartitionState, ProcessState, Quarantined,
+    ReporterState, StageWindow, Status, TopicSummary, WindowQuery,
 };
 use chaperone_collector::store::Answer;
 use chaperone_collector::{
@@ -79,6 +79,12 @@ impl Store for Flaky {
     }
     fn topics(&self, query: WindowQuery) -> Answer<'_, Vec<TopicSummary>> {
         self.store.topics(query)
+    }
+    fn trouble(&self, from_ms: i64) -> Answer<'_, Vec<HopTrouble>> {
+        self.store.trouble(from_ms)
+    }
+    fn expected(&self) -> Answer<'_, Vec<ExpectedState>> {
+        self.store.expected()
     }
     fn reporters(&self, now_ms: i64) -> Answer<'_, Vec<ReporterState>> {
         self.store.reporters(now_ms)

@@ -26,6 +26,12 @@ pub(super) fn ensure(need: Need, install: bool) -> anyhow::Result<()> {
         Need::Valgrind => package("valgrind", install, || on_path("valgrind")),
         Need::Chromium => package("chromium", install, || on_path("chromium")),
         Need::Strace => strace(install),
+        Need::Miri => miri(install),
+        Need::Cpp => package("g++", install, || on_path("c++")),
+        // The runner's own affair.
+        Need::Quiet => Ok(()),
+        Need::Promtool => package("prometheus", install, || on_path("promtool")),
+        Need::Sqlite => package("sqlite3", install, || on_path("sqlite3")),
         Need::Binaries => {
             let mut cargo = super::cargo(&["build", "--profile", "ci", "--workspace", "--bins", "--examples"])?;
             let status = cargo.status()?;
@@ -40,6 +46,23 @@ fn strace(install: bool) -> anyhow::Result<()> {
     let mut command = Command::new("strace");
     let traced = command.args(["-qq", "-o", "/dev/null", "true"]).output().is_ok_and(|output| output.status.success());
     anyhow::ensure!(traced, "strace may not trace here: a container needs the capability SYS_PTRACE");
+    Ok(())
+}
+
+fn miri(install: bool) -> anyhow::Result<()> {
+    let present = || {
+        let mut command = Command::new("rustup");
+        command.args(["run", "nightly", "cargo", "miri", "--version"]).env_remove("RUSTUP_TOOLCHAIN");
+        command.output().is_ok_and(|output| output.status.success())
+    };
+    if present() {
+        return Ok(());
+    }
+    let arguments = ["toolchain", "install", "nightly", "--profile", "minimal", "--component", "miri,rust-src"];
+    let how = format!("rustup {}", arguments.join(" "));
+    anyhow::ensure!(install, "Miri is missing: {how}, or tests/run --install");
+    let status = Command::new("rustup").args(arguments).status().context("cannot start rustup")?;
+    anyhow::ensure!(status.success() && present(), "{how} ended with {status}, and Miri is not there");
     Ok(())
 }
 

@@ -45,12 +45,12 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Runs a suite, its output passed on as it comes.
-pub(super) fn suite(suite: &'static Suite) -> Outcome {
+/// Runs a suite, its output passed on as it comes, each line behind `margin`.
+pub(super) fn suite(suite: &'static Suite, margin: &str) -> Outcome {
     println!("\n=== {}: cargo {}", suite.name, suite.command().join(" "));
     let begun = Instant::now();
     let mut tally = Tally::default();
-    let reason = match execute(suite, &mut tally) {
+    let reason = match execute(suite, margin, &mut tally) {
         Ok(()) => None,
         Err(error) => {
             // A suite that did not get as far as its tests has failed as well.
@@ -58,10 +58,13 @@ pub(super) fn suite(suite: &'static Suite) -> Outcome {
             Some(format!("{error:#}"))
         }
     };
-    Outcome { name: suite.name, passed: tally.passed, failed: tally.failed, reason, time: begun.elapsed() }
+    let outcome =
+        Outcome { name: suite.name, passed: tally.passed, failed: tally.failed, reason, time: begun.elapsed() };
+    println!("=== {outcome}");
+    outcome
 }
 
-fn execute(suite: &Suite, tally: &mut Tally) -> anyhow::Result<()> {
+fn execute(suite: &Suite, margin: &str, tally: &mut Tally) -> anyhow::Result<()> {
     let limit = Duration::from_mins((3 * suite.minutes).max(20));
     let mut command = super::cargo(&suite.command())?;
     command.stdout(Stdio::piped());
@@ -80,7 +83,7 @@ fn execute(suite: &Suite, tally: &mut Tally) -> anyhow::Result<()> {
         for line in BufReader::new(output).split(b'\n') {
             let line = line?;
             let line = String::from_utf8_lossy(&line);
-            println!("{line}");
+            println!("{margin}{line}");
             tally.read(&line);
         }
         drop(done);

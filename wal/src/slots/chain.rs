@@ -33,7 +33,13 @@ const GENERATION_SHIFT: u32 = COUNT_BITS + 2;
 /// Generations are 1 to this and begin anew.
 pub(crate) const GENERATION_MAX: u64 = (1 << (64 - GENERATION_SHIFT)) - 1;
 /// How often a thread looks at a line that another has taken; each 64th time it yields the processor.
-const TAKE_TURNS: u32 = if cfg!(loom) { 2 } else { 1 << 20 };
+const TAKE_TURNS: u32 = if cfg!(loom) {
+    2
+} else if cfg!(miri) {
+    1000
+} else {
+    1 << 20
+};
 
 /// A line's count.
 pub(crate) const fn count_of(control: u64) -> u64 {

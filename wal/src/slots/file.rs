@@ -25,8 +25,8 @@ use super::layout::{ABOUT_BYTES, Geometry, Header, TAGS};
 use super::line::Line;
 use super::memory::{ForkGuard, Memory};
 use super::reading::{At, Slot};
-use super::recovery::here::{self, Here};
 use super::table::{Core, Refused, Standing};
+use crate::here::{self, Here};
 
 /// The files' names end so.
 pub(crate) const SUFFIX: &str = ".slots";

@@ -16,9 +16,21 @@ use super::mutant::{self, Mutant};
 use super::word::{Ordering, Word, fence, pause};
 
 /// Turns that the owner waits at a held door before it takes the door back: some microseconds.
-const OWNER_TURNS: u32 = if cfg!(loom) { 1 } else { 2_000 };
+const OWNER_TURNS: u32 = if cfg!(loom) {
+    1
+} else if cfg!(miri) {
+    100
+} else {
+    2_000
+};
 /// Turns that the reporter waits for an owner inside.
-const HOLDER_TURNS: u32 = if cfg!(loom) { 2 } else { 5_000 };
+const HOLDER_TURNS: u32 = if cfg!(loom) {
+    2
+} else if cfg!(miri) {
+    300
+} else {
+    5_000
+};
 
 const OPEN: u64 = 0;
 const SHUT: u64 = 1;
@@ -29,7 +41,7 @@ pub(crate) const FIRST_TOKEN: u64 = 2;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Barrier {
     /// `membarrier` on the rare side.
-    #[cfg_attr(loom, allow(dead_code, reason = "loom cannot model a system call"))]
+    #[cfg_attr(any(loom, miri), allow(dead_code, reason = "neither knows the system call"))]
     Asymmetric,
     /// Fences on both.
     Full,
@@ -38,7 +50,8 @@ pub(crate) enum Barrier {
 impl Barrier {
     /// The best that the kernel has.
     pub(crate) fn new() -> Self {
-        #[cfg(not(loom))]
+        // Miri has no system calls.
+        #[cfg(not(any(loom, miri)))]
         {
             use rustix::thread::{MembarrierCommand, membarrier};
             if membarrier(MembarrierCommand::RegisterPrivateExpedited).is_ok() {

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use super::chain::{self, COUNT_MAX, Lane, Words};
-use super::gate::Gate;
-use super::memory::Kept;
+use super::gate::{Barrier, Gate};
+use super::memory::{Kept, Life, lives};
 use super::reading::At;
 use super::table::{Core, Refused};
 use super::word::Word;
@@ -16,10 +16,12 @@ use super::word::Word;
 pub struct Line {
     lane: Kept<Core, Lane>,
     cells: Kept<Core, [Word]>,
+    life: Kept<Core, Life>,
     gate: Arc<Gate>,
     at: At,
     n: u64,
     last_cell: u8,
+    barrier: Barrier,
 }
 
 impl Line {
@@ -27,8 +29,9 @@ impl Line {
     pub(crate) fn new(core: &Arc<Core>, gate: Arc<Gate>, at: At, n: u64) -> Option<Self> {
         let lane = Kept::new(Arc::clone(core), move |core: &Core| core.lane_in(at.index))?;
         let cells = Kept::new(Arc::clone(core), move |core: &Core| Some(core.cells(at.index)))?;
+        let life = Kept::new(Arc::clone(core), |core: &Core| Some(core.life()))?;
         let last_cell = u8::try_from(core.geometry.cells.saturating_sub(1)).unwrap_or(u8::MAX);
-        Some(Self { lane, cells, gate, at, n, last_cell })
+        Some(Self { lane, cells, life, gate, at, n, last_cell, barrier: core.barrier })
     }
 
     /// Which slot, in which use: what a delivery report needs for [`Table::add`](super::Table::add).
@@ -60,18 +63,19 @@ impl Line {
     /// [`Refused::Closed`] or [`Refused::Spent`]: not counted here, open another slot. [`Refused::Forked`].
     #[inline(always)]
     pub fn count(&mut self, next: impl FnOnce(&mut Words) -> u8) -> Result<(), Refused> {
-        let core = &**self.lane.owner();
-        if core.is_child() {
+        // Once: what is stored below might change what they are made of, as far as a compiler knows.
+        let (lane, cells, n): (&Lane, &[Word], u64) = (&self.lane, &self.cells, self.n);
+        if !lives(&self.life) {
             return Err(Refused::Forked);
         }
-        if self.n >= COUNT_MAX {
+        if n >= COUNT_MAX {
             return Err(Refused::Spent);
         }
-        let Some(_inside) = self.gate.enter(core.barrier) else { return Err(Refused::Closed) };
-        let mut words = chain::copy(&self.lane, self.n);
-        let cell = next(&mut words);
-        self.n += 1;
-        chain::publish(&self.lane, &self.cells, self.n, cell.min(self.last_cell), &words);
+        let Some(_inside) = self.gate.enter(self.barrier) else { return Err(Refused::Closed) };
+        let mut words = chain::copy(lane, n);
+        let cell = next(&mut words).min(self.last_cell);
+        self.n = n + 1;
+        chain::publish(lane, cells, n + 1, cell, &words);
         Ok(())
     }
 }

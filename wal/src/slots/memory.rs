@@ -77,7 +77,8 @@ impl Drop for Memory {
 #[derive(Debug)]
 pub(crate) struct Kept<O, T: ?Sized> {
     part: NonNull<T>,
-    owner: Arc<O>,
+    /// Held, so that the part stays.
+    _owner: Arc<O>,
 }
 
 // SAFETY: it is an `Arc<O>` and a `&T` that nobody can tell from one.
@@ -89,12 +90,7 @@ impl<O, T: ?Sized> Kept<O, T> {
     /// `None` if there is no such part.
     pub(crate) fn new(owner: Arc<O>, part: impl for<'a> Fn(&'a O) -> Option<&'a T>) -> Option<Self> {
         let part = NonNull::from(part(&owner)?);
-        Some(Self { part, owner })
-    }
-
-    #[inline]
-    pub(crate) fn owner(&self) -> &Arc<O> {
-        &self.owner
+        Some(Self { part, _owner: owner })
     }
 }
 
@@ -108,6 +104,14 @@ impl<O, T: ?Sized> std::ops::Deref for Kept<O, T> {
     }
 }
 
+/// Zero in a child that was forked later.
+pub(crate) type Life = Word;
+
+#[inline]
+pub(crate) fn lives(life: &Life) -> bool {
+    life.load(Ordering::Relaxed) != 0
+}
+
 /// Knows, for the price of a load, whether this process is the one that made it or a child that was forked later.
 #[derive(Debug)]
 pub(crate) struct ForkGuard(Memory);
@@ -116,6 +120,10 @@ impl ForkGuard {
     /// # Errors
     /// A kernel before 4.14 cannot wipe a page on fork.
     pub(crate) fn new() -> io::Result<Self> {
+        // Miri knows neither the advice nor a fork.
+        if cfg!(miri) {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
         let page = Memory::anonymous(rustix::param::page_size() / 8)?;
         // SAFETY: the whole of a private anonymous mapping of ours; the advice changes only what a child will find.
         unsafe { madvise(page.base.as_ptr().cast(), page.words * 8, Advice::LinuxWipeOnFork)? };
@@ -126,7 +134,7 @@ impl ForkGuard {
     }
 
     #[inline]
-    pub(crate) fn is_child(&self) -> bool {
-        self.0.first().is_none_or(|word| word.load(Ordering::Relaxed) == 0)
+    pub(crate) fn life(&self) -> Option<&Life> {
+        self.0.first()
     }
 }

@@ -36,10 +36,6 @@ impl<O, T: ?Sized> Kept<O, T> {
         part(&owner)?;
         Some(Self { part: Box::new(part), owner })
     }
-
-    pub(crate) fn owner(&self) -> &Arc<O> {
-        &self.owner
-    }
 }
 
 impl<O, T: ?Sized> std::ops::Deref for Kept<O, T> {
@@ -55,12 +51,26 @@ impl<O, T: ?Sized> std::fmt::Debug for Kept<O, T> {
     }
 }
 
+/// No word: a look at one would be one more step of every schedule.
+#[derive(Debug)]
+pub(crate) struct Life;
+
+impl Life {
+    pub(crate) fn new(_: u64) -> Self {
+        Self
+    }
+}
+
+pub(crate) fn lives(_: &Life) -> bool {
+    true
+}
+
 #[derive(Debug)]
 pub(crate) struct ForkGuard;
 
 impl ForkGuard {
     #[allow(clippy::unused_self, reason = "as the real one")]
-    pub(crate) fn is_child(&self) -> bool {
-        false
+    pub(crate) fn life(&self) -> Option<&Life> {
+        None
     }
 }

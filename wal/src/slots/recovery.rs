@@ -10,8 +10,6 @@
 //! Limits: a living process's slot that changes at every look is left out and counted in [`Contents::busy`]. After the
 //! machine died (a file on a disk, another boot) pages may be of different times: [`SlotFile::machine_died`].
 
-pub(crate) mod here;
-
 use std::fs;
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -27,7 +25,7 @@ use super::layout::{
 };
 use super::reading::{self, Limits, Slot};
 use super::word::{Ordering, fence};
-use here::Here;
+use crate::here::{self, Here};
 
 /// Looks at a slot of a living process.
 const LOOKS: u32 = 64;

@@ -16,7 +16,7 @@ use super::chain::{self, COUNT_MAX, GENERATION_MAX, Lane, NotTaken, Seen, Words}
 use super::gate::{Barrier, FIRST_TOKEN, Gate};
 use super::layout::{CELLS, FLAGS, Geometry, HEADER, HEARTBEAT, IN, LINE, NAMES_USED, OUT, State, TAGS, descriptor};
 use super::line::Line;
-use super::memory::{ForkGuard, Memory};
+use super::memory::{ForkGuard, Life, Memory, lives};
 use super::mutant::{self, Mutant};
 use super::names::Index;
 use super::reading::{self, At, Limits, Parts, Slot};
@@ -68,6 +68,8 @@ pub(crate) struct Core {
     pub(crate) geometry: Geometry,
     pub(crate) barrier: Barrier,
     guard: Option<ForkGuard>,
+    /// In place of the guard's word where there is none.
+    unguarded: Life,
     gates: Box<[Mutex<Option<Arc<Gate>>>]>,
     free: Mutex<Vec<u32>>,
     names: Mutex<Index>,
@@ -81,6 +83,7 @@ impl Core {
             geometry,
             barrier: Barrier::new(),
             guard,
+            unguarded: Life::new(1),
             gates: (0..geometry.slots).map(|_| Mutex::new(None)).collect(),
             free: Mutex::new((0..geometry.slots).rev().collect()),
             names: Mutex::new(Index::default()),
@@ -90,7 +93,13 @@ impl Core {
 
     #[inline]
     pub(crate) fn is_child(&self) -> bool {
-        self.guard.as_ref().is_some_and(ForkGuard::is_child)
+        !lives(self.life())
+    }
+
+    /// Of a line's owner, who asks at every count.
+    #[inline]
+    pub(crate) fn life(&self) -> &Life {
+        self.guard.as_ref().and_then(ForkGuard::life).unwrap_or(&self.unguarded)
     }
 
     /// A part of a slot, by its offset.

@@ -1,22 +1,13 @@
 //! Windows and hops laid out on one axis.
 
-use std::time::Duration;
-
 use chaperone_collector::{Stage, Verdict};
 
 use super::*;
 
 fn pipeline() -> Pipeline {
-    let stage =
-        |name: &str, kind| Stage { name: name.into(), kind, complete: true, at_least_once: false, stamped_only: false };
-    Pipeline {
-        name: "p".into(),
-        cluster: "c".into(),
-        topics: Vec::new(),
-        stages: vec![stage("a", StageKind::Client), stage("b", StageKind::Kafka), stage("c", StageKind::Client)],
-        grace: Duration::from_secs(10),
-        silent_after: Duration::from_secs(30),
-    }
+    let stage = |name: &str, kind| Stage { complete: true, ..Stage::new(name, kind) };
+    let stages = vec![stage("a", StageKind::Client), stage("b", StageKind::Kafka), stage("c", StageKind::Client)];
+    Pipeline { cluster: "c".into(), ..Pipeline::new("p", Vec::new(), stages) }
 }
 
 fn window(hop: (&str, &str), window_ms: i64, width_ms: i64, verdict: Verdict) -> HopWindow {

@@ -15,8 +15,8 @@ use chaperone_collector::audit::{AuditFollow, AuditLoss, AuditStand};
 use chaperone_collector::batch::{Applied, AuditPartition, Batch};
 use chaperone_collector::lag::{Bracket, LagReport, LagRound};
 use chaperone_collector::query::{
-    HopWindow, Offsets, OffsetsQuery, PartitionState, ProcessState, Quarantined, ReporterState, StageWindow, Status,
-    TopicSummary, WindowQuery,
+    ExpectedState, HopTrouble, HopWindow, Offsets, OffsetsQuery, PartitionState, ProcessState, Quarantined,
+    ReporterState, StageWindow, Status, TopicSummary, WindowQuery,
 };
 use chaperone_collector::store::Answer;
 use chaperone_collector::{
@@ -128,6 +128,12 @@ impl Store for FakeStore {
         let all = self.topics.iter().filter(|t| query.topic.as_deref().is_none_or(|name| name == t.topic));
         self.answer(limit(&query, all.cloned()))
     }
+    fn trouble(&self, _: i64) -> Answer<'_, Vec<HopTrouble>> {
+        self.answer(Vec::new())
+    }
+    fn expected(&self) -> Answer<'_, Vec<ExpectedState>> {
+        self.answer(Vec::new())
+    }
     fn reporters(&self, _: i64) -> Answer<'_, Vec<ReporterState>> {
         self.answer(self.reporters.clone())
     }
@@ -207,21 +213,12 @@ pub(crate) fn config() -> WebConfig {
 
 /// A pipeline of these stages for the topics of one pattern.
 pub(crate) fn pipeline(name: &str, cluster: &str, pattern: &str, stages: &[&str]) -> Pipeline {
-    let stage = |name: &&str| Stage {
-        name: (*name).to_owned(),
-        kind: if name.starts_with("kafka:") { StageKind::Kafka } else { StageKind::Client },
-        complete: true,
-        at_least_once: name.starts_with("consumer:"),
-        stamped_only: false,
+    let stage = |name: &&str| {
+        let kind = if name.starts_with("kafka:") { StageKind::Kafka } else { StageKind::Client };
+        Stage { complete: true, at_least_once: name.starts_with("consumer:"), ..Stage::new(*name, kind) }
     };
-    Pipeline {
-        name: name.to_owned(),
-        cluster: cluster.to_owned(),
-        topics: vec![TopicPattern::parse(pattern).expect("pattern")],
-        stages: stages.iter().map(stage).collect(),
-        grace: Duration::from_secs(10),
-        silent_after: Duration::from_secs(30),
-    }
+    let topics = vec![TopicPattern::parse(pattern).expect("pattern")];
+    Pipeline { cluster: cluster.to_owned(), ..Pipeline::new(name, topics, stages.iter().map(stage).collect()) }
 }
 
 /// One verdict.

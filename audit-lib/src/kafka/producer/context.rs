@@ -1,7 +1,7 @@
 //! The delivery callback: the ticket is handed in, then the host hears.
 //!
 //! Invariants: our part cannot panic outwards (it would end the thread that polls, and with it all delivery reports);
-//! it takes one lock, and that only for a producer with a `transactional.id`; what the host's own callback does is the
+//! it takes locks for a push and nothing else; what the host's own callback does is the
 //! host's, as with rdkafka alone.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,29 +14,33 @@ use rdkafka::message::{DeliveryResult, Message as _};
 use rdkafka::producer::ProducerContext;
 use rdkafka::statistics::Statistics;
 
+use super::pending::{Boxes, Pending};
 use super::transaction::Transactions;
 use crate::kafka::error::proves_not_persisted;
 use crate::kafka::grant::{Grant, missing_grant};
 use crate::recorder::Ticket;
-
-/// What travels with a message through librdkafka: our ticket and the host's own opaque.
-pub struct Pending<D> {
-    pub(super) ticket: Option<Ticket>,
-    pub(super) host: D,
-}
 
 /// The host's context, with the ticket handed in before its own delivery callback.
 pub struct AuditedContext<C> {
     host: C,
     /// Of a producer with a `transactional.id`.
     pub(super) transactions: Option<Transactions>,
+    /// That id.
+    pub(super) transactional_id: Option<String>,
+    pub(super) boxes: Boxes,
     /// A missing ACL is said once, not for every message.
     refused: Once,
 }
 
 impl<C> AuditedContext<C> {
-    pub(super) fn new(host: C, transactional: bool) -> Self {
-        Self { host, transactions: transactional.then(Transactions::default), refused: Once::new() }
+    pub(super) fn new(host: C, transactional_id: Option<&str>) -> Self {
+        Self {
+            host,
+            transactions: transactional_id.map(|_| Transactions::default()),
+            transactional_id: transactional_id.map(str::to_owned),
+            boxes: Boxes::default(),
+            refused: Once::new(),
+        }
     }
 
     /// The host's own context.
@@ -89,13 +93,16 @@ pub(super) fn guarded(what: &'static str, act: impl FnOnce()) {
     }
 }
 
-impl<C: ProducerContext> ProducerContext for AuditedContext<C> {
+impl<C: ProducerContext + 'static> ProducerContext for AuditedContext<C> {
     type DeliveryOpaque = Box<Pending<C::DeliveryOpaque>>;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, pending: Self::DeliveryOpaque) {
-        let Pending { ticket, host } = *pending;
+    fn delivery(&self, result: &DeliveryResult<'_>, mut pending: Self::DeliveryOpaque) {
+        let (ticket, host) = pending.empty();
+        self.boxes.put(pending);
         guarded("the audit of a delivery report; its message is in doubt", || self.hear(result, ticket));
-        self.host.delivery(result, host);
+        if let Some(host) = host {
+            self.host.delivery(result, host);
+        }
     }
 }
 

@@ -7,7 +7,8 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::ToBytes;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext, ThreadedProducer};
 
-use super::context::{AuditedContext, Pending};
+use super::context::AuditedContext;
+use super::pending::Pending;
 
 /// How long an abort waits for librdkafka before delivery reports are served in between.
 const ABORT_SLICE: Duration = Duration::from_millis(50);

@@ -40,6 +40,35 @@ fn a_final_that_was_not_stored_is_sent_again_with_its_bytes() {
 }
 
 #[test]
+fn a_final_that_kafka_acknowledged_and_lost_is_told_by_the_next_life() {
+    // Acknowledged and gone; the process dies before it can tell it again, or after.
+    for (lose, again) in [(true, false), (false, false), (false, true)] {
+        let dir = dir();
+        let mut bench = Bench::new(logged(&dir));
+        bench.recorder.attempt(&message("t", b"a", T0)).acked();
+        bench.sink.script(lose.then_some(Behaviour::Lose));
+        bench.pass(30_000);
+        let n = |sink: &MemorySink| Collector::of(&sink.messages()).n();
+        assert_eq!(n(&bench.sink), u64::from(!lose));
+        if again {
+            // Told again, and the mark made durable by the checkpoint.
+            bench.stepper.pass(Duration::from_mins(1));
+            bench.stepper.pass(Duration::from_secs(10));
+            assert_eq!(bench.recorder.stats().repeated, 1);
+        }
+        drop(bench.stepper);
+        let mut next = Bench::with(logged(&dir), MemorySink::new());
+        next.stepper.beat();
+        assert_eq!(n(&next.sink), u64::from(!again), "by the next life, but not a third time");
+        next.stepper.pass(Duration::from_secs(10));
+        drop(next.stepper);
+        let mut third = Bench::with(logged(&dir), MemorySink::new());
+        third.stepper.beat();
+        assert_eq!(n(&third.sink), 0);
+    }
+}
+
+#[test]
 fn a_crash_costs_at_most_what_came_after_the_checkpoint_and_says_so() {
     let dir = dir();
     let mut bench = Bench::new(logged(&dir));

@@ -162,6 +162,16 @@ CREATE TABLE stage_window (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX stage_window_by_time ON stage_window (window_ms);
 
+-- By which rules a stage has counted a topic, and between which arrivals, in whole hours of broker time.
+CREATE TABLE stage_rule (
+    topic    INTEGER NOT NULL,
+    stage    INTEGER NOT NULL,
+    rule     INTEGER NOT NULL,
+    first_ms INTEGER NOT NULL,
+    last_ms  INTEGER NOT NULL,
+    PRIMARY KEY (topic, stage, rule)
+) STRICT, WITHOUT ROWID;
+
 -- What casts doubt on a stage in a span of event time: kind `overflow` and `audit_lost` (any topic), `divergent`, or
 -- `rewritten` (the broker puts its own time in place of the producer's).
 CREATE TABLE stage_flag (
@@ -338,10 +348,32 @@ CREATE TABLE hop_window (
     settled_surplus   INTEGER NOT NULL,
     passed_ms         INTEGER,
     amendments        INTEGER NOT NULL,
+    -- A verdict stands: all evidence was in, and no later record has opened the window again.
+    settled           INTEGER NOT NULL GENERATED ALWAYS AS
+        (CASE WHEN settled_ms IS NOT NULL AND verdict NOT IN ('open', 'settling', 'no_report') THEN 1 ELSE 0 END) STORED,
     PRIMARY KEY (topic, window_ms, from_stage, to_stage)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX hop_window_by_time ON hop_window (window_ms);
 CREATE INDEX hop_window_trouble ON hop_window (window_ms, verdict) WHERE verdict <> 'ok';
+
+-- The pipeline that a topic runs through, as of the last judgement of one of its windows.
+CREATE TABLE topic_pipeline (
+    topic    INTEGER PRIMARY KEY,
+    pipeline TEXT    NOT NULL,
+    owner    TEXT,
+    runbook  TEXT
+) STRICT;
+
+-- Who is expected to report, and how many of them lived at the last judgement: `ok`, `few`, `silent`, `never`.
+CREATE TABLE expected_reporter (
+    stage       TEXT    NOT NULL,
+    application TEXT    NOT NULL,
+    at_least    INTEGER NOT NULL,
+    live        INTEGER NOT NULL,
+    state       TEXT    NOT NULL,
+    since_ms    INTEGER NOT NULL,
+    PRIMARY KEY (stage, application)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE amendment (
     id          INTEGER PRIMARY KEY,
@@ -411,24 +443,36 @@ CREATE TABLE group_lag (
     PRIMARY KEY (cluster, consumer_group, topic, partition)
 ) STRICT, WITHOUT ROWID;
 
--- ---- Stable views: columns are only ever added. ----
+-- ---- Stable views: columns are only ever added. docs/SQL.md describes them; a test holds them to it. ----
+-- PostgreSQL's have the same columns.
 
 CREATE VIEW v_hop_window AS
 SELECT t.text AS topic, f.text AS from_stage, d.text AS to_stage, h.window_ms / 1000 AS window_start, h.window_ms,
-       h.width_ms, h.verdict, h.missing_min, h.surplus_min, h.delayed, h.caveats, h.why,
-       h.settled_ms IS NOT NULL AND h.verdict NOT IN ('open', 'settling', 'no_report') AS settled,
-       h.settled_ms / 1000 AS settled_at, h.amendments
+       h.width_ms, h.verdict, h.missing_min, h.surplus_min, h.delayed, h.caveats, h.why, h.settled,
+       h.settled_ms / 1000 AS settled_at, h.amendments, h.hop, p.pipeline, p.owner, p.runbook
 FROM hop_window h
 JOIN name t ON t.id = h.topic
 JOIN name f ON f.id = h.from_stage
-JOIN name d ON d.id = h.to_stage;
+JOIN name d ON d.id = h.to_stage
+LEFT JOIN topic_pipeline p ON p.topic = h.topic;
+
+CREATE VIEW v_topic AS
+SELECT x.topic, x.pipeline, x.owner, x.runbook, x.complete_through_ms, x.complete_through_ms / 1000 AS complete_through_at
+FROM (
+    SELECT t.text AS topic, p.pipeline, p.owner, p.runbook,
+           coalesce((SELECT min(q.window_ms) FROM pending q WHERE q.topic = p.topic AND q.unsettled = 1),
+                    (SELECT h.window_ms + h.width_ms FROM hop_window h WHERE h.topic = p.topic
+                     ORDER BY h.window_ms DESC LIMIT 1)) AS complete_through_ms
+    FROM topic_pipeline p
+    JOIN name t ON t.id = p.topic
+) x;
 
 CREATE VIEW v_stage_window AS
 SELECT t.text AS topic, s.text AS stage, w.window_ms / 1000 AS window_start, w.window_ms, w.width_ms,
        CASE w.class WHEN 0 THEN 'stamped' WHEN 1 THEN 'bare' WHEN 2 THEN 'no_time' WHEN 3 THEN 'malformed'
                     WHEN 4 THEN 'out_of_range' ELSE 'rewritten' END AS class,
        w.n, w.acked, w.failed, w.bytes, lower(hex(w.f_in)) AS f_in, lower(hex(w.f_acked)) AS f_acked,
-       lower(hex(w.f_failed)) AS f_failed, w.min_ms, w.max_ms, w.last_ms
+       lower(hex(w.f_failed)) AS f_failed, w.min_ms, w.max_ms, w.last_ms, w.last_ms / 1000 AS last_at
 FROM stage_window w
 JOIN name t ON t.id = w.topic
 JOIN name s ON s.id = w.stage;
@@ -436,9 +480,14 @@ JOIN name s ON s.id = w.stage;
 CREATE VIEW v_reporter AS
 SELECT lower(hex(r.incarnation)) AS incarnation, s.text AS stage, r.host, r.application, r.library, r.pid, r.datacenter,
        r.audited_since_ms, r.watermark_ms, r.last_append_ms, r.ended, r.sum_n AS n, r.sum_acked AS acked,
-       r.sum_failed AS failed, r.dropped
+       r.sum_failed AS failed, r.dropped, r.audited_since_ms / 1000 AS audited_since_at,
+       r.watermark_ms / 1000 AS watermark_at, r.last_append_ms / 1000 AS heard_at
 FROM reporter r
 JOIN name s ON s.id = r.stage;
+
+CREATE VIEW v_expected AS
+SELECT e.stage, e.application, e.at_least, e.live, e.state, e.since_ms, e.since_ms / 1000 AS since_at
+FROM expected_reporter e;
 
 CREATE VIEW v_process AS
 SELECT lower(hex(p.id)) AS id, p.role, p.clusters, p.host, p.pid, p.version, p.started_ms, p.beat_ms, p.problems
@@ -465,5 +514,8 @@ FROM audit_lost;
 
 CREATE VIEW v_lag AS
 SELECT cluster, consumer_group, topic, partition, at_ms, state, committed, end_offset, log_start, messages, lag_ms,
-       error_ms, at_least, trend, lag_trend, produced_per_s, consumed_per_s, catch_up_ms, retention_left_ms, eaten, held
+       error_ms, at_least, trend, lag_trend, produced_per_s, consumed_per_s, catch_up_ms, retention_left_ms, eaten, held,
+       at_ms / 1000 AS looked_at, CAST(lag_ms / 1000.0 AS DOUBLE PRECISION) AS lag_s,
+       CAST(error_ms / 1000.0 AS DOUBLE PRECISION) AS error_s, CAST(catch_up_ms / 1000.0 AS DOUBLE PRECISION) AS catch_up_s,
+       CAST(retention_left_ms / 1000.0 AS DOUBLE PRECISION) AS retention_left_s
 FROM group_lag;

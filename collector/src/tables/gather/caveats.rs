@@ -8,12 +8,12 @@ use crate::db::{AsValue, Done, Tx, params};
 use crate::pipeline::{Stage, StageKind};
 use crate::tables::facts::{Doubtful, Facts};
 use crate::tables::totals::StageSum;
-use crate::verdict::{Evidence, Verdict, judge};
+use crate::verdict::Evidence;
 
 /// A stamp that was seen so long before or after, ms, tells that stamps are kept on the way.
 const STAMPS_MS: i64 = 3_600_000;
-/// A rule by which a stage counted so long before or after, ms, may have put the window's messages elsewhere.
-const RULES_MS: i64 = 3_600_000;
+/// A rule by which a stage counted what arrived so long before or after, ms, may have put the window's messages elsewhere.
+const RULES_MS: i64 = 86_400_000;
 
 /// Caveats, each once.
 #[derive(Default)]
@@ -32,7 +32,8 @@ impl Caveats {
     }
 
     /// Whether both sides counted by one rule. By another rule for the time messages are in other windows, or have no time at
-    /// all: a side that has none here may have counted them all the same. Limit: further away than [`RULES_MS`] nobody looks.
+    /// all: a side that has none here may have counted them all the same, when they arrived there. Limit: what arrives there
+    /// more than [`RULES_MS`] before or after it did here is not looked for.
     pub(super) fn rules(
         &mut self,
         tx: &dyn Tx,
@@ -42,12 +43,13 @@ impl Caveats {
     ) -> Done<()> {
         let mut all = u.rules.into_iter().chain(d.rules).flat_map(|(low, high)| [low, high]);
         let Some(first) = all.next() else { return Ok(()) };
-        let without = if u.rules.is_none() { up } else { down.filter(|_| d.rules.is_none()) };
+        let (without, here) = if u.rules.is_none() { (up, d) } else { (down.filter(|_| d.rules.is_none()), u) };
         let differ = all.any(|rule| rule != first)
             || without.map_or(Ok(false), |stage| {
                 let at_ms = case.span.start_ms;
-                let (from_ms, to_ms) = (at_ms.saturating_sub(RULES_MS), at_ms.saturating_add(RULES_MS));
-                let around = params![case.topic, stage, from_ms, to_ms, first];
+                let (from_ms, to_ms) = (here.first_ms.unwrap_or(at_ms), here.last_ms.unwrap_or(at_ms));
+                let (from_ms, to_ms) = (from_ms.saturating_sub(RULES_MS), to_ms.saturating_add(RULES_MS));
+                let around = params![case.topic, stage, first, from_ms, to_ms];
                 tx.exists(include_str!("../sql/other_rule.sql"), around)
             })?;
         if differ {
@@ -85,11 +87,13 @@ impl Caveats {
             let since_ms = f.audited_since_ms.filter(|since| *since > i64::MIN);
             since_ms.is_some_and(|since| other.first_ms.is_some_and(|first| first < since.saturating_add(grace_ms)))
         };
-        let Some(n) = e.downstream.filter(|_| judge(e).verdict != Verdict::Ok) else { return };
-        if n <= e.acked && before(down, of_up) {
+        if e.downstream.is_none() || e.is_ok() {
+            return;
+        }
+        if e.at_most_least() && before(down, of_up) {
             self.add(CaveatKind::NotAuditedYet, Doubt::Downstream, Hope::None);
         }
-        if n >= e.attempted.saturating_sub(e.failed) && before(up, of_down) {
+        if e.at_least_most() && before(up, of_down) {
             self.add(CaveatKind::NotAuditedYet, Doubt::Upstream, Hope::None);
         }
     }

@@ -18,9 +18,15 @@ const TOPICS: [&str; 4] = ["orders", "payments", "refunds", "clicks"];
 const EATEN_MIB: usize = 256;
 const FAILED_EVERY: u64 = 64;
 
-struct Fast {
+pub(crate) struct Fast {
     began: Instant,
     began_ms: i64,
+}
+
+impl Fast {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self { began: Instant::now(), began_ms: SystemClock.now_ms() })
+    }
 }
 
 impl Clock for Fast {
@@ -29,19 +35,23 @@ impl Clock for Fast {
     }
 }
 
-/// Counts until killed or, once the first thread has counted `after` messages, until it ends as `end` says: by `abort`,
-/// by `exec` of another program, by eating memory until the kernel has enough of it, or not at all.
-pub(crate) fn run(dir: &Path, sink: &Path, end: &str, after: u64) -> anyhow::Result<()> {
-    let config = Config {
+/// What goes with that clock.
+pub(crate) fn hasty(dir: &Path) -> Config {
+    Config {
         grace: Duration::ZERO,
         heartbeat: Duration::from_millis(2),
         checkpoint: Duration::from_millis(5),
         max_slots: 1024,
         ..config(dir)
-    };
-    let clock = Arc::new(Fast { began: Instant::now(), began_ms: SystemClock.now_ms() });
+    }
+}
+
+/// Counts until killed or, once the first thread has counted `after` messages, until it ends as `end` says: by `abort`,
+/// by `exec` of another program, by eating memory until the kernel has enough of it, or not at all.
+pub(crate) fn run(dir: &Path, sink: &Path, end: &str, after: u64) -> anyhow::Result<()> {
+    let clock = Fast::new();
     let sink = Box::new(FileSink::open(sink, true)?);
-    let recorder = Recorder::start(config, sink, Arc::clone(&clock) as Arc<dyn Clock>)?;
+    let recorder = Recorder::start(hasty(dir), sink, Arc::clone(&clock) as Arc<dyn Clock>)?;
     let witness = Witness::new()?;
     std::thread::scope(|scope| {
         for thread in 0..THREADS {

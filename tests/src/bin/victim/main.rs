@@ -1,4 +1,4 @@
-//! A process that counts, for suites that kill it: `victim busy|acts|rest|log|calls|stall|memory DIR …`.
+//! A process that counts, for suites that kill it: `victim busy|acts|rest|log|calls|stall|memory|forks|full DIR …`.
 //!
 //! What it tells of itself (a byte for each message counted, on standard output) and what its sink stores (a file of JSON
 //! lines) goes through `writev`, which neither log nor slots use: faults of other calls spare the witness.
@@ -6,6 +6,8 @@
 
 mod acts;
 mod busy;
+mod forks;
+mod full;
 mod host;
 mod log;
 mod sink;
@@ -43,6 +45,8 @@ fn run(arguments: &[&str]) -> anyhow::Result<()> {
         ["calls", dir] => host::calls(Path::new(dir)),
         ["stall", dir, seconds] => host::stall(Path::new(dir), seconds.parse()?),
         ["memory", dir, slots] => host::memory(Path::new(dir), slots.parse()?),
+        ["forks", dir, sink, forks, end] => forks::run(Path::new(dir), Path::new(sink), forks.parse()?, end),
+        ["full", dir, seed] => full::run(Path::new(dir), seed.parse()?),
         _ => anyhow::bail!("unknown arguments {arguments:?}"),
     }
 }

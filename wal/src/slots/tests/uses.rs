@@ -136,7 +136,7 @@ fn an_owner_takes_a_door_back_that_is_held_for_long() {
 /// and in the end nothing is missing.
 #[test]
 fn readings_under_fire_are_whole() {
-    const EACH: u64 = 40_000;
+    const EACH: u64 = if cfg!(miri) { 30 } else { 40_000 };
     let table = heap(Geometry { slots: 2, cells: 4, names_bytes: 64 });
     let mut line = table.open(1, "orders", &TAGS_OF).unwrap();
     let at = line.at();
@@ -182,7 +182,7 @@ fn readings_under_fire_are_whole() {
             }
         }
     });
-    assert!(readings > 10, "{readings} readings");
+    assert!(readings > 10 || cfg!(miri), "{readings} readings");
     assert_eq!(table.read(at).unwrap().n, 3 * EACH);
 }
 
@@ -190,7 +190,8 @@ fn readings_under_fire_are_whole() {
 /// last state.
 #[test]
 fn closing_under_fire_loses_nothing() {
-    const CLOSINGS: u64 = 300;
+    const ENOUGH: u64 = if cfg!(miri) { 2 } else { 100 };
+    const CLOSINGS: u64 = if cfg!(miri) { 3 } else { 300 };
     let table = heap(Geometry { slots: 16, cells: 0, names_bytes: 64 });
     let (over, counted) = (AtomicBool::new(false), AtomicU64::new(0));
     let (mut total, mut closings) = (0, 0);
@@ -211,7 +212,7 @@ fn closing_under_fire_loses_nothing() {
         let threads: Vec<_> = (0..3).map(|owner| scope.spawn(move || fire(owner))).collect();
         while closings < CLOSINGS {
             for (at, _) in table.uses().collect::<Vec<_>>() {
-                match table.close_if(at, |s| s.n > 100) {
+                match table.close_if(at, |s| s.n > ENOUGH) {
                     Ok(Some(slot)) => {
                         assert_eq!(slot.n, slot.words_in[0]);
                         (total, closings) = (total + slot.n, closings + 1);

@@ -1,5 +1,6 @@
 //! This machine and its processes, as `/proc` tells; what it does not tell is zero or nothing.
 
+use std::fmt;
 use std::fs;
 
 /// Where a process runs.
@@ -18,6 +19,52 @@ impl Here {
         let namespace = fs::read_link("/proc/self/ns/pid").ok();
         let namespace = namespace.and_then(|link| number_in(&link.to_string_lossy()));
         Self { boot: boot.map_or([0; 16], uuid::Uuid::into_bytes), pid_namespace: namespace.unwrap_or(0) }
+    }
+}
+
+/// A process, told from all that had its number before or will have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Process {
+    /// The machine's boot.
+    pub(crate) boot: [u8; 16],
+    /// In which its number counts.
+    pub(crate) pid_namespace: u64,
+    pub(crate) pid: u32,
+    /// In the kernel's ticks since boot.
+    pub(crate) start: u64,
+}
+
+impl Process {
+    pub(crate) fn this() -> Self {
+        let (Here { boot, pid_namespace }, pid) = (Here::now(), std::process::id());
+        Self { boot, pid_namespace, pid, start: start_of(pid).unwrap_or(0) }
+    }
+
+    /// Whether it is known that it is no more.
+    pub(crate) fn is_gone(&self) -> bool {
+        let known = self.start != 0 && self.pid_namespace != 0 && self.boot != [0; 16];
+        let here = Here { boot: self.boot, pid_namespace: self.pid_namespace } == Here::now();
+        known && here && start_of(self.pid) != Some(self.start)
+    }
+
+    /// Reads what [`Display`](fmt::Display) writes.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let mut fields = text.strip_suffix('\n')?.split(' ');
+        let mut next = |name: &str| fields.next()?.strip_prefix(name)?.strip_prefix('=');
+        let boot = uuid::Uuid::try_parse(next("boot")?).ok()?.into_bytes();
+        Some(Self {
+            boot,
+            pid_namespace: next("pid_namespace")?.parse().ok()?,
+            pid: next("pid")?.parse().ok()?,
+            start: next("start")?.parse().ok()?,
+        })
+    }
+}
+
+impl fmt::Display for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let boot = uuid::Uuid::from_bytes(self.boot);
+        writeln!(f, "boot={boot} pid_namespace={} pid={} start={}", self.pid_namespace, self.pid, self.start)
     }
 }
 
@@ -85,6 +132,22 @@ mod tests {
         assert_eq!(start_in(&stat("Z")), Some((true, 4711)), "the remains of a process, or of its first thread");
         assert!(has_live_thread(std::process::id()) && !has_live_thread(u32::MAX));
         assert_eq!(start_in("7 (a"), None);
+    }
+
+    #[test]
+    fn a_process_is_told_from_others_that_have_its_number() {
+        let this = Process::this();
+        assert_eq!(Process::parse(&this.to_string()), Some(this));
+        assert!(!this.is_gone());
+        assert!(Process { start: this.start + 1, ..this }.is_gone());
+        assert!(
+            !Process { start: this.start + 1, pid_namespace: 1, ..this }.is_gone(),
+            "of another place nothing is known"
+        );
+        assert!(!Process { start: 0, ..this }.is_gone());
+        for text in ["", "\n", "boot= pid=1\n", &this.to_string()[..60]] {
+            assert_eq!(Process::parse(text), None, "{text}");
+        }
     }
 
     #[test]
