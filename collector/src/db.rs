@@ -155,12 +155,11 @@ impl<'a> Db<'a> {
             return Ok(*id);
         }
         let insert = "INSERT INTO name (text) VALUES (?1) ON CONFLICT (text) DO NOTHING";
-        let id = match find_name(self.tx, text)? {
-            Some(id) => id,
-            None => {
-                self.tx.execute(insert, params![text])?;
-                find_name(self.tx, text)?.ok_or_else(|| Fault::stored("name")("it was made and is not there"))?
-            }
+        let id = if let Some(id) = find_name(self.tx, text)? {
+            id
+        } else {
+            self.tx.execute(insert, params![text])?;
+            find_name(self.tx, text)?.ok_or_else(|| Fault::stored("name")("it was made and is not there"))?
         };
         self.remember(text, id);
         Ok(id)

@@ -21,6 +21,9 @@ pub struct Server {
 }
 
 /// The server of this process, started at the first call.
+///
+/// # Panics
+/// Where there is none, with what to install.
 pub fn server() -> &'static Server {
     static SERVER: OnceLock<Server> = OnceLock::new();
     SERVER.get_or_init(|| Server::start().expect("PostgreSQL's server starts"))

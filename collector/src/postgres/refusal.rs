@@ -65,15 +65,16 @@ impl Refusal {
             SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED | SqlState::LOCK_NOT_AVAILABLE => {
                 Remedy::Again
             }
-            // It restarts, or is no longer the one that may write.
+            // It restarts, or is no longer the one that may write; or a pooler hands us a connection that does not know our
+            // statements.
             SqlState::ADMIN_SHUTDOWN
             | SqlState::CRASH_SHUTDOWN
             | SqlState::CANNOT_CONNECT_NOW
             | SqlState::TOO_MANY_CONNECTIONS
             | SqlState::READ_ONLY_SQL_TRANSACTION
-            | SqlState::T_R_STATEMENT_COMPLETION_UNKNOWN => Remedy::Reconnect,
-            // A pooler may hand us a connection that does not know our statements.
-            SqlState::INVALID_SQL_STATEMENT_NAME | SqlState::FEATURE_NOT_SUPPORTED => Remedy::Reconnect,
+            | SqlState::T_R_STATEMENT_COMPLETION_UNKNOWN
+            | SqlState::INVALID_SQL_STATEMENT_NAME
+            | SqlState::FEATURE_NOT_SUPPORTED => Remedy::Reconnect,
             _ if code.code().starts_with("08") => Remedy::Reconnect,
             _ => Remedy::None,
         }

@@ -205,19 +205,15 @@ impl Session {
 
 fn reach(runtime: &Runtime, config: &Config, tls: Option<MakeTlsConnector>) -> Result<tokio_postgres::Client, Refusal> {
     let reached = async {
-        match tls {
-            Some(tls) => {
-                let (client, connection) = config.connect(tls).await?;
-                // Driven whenever an answer is waited for; its end is told by the client.
-                drop(tokio::spawn(connection));
-                Ok(client)
-            }
-            None => {
-                let (client, connection) = config.connect(NoTls).await?;
-                drop(tokio::spawn(connection));
-                Ok(client)
-            }
+        // Driven whenever an answer is waited for; its end is told by the client.
+        if let Some(tls) = tls {
+            let (client, connection) = config.connect(tls).await?;
+            drop(tokio::spawn(connection));
+            return Ok(client);
         }
+        let (client, connection) = config.connect(NoTls).await?;
+        drop(tokio::spawn(connection));
+        Ok(client)
     };
     let timed = runtime.block_on(async { tokio::time::timeout(CONNECT * 2, reached).await });
     timed.map_err(|_| Refusal::Silent(CONNECT * 2))?.map_err(Refusal::Said)

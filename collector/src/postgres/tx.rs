@@ -144,7 +144,7 @@ impl Columns for PgColumns<'_> {
 /// A transaction.
 pub(super) struct PgTx<'a>(pub(super) &'a Line);
 
-fn references<'a, T: ToSql + Sync>(values: &'a [T]) -> Vec<&'a (dyn ToSql + Sync)> {
+fn references<T: ToSql + Sync>(values: &[T]) -> Vec<&(dyn ToSql + Sync)> {
     values.iter().map(|v| v as &(dyn ToSql + Sync)).collect()
 }
 

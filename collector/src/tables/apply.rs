@@ -235,7 +235,8 @@ impl Run {
             };
             self.reporters.insert(key, reporter);
         }
-        self.marks.load(db, topics.into_iter().collect(), positions.into_iter().collect())?;
+        let (topics, positions) = (Vec::from_iter(topics), Vec::from_iter(positions));
+        self.marks.load(db, &topics, &positions)?;
         self.taps.load(db, &places)
     }
 

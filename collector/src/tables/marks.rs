@@ -32,7 +32,7 @@ pub(super) struct Marks {
 
 impl Marks {
     /// Loads what is known of these topics and positions.
-    pub(super) fn load(&mut self, db: &Db<'_>, topics: Vec<TopicKey>, positions: Vec<PositionKey>) -> Done<()> {
+    pub(super) fn load(&mut self, db: &Db<'_>, topics: &[TopicKey], positions: &[PositionKey]) -> Done<()> {
         let keys: Vec<Value<'_>> = topics.iter().flat_map(|k| *params![k.0, k.1]).collect();
         let known = |number, at_ms| Known { number, at_ms, dirty: false };
         let sql = "SELECT partitions, asked_ms FROM tap_topic WHERE stage = ?1 AND topic = ?2";
@@ -55,7 +55,7 @@ impl Marks {
     ) -> Done<bool> {
         let key = (stage, db.name(&t.topic)?);
         if !self.topics.contains_key(&key) {
-            self.load(db, vec![key], Vec::new())?;
+            self.load(db, &[key], &[])?;
         }
         let at_ms = skew.broker_ms(t.asked_ms, append_ms);
         let known = self.topics.entry(key).or_default();
@@ -70,7 +70,7 @@ impl Marks {
     pub(super) fn position(&mut self, db: &mut Db<'_>, stage: i64, p: &Position, at_ms: i64) -> Done<bool> {
         let key = (stage, db.name(&p.topic)?, p.partition);
         if !self.positions.contains_key(&key) {
-            self.load(db, Vec::new(), vec![key])?;
+            self.load(db, &[], &[key])?;
         }
         let known = self.positions.entry(key).or_default();
         let moves = known.is_none_or(|k| p.position > k.number);

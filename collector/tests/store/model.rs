@@ -318,13 +318,12 @@ async fn history(seed: u64, place: &Place) -> Outcome {
     assert_eq!(status.read, fates.iter().sum::<u64>(), "seed {seed}: I5");
     let clients =
         |t: &Totals| -> Totals { t.iter().filter(|(k, _)| k.1 == "producer").map(|(k, v)| (k.clone(), *v)).collect() };
-    let outcome = Outcome {
+    Outcome {
         reopened: h.reopened,
         naive_differs: naive(&h.topic) != truth,
         last_wins_differs: clients(&last_wins(&on_topic)) != clients(&truth),
         fates,
-    };
-    outcome
+    }
 }
 
 /// Every so-manieth history, one after the other.
