@@ -26,7 +26,7 @@ fn sqlite() -> Schema {
     let path = dir.path().join("s.sqlite");
     drop(SqliteStore::open(&path).expect("a store"));
     let conn = rusqlite::Connection::open(&path).expect("opens");
-    let sql = "SELECT m.name, m.type, c.name, c.type FROM sqlite_schema m JOIN pragma_table_info(m.name) c
+    let sql = "SELECT m.name, m.type, c.name, c.type FROM sqlite_schema m JOIN pragma_table_xinfo(m.name) c
                WHERE m.type IN ('table', 'view') ORDER BY m.name, c.cid";
     let mut statement = conn.prepare(sql).expect("query");
     let mut schema = Schema::new();

@@ -153,7 +153,6 @@ CREATE TABLE stage_window (
 );
 CREATE INDEX stage_window_by_time ON stage_window (window_ms);
 
--- By which rules a stage has counted a topic, and between which arrivals, in whole hours of broker time.
 CREATE TABLE stage_rule (
     topic    BIGINT NOT NULL,
     stage    BIGINT NOT NULL,
@@ -324,7 +323,6 @@ CREATE TABLE hop_window (
     settled_surplus   BIGINT NOT NULL,
     passed_ms         BIGINT,
     amendments        BIGINT NOT NULL,
-    -- A verdict stands: all evidence was in, and no later record has opened the window again.
     settled           BIGINT NOT NULL GENERATED ALWAYS AS
         (CASE WHEN settled_ms IS NOT NULL AND verdict NOT IN ('open', 'settling', 'no_report') THEN 1 ELSE 0 END) STORED,
     PRIMARY KEY (topic, window_ms, from_stage, to_stage)
@@ -332,21 +330,19 @@ CREATE TABLE hop_window (
 CREATE INDEX hop_window_by_time ON hop_window (window_ms);
 CREATE INDEX hop_window_trouble ON hop_window (window_ms, verdict) WHERE verdict <> 'ok';
 
--- The pipeline that a topic runs through, as of the last judgement of one of its windows.
 CREATE TABLE topic_pipeline (
     topic    BIGINT PRIMARY KEY,
-    pipeline TEXT   NOT NULL,
+    pipeline TEXT    NOT NULL,
     owner    TEXT,
     runbook  TEXT
 );
 
--- Who is expected to report, and how many of them lived at the last judgement: `ok`, `few`, `silent`, `never`.
 CREATE TABLE expected_reporter (
-    stage       TEXT   NOT NULL,
-    application TEXT   NOT NULL,
+    stage       TEXT    NOT NULL,
+    application TEXT    NOT NULL,
     at_least    BIGINT NOT NULL,
     live        BIGINT NOT NULL,
-    state       TEXT   NOT NULL,
+    state       TEXT    NOT NULL,
     since_ms    BIGINT NOT NULL,
     PRIMARY KEY (stage, application)
 );
