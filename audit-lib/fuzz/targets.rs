@@ -223,7 +223,7 @@ static SEGMENTS: LazyLock<BTreeMap<String, Vec<u8>>> = LazyLock::new(|| {
 /// A log opens whatever its segments hold, invents nothing, takes entries, and has them when it is opened again.
 fn log(data: &[u8]) {
     let honest: Vec<u8> = SEGMENTS.values().flatten().copied().collect();
-    let bytes = if data.len() % 2 == 0 { damaged(&honest, data) } else { data.to_vec() };
+    let bytes = if data.len().is_multiple_of(2) { damaged(&honest, data) } else { data.to_vec() };
     let shelf = Shelf::default();
     for (name, part) in SEGMENTS.keys().zip(bytes.chunks(4096)) {
         shelf.with(|files| files.insert(name.clone(), part.to_vec()));
@@ -275,7 +275,7 @@ fn slots(data: &[u8]) {
         static DIR: tempfile::TempDir =
             tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a directory");
     }
-    let bytes = if data.len() % 2 == 0 { damaged(&SLOTS, data) } else { data.to_vec() };
+    let bytes = if data.len().is_multiple_of(2) { damaged(&SLOTS, data) } else { data.to_vec() };
     DIR.with(|dir| {
         let path = dir.path().join("a.slots");
         std::fs::write(&path, &bytes).expect("written");
