@@ -156,7 +156,8 @@ fn grafanas_alerts_are_prometheus_rules_and_its_sql_is_one_text_for_every_databa
     ensure!(here.iter().filter(|hold| **hold != "0s").count() == there, "{here:?}");
     let dashboard: Value = serde_json::from_str(&read("grafana/dashboard.json")?)?;
     let mut sql = 0;
-    for target in dashboard["panels"].as_array().into_iter().flatten().flat_map(|p| p["targets"].as_array()).flatten() {
+    for target in dashboard["panels"].as_array().into_iter().flatten().filter_map(|p| p["targets"].as_array()).flatten()
+    {
         let texts = ["rawSql", "queryText", "rawQueryText"].map(|key| target[key].as_str());
         ensure!(texts.iter().all(|text| *text == texts[0]), "{target}");
         sql += usize::from(texts[0].is_some());
