@@ -1,13 +1,13 @@
 //! The store in PostgreSQL, or a database that speaks like it: several processes may write at once.
 //!
-//! What it does is in [`tables`](crate::tables); here are connections, the schema (`schema/`), statements as PostgreSQL
+//! What it does is in `tables`; here are connections, the schema (`schema/`), statements as PostgreSQL
 //! takes them, and what is tried again.
 //!
 //! Invariants: every write is one transaction in READ COMMITTED that holds what it changes before it reads it, in one
 //! order for everybody; every read is of one moment. Work whose COMMIT was not answered is run again, and changes
 //! nothing if it had been committed. The judge reads one moment, and writes only if nobody judged since.
 //! Limits: nothing is used that only PostgreSQL itself has: no COPY, temporary table, advisory lock or notification. Another
-//! process's revision is seen within [`LOOK_EVERY`].
+//! process's revision is seen within `LOOK_EVERY`.
 
 mod pool;
 mod refusal;

@@ -1,6 +1,6 @@
 //! The store in SQLite: one thread that writes, a few connections that read.
 //!
-//! What it does is in [`tables`](crate::tables); here is the file, its schema (`schema/`), the thread and the pool.
+//! What it does is in `tables`; here is the file, its schema (`schema/`), the thread and the pool.
 //!
 //! Invariants: every write is one `BEGIN IMMEDIATE` transaction; a database that refuses leaves everything as it was.
 //! Limits: one file, one machine; a second process may claim partitions in the same file ([`SqliteView`]
