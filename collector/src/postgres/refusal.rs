@@ -93,7 +93,7 @@ impl Refusal {
             SqlState::DISK_FULL => Some("make room on the server's disk"),
             SqlState::TOO_MANY_CONNECTIONS => Some("lower store.connections, or raise the server's max_connections"),
             SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
-                Some("look at store.url and store.password_file, and at the server's pg_hba.conf")
+                Some("look at store.url and store.password, and at the server's pg_hba.conf")
             }
             SqlState::INSUFFICIENT_PRIVILEGE => Some("the user must own the schema, or have been granted its tables"),
             SqlState::READ_ONLY_SQL_TRANSACTION => {
