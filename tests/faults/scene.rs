@@ -38,7 +38,7 @@ impl<'a> Scene<'a> {
         format!(
             "data_dir = {data:?}\n[web]\nlisten = \"127.0.0.1:0\"\n[kafka.main]\nbootstrap_servers = {servers:?}\n\
              [kafka.main.tap]\ntopics = [{topic:?}]\nstart = \"earliest\"\n\
-             [kafka.main.audit]\ntopic = {audit:?}\nstages = [\"producer\", \"kafka:main\"]\n\
+             group = \"{topic}-tap\"\n[kafka.main.audit]\ntopic = {audit:?}\nstages = [\"producer\", \"kafka:main\"]\n\
              [pipeline.faults]\ntopics = [{topic:?}]\nstages = [\"producer\", \"kafka:main\"]\n\
              complete = [\"producer\"]\ngrace = \"2s\"\n",
             data = self.data_dir().to_string_lossy(),
