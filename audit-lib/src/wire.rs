@@ -8,10 +8,18 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::fingerprint::Fingerprint;
-use crate::histogram::Histogram;
 use crate::rule::{Class, RuleId};
 use crate::state::SlotState;
 use crate::window::{Width, WindowStart};
+
+mod check;
+mod tap;
+
+pub use check::{MAX_COUNT, WireError};
+pub(crate) use check::{check_slot, name, topic_name};
+pub use tap::{Anchor, GapCause, Gaps, Interval, IntervalKind, IntervalWindow, PartitionMark, TopicMark};
+
+use check::{at_least, check_interval, implausible};
 
 /// Major version of the schema.
 pub const VERSION: u32 = 1;
@@ -149,6 +157,7 @@ pub struct Sum {
     pub f_in: Fingerprint,
 }
 
+#[cfg(any(test, feature = "recorder"))]
 impl Sum {
     /// Of one slot's state, but for the number of slots.
     pub(crate) fn of(state: &SlotState) -> Self {
@@ -172,168 +181,6 @@ impl Sum {
             f_in: self.f_in.minus(o.f_in),
         }
     }
-}
-
-/// What a tap counted in one run of offsets `[from, to)` of one partition.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Interval {
-    /// Topic.
-    pub topic: String,
-    /// Partition.
-    pub partition: i32,
-    /// Which log of that name: grows when a truncated or re-created one is found.
-    #[serde(default)]
-    pub log: u32,
-    /// The claim under which it was read.
-    pub epoch: u64,
-    /// Where that claim began to read.
-    pub claim_from: i64,
-    /// First offset.
-    pub from: i64,
-    /// One past the last offset.
-    pub to: i64,
-    /// Rule that found identity and time.
-    pub rule: RuleId,
-    /// Whether the run was counted.
-    #[serde(default)]
-    pub kind: IntervalKind,
-    /// Why it was not counted, where it was not.
-    #[serde(default, skip_serializing_if = "GapCause::is_gone")]
-    pub cause: GapCause,
-    /// The last counted message, to recognise the log by.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub anchor: Option<Anchor>,
-    /// Offsets in it that held nothing and may have held messages that compaction removed before they were counted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub gaps: Option<Gaps>,
-    /// Counts by window and class.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub windows: Vec<IntervalWindow>,
-}
-
-/// What an interval says about its offsets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum IntervalKind {
-    /// Every message in it was counted.
-    #[default]
-    Counted,
-    /// It could not be read ([`GapCause`] says why): the windows it touched are uncertain.
-    Unaudited,
-}
-
-/// Offsets of a compacted topic that held nothing when they were read: the windows around them are uncertain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Gaps {
-    /// The first of them.
-    pub from: i64,
-    /// One past the last of them; between the two there may be messages that were counted.
-    pub to: i64,
-    /// How many they are: at most so many messages were removed.
-    pub offsets: u64,
-    /// Smallest event time of the messages last counted before them, ms; absent if the claim had counted none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub since_ms: Option<i64>,
-}
-
-/// Why a run of offsets was not counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum GapCause {
-    /// It was gone before it could be read (retention, truncation).
-    #[default]
-    Gone,
-    /// It is there, but corrupt.
-    Corrupt,
-    /// A cause that this build does not know.
-    #[serde(other)]
-    Other,
-}
-
-impl GapCause {
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-    fn is_gone(&self) -> bool {
-        *self == Self::Gone
-    }
-}
-
-/// The last counted message of a partition.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Anchor {
-    /// Its offset.
-    pub offset: i64,
-    /// XXH3-128 over its key and value.
-    pub hash: Fingerprint,
-    /// Its timestamp, ms; -1 if none.
-    pub time_ms: i64,
-    /// The rule whose seed the hash was made with: under another the hash says nothing. Absent in old records.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rule: Option<RuleId>,
-}
-
-/// One window of an interval.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct IntervalWindow {
-    /// Start of the window.
-    pub window_ms: WindowStart,
-    /// Width of the window.
-    #[serde(default)]
-    pub width_ms: Width,
-    /// Class.
-    pub class: Class,
-    /// Messages.
-    pub n: u64,
-    /// Key and value bytes.
-    pub bytes: u64,
-    /// Σ of hashed ids.
-    pub f: Fingerprint,
-    /// Delay at the broker (append time where the topic has it, else the tap's arrival) minus event time.
-    pub hist: Histogram,
-    /// Smallest event time.
-    pub min_ms: i64,
-    /// Largest event time.
-    pub max_ms: i64,
-    /// Wall time of the last arrival at the tap.
-    pub last_ms: i64,
-    /// Smallest offset.
-    pub min_offset: i64,
-    /// Largest offset.
-    pub max_offset: i64,
-}
-
-/// A tap's word on one partition: everything appended before `asked_ms` lies below `position`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PartitionMark {
-    /// Topic.
-    pub topic: String,
-    /// Partition.
-    pub partition: i32,
-    /// Log.
-    #[serde(default)]
-    pub log: u32,
-    /// Claim.
-    pub epoch: u64,
-    /// Next offset that will be read; the intervals up to it were sent before.
-    pub position: i64,
-    /// Tap's wall clock at which a high watermark ≤ `position` was asked for.
-    pub asked_ms: i64,
-    /// 5th percentile of the event times last read, the largest so far; absent before the first message.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub frontier_ms: Option<i64>,
-    /// The last stable offset lay behind the high watermark since this wall time: an open transaction.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub held_since_ms: Option<i64>,
-}
-
-/// A tap's word on a topic: how many partitions it had when asked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TopicMark {
-    /// Topic.
-    pub topic: String,
-    /// Partitions.
-    pub partitions: i32,
-    /// Tap's wall clock of the metadata answer.
-    pub asked_ms: i64,
 }
 
 /// How far a consumer has processed one partition.
@@ -373,31 +220,6 @@ impl Dropped {
 fn is_zero(n: &u64) -> bool {
     *n == 0
 }
-
-/// Why a text is not an audit message.
-#[derive(Debug, thiserror::Error)]
-pub enum WireError {
-    /// It is not JSON of this shape.
-    #[error("not an audit message: {0}")]
-    Shape(String),
-    /// Its major version is unknown here.
-    #[error("audit message of version {found}; this build reads {VERSION}")]
-    Version {
-        /// The version it says.
-        found: u32,
-    },
-    /// A field has a value that no honest reporter writes.
-    #[error("audit message field {field}: {problem}")]
-    Implausible {
-        /// The field.
-        field: &'static str,
-        /// What is wrong with it and what is allowed.
-        problem: String,
-    },
-}
-
-/// Counts above this in one slot or interval window are not believed (10^9 messages/s for a window of 600 s).
-pub const MAX_COUNT: u64 = 600_000_000_000;
 
 impl AuditMessage {
     /// The JSON text.
@@ -440,77 +262,4 @@ impl AuditMessage {
         self.positions.iter().try_for_each(|p| topic_name(&p.topic))?;
         self.topics.iter().try_for_each(|t| topic_name(&t.topic))
     }
-}
-
-fn implausible(field: &'static str, problem: impl Into<String>) -> WireError {
-    WireError::Implausible { field, problem: problem.into() }
-}
-
-fn at_least(field: &'static str, value: i64, least: i64) -> Result<(), WireError> {
-    if value < least { Err(implausible(field, format!("{value}; allowed is {least} or more"))) } else { Ok(()) }
-}
-
-fn count(field: &'static str, value: u64) -> Result<(), WireError> {
-    if value > MAX_COUNT { Err(implausible(field, format!("{value}; allowed is at most {MAX_COUNT}"))) } else { Ok(()) }
-}
-
-pub(crate) fn name(field: &'static str, text: &str) -> Result<(), WireError> {
-    if text.is_empty() || text.len() > 255 || text.chars().any(char::is_control) {
-        return Err(implausible(field, "must be 1 to 255 bytes without control characters"));
-    }
-    Ok(())
-}
-
-/// Kafka's own rule for topic names.
-pub(crate) fn topic_name(text: &str) -> Result<(), WireError> {
-    let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-    if text.is_empty() || text.len() > 249 || !text.bytes().all(legal) {
-        return Err(implausible("topic", "must be 1 to 249 characters of A-Z a-z 0-9 . _ -"));
-    }
-    Ok(())
-}
-
-/// Whether a slot can be an honest reporter's.
-pub(crate) fn check_slot(s: &SlotRecord) -> Result<(), WireError> {
-    topic_name(&s.topic)?;
-    count("slots.n", s.state.n)?;
-    count("slots.acked", s.state.acked)?;
-    count("slots.failed", s.state.failed)?;
-    count("slots.bytes / 2^30", s.state.bytes >> 30)?;
-    if s.window_ms != s.width_ms.window_of(s.window_ms.0) {
-        return Err(implausible("slots.window_ms", format!("{} is not a multiple of the width", s.window_ms.0)));
-    }
-    Ok(())
-}
-
-fn check_interval(i: &Interval) -> Result<(), WireError> {
-    topic_name(&i.topic)?;
-    at_least("intervals.partition", i.partition.into(), 0)?;
-    at_least("intervals.from", i.from, i.claim_from.max(0))?;
-    at_least("intervals.to", i.to, i.from)?;
-    let mut n = 0u64;
-    if let Some(g) = &i.gaps {
-        let offsets = u64::try_from(g.to.saturating_sub(g.from)).unwrap_or(0);
-        if g.from < i.from || g.to > i.to || g.offsets == 0 || g.offsets > offsets {
-            return Err(implausible("intervals.gaps", "must be offsets within the interval"));
-        }
-        n = g.offsets;
-    }
-    for w in &i.windows {
-        count("intervals.windows.n", w.n)?;
-        n = n.saturating_add(w.n);
-        if w.window_ms != w.width_ms.window_of(w.window_ms.0) {
-            return Err(implausible(
-                "intervals.windows.window_ms",
-                format!("{} is not a multiple of the width", w.window_ms.0),
-            ));
-        }
-        if w.min_offset < i.from || w.max_offset >= i.to || w.min_offset > w.max_offset {
-            return Err(implausible("intervals.windows.max_offset", "offsets must lie within the interval"));
-        }
-    }
-    if i128::from(n) > i128::from(i.to) - i128::from(i.from) {
-        return Err(implausible("intervals.windows.n", format!("{n} messages in {} offsets", i.to - i.from)));
-    }
-    Ok(())
 }

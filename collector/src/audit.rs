@@ -21,6 +21,26 @@ pub struct AuditStand {
     pub topic_id: Option<Uuid>,
     /// The topic that has the name now has no such partition.
     pub closed: bool,
+    /// Everything appended before this broker time (ms) has been applied; `None` while nothing has.
+    pub through_ms: Option<i64>,
+}
+
+/// Up to which time an audit partition has been applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditThrough {
+    /// The partition.
+    pub source: AuditPartition,
+    /// One past the last offset that was applied, where the reader knows it. Refused if the store stands before it: it is older
+    /// than what was read.
+    pub next: Option<i64>,
+    /// Everything that was appended before this broker time (ms) has been applied.
+    pub through_ms: i64,
+}
+
+impl From<(AuditPartition, i64)> for AuditThrough {
+    fn from((source, through_ms): (AuditPartition, i64)) -> Self {
+        Self { source, next: None, through_ms }
+    }
 }
 
 /// The topic that has an audit topic's name now.

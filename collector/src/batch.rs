@@ -23,6 +23,10 @@ pub struct Batch {
     pub source: AuditPartition,
     /// Which log of that name: see [`AuditStand`](crate::AuditStand). Refused if the store has another.
     pub log: u32,
+    /// The first offset that was not applied when it was read, where the reader knows it: up to there everything was applied.
+    /// Refused if the store does not stand there any more, because it is older than what was read: a backup was restored, or a
+    /// standby that lagged took over.
+    pub from: Option<i64>,
     /// Its records, in offset order.
     pub items: Vec<Item>,
     /// One past the last offset read.

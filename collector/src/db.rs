@@ -6,6 +6,7 @@
 //! Invariants: a name's number never changes and is never reused; a cached number is forgotten when the transaction
 //! that made it does not commit. Counts are stored saturated at 2^63 − 1, sums modulo 2^64 as their bits.
 
+pub(crate) mod schema;
 mod tx;
 mod value;
 
@@ -56,9 +57,19 @@ pub(crate) enum Fault {
     /// There is a place for it, but nobody has made the schema in it yet.
     #[error("there is no store yet")]
     NotMade,
-    /// The store is of another build.
-    #[error("it has schema {found}, this build reads {ours}; run the same version everywhere")]
-    OtherSchema {
+    /// The store is of a later release that this build knows too little of.
+    #[error("it has schema {found}, for releases that know schema {least} or later; this one knows {ours}")]
+    LaterSchema {
+        /// What it has.
+        found: i64,
+        /// What must be known.
+        least: i64,
+        /// What is known.
+        ours: i64,
+    },
+    /// Nobody has brought the store up to date yet.
+    #[error("it has schema {found}, this release reads {ours}")]
+    OlderSchema {
         /// What it has.
         found: i64,
         /// What is read.
@@ -84,12 +95,23 @@ impl Fault {
 /// Whoever reads before anybody wrote.
 const NO_STORE: &str = "`chaperone collect` or `chaperone run` with the same store makes it";
 
+/// A release before the last.
+const NEWER: &str =
+    "run the release that wrote it or a later one, or restore the backup that was made before the upgrade";
+/// A page of a release later than the collector's.
+const OLDER: &str = "upgrade `chaperone collect` or `chaperone run` too: its first start brings the store up to date";
+/// Between releases the first schema may change.
+const UNRELEASED: &str = "a build between releases made it: run that build, or begin a new store beside it";
+
 /// What to do when the database refuses, by its code; its own words name the fault, not the remedy.
 pub(crate) fn advice(fault: &(dyn Error + Send + Sync + 'static)) -> Option<&'static str> {
     let code = match fault.downcast_ref::<Fault>()? {
         Fault::Sqlite(e) => e.sqlite_error_code()?,
         Fault::Postgres(refusal) => return refusal.advice(),
         Fault::NotMade => return Some(NO_STORE),
+        Fault::LaterSchema { .. } => return Some(NEWER),
+        Fault::OlderSchema { .. } => return Some(OLDER),
+        Fault::Schema(e) if matches!(e.kind(), refinery::error::Kind::DivergentVersion(..)) => return Some(UNRELEASED),
         _ => return None,
     };
     match code {
@@ -100,7 +122,7 @@ pub(crate) fn advice(fault: &(dyn Error + Send + Sync + 'static)) -> Option<&'st
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => {
             Some("another program holds its lock: `fuser` on the file says which")
         }
-        ErrorCode::SystemIoFailure => Some("its disk fails, or is full: look at the kernel's log"),
+        ErrorCode::SystemIoFailure => Some("its disk fails, is full, or was made read-only: look at the kernel's log"),
         ErrorCode::CannotOpen => Some("look at the rights of its directory, and whether it is still there"),
         ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Some("it is damaged: restore a backup"),
         _ => None,

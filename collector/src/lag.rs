@@ -185,6 +185,7 @@ impl Rates {
 
 /// A group's lag in a partition, or over all partitions of a topic: the rows of `GET /api/v1/lag`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct GroupLag {
     /// Cluster.
     pub cluster: String,
@@ -197,6 +198,7 @@ pub struct GroupLag {
     /// Of when this is, ms: after the groups had answered.
     pub at_ms: i64,
     /// The worst that is true of any partition.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub state: State,
     /// Committed offset: the oldest message that is not committed.
     pub committed: Option<i64>,
@@ -213,8 +215,10 @@ pub struct GroupLag {
     /// `lag_ms` is a lower bound: nobody had asked when it arrived.
     pub at_least: bool,
     /// Where `messages` is going.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub trend: Trend,
     /// Where `lag_ms` is going.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub lag_trend: Trend,
     /// Offsets per second that come.
     pub produced_per_s: Option<f64>,
@@ -250,6 +254,7 @@ pub struct LagRound {
 
 /// One look at a cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Round {
     /// Cluster.
     pub cluster: String,

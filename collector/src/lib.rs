@@ -6,9 +6,11 @@
 
 #![forbid(unsafe_code)]
 
+pub mod account;
 pub mod audit;
 pub mod batch;
 pub mod caveat;
+pub mod checkins;
 mod db;
 pub mod discover;
 pub mod interval;
@@ -17,18 +19,21 @@ pub mod passage;
 pub mod pipeline;
 pub mod postgres;
 pub mod query;
+pub mod retention;
 pub mod settle;
 pub mod sqlite;
 pub mod store;
 mod tables;
+pub mod upkeep;
 pub mod verdict;
 
-pub use audit::{AuditFollow, AuditLoss, AuditStand, LossCause};
+pub use audit::{AuditFollow, AuditLoss, AuditStand, AuditThrough, LossCause};
 pub use batch::{Applied, AuditPartition, Batch, Content, Item, Refused};
 pub use caveat::{Caveat, CaveatKind, Doubt};
 pub use chaperone_audit::TopicPattern;
-pub use pipeline::{AuditSource, Expected, Hop, Pipeline, Pipelines, Presence, Stage, StageKind};
+pub use pipeline::{AuditSource, Counting, Expected, Hop, Pipeline, Pipelines, Presence, Stage, StageKind};
 pub use postgres::PostgresStore;
+pub use retention::{Retention, Swept};
 pub use sqlite::{SqliteStore, SqliteView};
 pub use store::{Claim, ClaimRequest, Store, StoreError};
 pub use verdict::{Evidence, Expect, Judgement, LeftOut, Passage, Progress, Verdict, judge};

@@ -71,6 +71,27 @@ pub struct Pipeline {
     pub runbook: Option<String>,
     /// Who is expected to report.
     pub expected: Vec<Expected>,
+    /// How its messages are counted, for people.
+    pub counting: Counting,
+}
+
+/// How a pipeline's messages are counted, as it is configured; nothing here decides a verdict.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Counting {
+    /// Where taps find a message's time.
+    pub time: String,
+    /// What a time in a header or a field is written in.
+    pub unit: String,
+    /// Where they find its identity.
+    pub id: String,
+    /// Width of their windows, ms.
+    pub width_ms: i64,
+}
+
+impl Default for Counting {
+    fn default() -> Self {
+        Self { time: "default".to_owned(), unit: "ms".to_owned(), id: "default".to_owned(), width_ms: 10_000 }
+    }
 }
 
 /// Processes that are expected at a stage: hosts come and go, an application does not.
@@ -147,6 +168,7 @@ impl Pipeline {
             owner: None,
             runbook: None,
             expected: Vec::new(),
+            counting: Counting::default(),
         }
     }
 

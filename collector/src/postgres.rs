@@ -171,7 +171,8 @@ impl PostgresStore {
         let look = || Session::connect(settings, true).and_then(|session| session.usable());
         let found = std::thread::scope(|scope| scope.spawn(look).join());
         match found.map_err(|_| StoreError::Stopped)? {
-            Ok(()) => Ok(true),
+            // An older schema is brought up to date by the next start.
+            Ok(()) | Err(Fault::OlderSchema { .. }) => Ok(true),
             Err(Fault::NotMade) => Ok(false),
             Err(fault) => Err(pool::told(settings, "look at the database", fault)),
         }

@@ -22,6 +22,7 @@ use crate::pipeline::Pipelines;
 use crate::store::{Answer, StoreError};
 pub use crate::tables::Options;
 use crate::tables::{Engine, Silence, deliberate, pronounce, tidy};
+use crate::upkeep::Vacuumed;
 use file::Place;
 pub use view::SqliteView;
 
@@ -67,6 +68,21 @@ impl SqliteStore {
     /// As [`in_memory`](Self::in_memory).
     pub fn in_memory_with(options: Options) -> Result<Self, StoreError> {
         Self::start(&Place::Memory(format!("chaperone-{}", Uuid::now_v7())), options)
+    }
+
+    /// Gives the room of dropped rows back to the file system. Blocks, and writers wait meanwhile; nobody may have the store
+    /// open.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`]: it is in use, there is no room for a second copy, or it cannot be written.
+    pub fn vacuum(path: impl AsRef<Path>) -> Result<Vacuumed, StoreError> {
+        let path = path.as_ref();
+        let failed = |fault| StoreError::Database {
+            path: path.to_string_lossy().into_owned(),
+            action: "give room back",
+            source: Box::new(fault),
+        };
+        file::vacuum(path).map_err(failed)
     }
 
     fn start(place: &Place, options: Options) -> Result<Self, StoreError> {

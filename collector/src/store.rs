@@ -10,14 +10,18 @@ use std::pin::Pin;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::audit::{AuditFollow, AuditLoss, AuditStand};
-use crate::batch::{Applied, AuditPartition, Batch};
+use crate::account::{Account, Books, HopStand, StageRule, Unbelieved};
+use crate::audit::{AuditFollow, AuditLoss, AuditStand, AuditThrough};
+use crate::batch::{Applied, Batch};
 use crate::lag::{Bracket, LagReport, LagRound};
 use crate::pipeline::Pipelines;
 use crate::query::{
-    ExpectedState, HopTrouble, HopWindow, Offsets, OffsetsQuery, PartitionState, ProcessState, Quarantined,
-    ReporterState, StageWindow, Status, TopicSummary, WindowQuery,
+    Action, BinQuery, Bins, DetailQuery, ExpectedState, HopBin, HopTrouble, HopWindow, NumberedAction, Offsets,
+    OffsetsQuery, PartitionState, ProcessState, Quarantined, ReporterState, StageWindow, Status, TopicSummary,
+    WindowDetail, WindowKey, WindowQuery,
 };
+use crate::retention::{Retention, Swept};
+use crate::upkeep::{ExportQuery, Exported, StoreSize};
 use chaperone_audit::wire::Anchor;
 
 /// A boxed future, so that `dyn Store` is possible.
@@ -36,9 +40,11 @@ pub enum StoreError {
         /// The database's own words.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// Another collector began another log of this audit partition, or moved it; where it stands must be asked again.
+    /// The store does not stand where the reader of this audit partition thinks: another collector began another log of it or
+    /// moved it, or the store is an older one (a backup, a standby that lagged). Where it stands must be asked again.
     #[error(
-        "audit partition {topic}/{partition}: log {log} is not where the store stands; another collector is at work"
+        "audit partition {topic}/{partition}: log {log} is not where the store stands: another collector is at work, or the \
+         store is an older one; it is read again from where the store stands"
     )]
     Moved {
         /// Audit topic.
@@ -122,7 +128,7 @@ pub struct Claim {
 /// Truth at rest.
 pub trait Store: Send + Sync {
     /// Applies a batch in one transaction. Offsets below the store's `next` are no-ops; a batch of another log than the
-    /// store's is [`Moved`](StoreError::Moved).
+    /// store's, or that begins behind its `next`, is [`Moved`](StoreError::Moved).
     fn apply(&self, batch: Batch) -> Answer<'_, Applied>;
     /// Where each partition of an audit topic stands, by number; absent partitions at the beginning.
     fn audit_stands<'a>(&'a self, cluster: &'a str, topic: &'a str) -> Answer<'a, Vec<AuditStand>>;
@@ -132,21 +138,35 @@ pub trait Store: Send + Sync {
     /// Moves a partition to where it can be read and records what is lost before it, if it stands where the caller saw it;
     /// else [`Moved`](StoreError::Moved).
     fn audit_lost(&self, loss: AuditLoss) -> Answer<'_, AuditStand>;
-    /// Everything appended to these partitions before the given broker time (ms) has been applied.
-    fn audit_through(&self, through: Vec<(AuditPartition, i64)>) -> Answer<'_, ()>;
+    /// Everything appended to these partitions before the given broker time (ms) has been applied. Where the store stands
+    /// before what was applied, nothing is noted, and it is [`Moved`](StoreError::Moved).
+    fn audit_through(&self, through: Vec<AuditThrough>) -> Answer<'_, ()>;
     /// Claims a partition: epoch += 1, in one transaction.
     fn claim(&self, request: ClaimRequest) -> Answer<'_, Claim>;
     /// Where the partitions of a stage stand.
     fn partitions<'a>(&'a self, stage: &'a str) -> Answer<'a, Vec<PartitionState>>;
     /// Judges every window that is open, settling or changed; returns how many verdicts changed.
     fn judge<'a>(&'a self, now_ms: i64, pipelines: &'a Pipelines) -> Answer<'a, u64>;
+    /// One step of rolling up and of dropping what was kept for its time; a short transaction, to be called again while
+    /// there is [more](Swept::more).
+    fn sweep(&self, now_ms: i64, retention: Retention) -> Answer<'_, Swept>;
     /// Verdicts, by topic, hop, window.
     fn windows(&self, query: WindowQuery) -> Answer<'_, Vec<HopWindow>>;
+    /// Verdicts by window, newest first, then topic and hop by name, from after that row on. The order has no ties and a row
+    /// keeps its place in it, so that pages neither repeat nor leave out a row that was there all the time.
+    fn windows_page(&self, query: WindowQuery, after: Option<WindowKey>) -> Answer<'_, Vec<HopWindow>>;
     /// Totals by stage and window (classes with a time, summed).
     fn stage_windows(&self, query: WindowQuery) -> Answer<'_, Vec<StageWindow>>;
+    /// Verdicts in slices of one width: the worst, how many windows have which, and sums of their bounds.
+    fn hop_bins(&self, query: BinQuery) -> Answer<'_, Bins<HopBin>>;
+    /// Totals in slices of one width (classes with a time, summed).
+    fn stage_bins(&self, query: BinQuery) -> Answer<'_, Bins<StageWindow>>;
     /// Which offsets of each partition hold the windows of a tapped stage, by window and partition. Offsets of windows
     /// that are proven are forgotten after a week.
     fn offsets(&self, query: OffsetsQuery) -> Answer<'_, Vec<Offsets>>;
+    /// Who counted what of a window, and what became of its verdicts. Who counted a *proven* window is forgotten a quarter
+    /// of an hour after the last report of it.
+    fn detail(&self, query: DetailQuery) -> Answer<'_, WindowDetail>;
     /// Topics known, with their worst verdict in the range.
     fn topics(&self, query: WindowQuery) -> Answer<'_, Vec<TopicSummary>>;
     /// Hops with windows from `from_ms` on that are not *ok*, by verdict; ordered by topic and hop.
@@ -157,6 +177,17 @@ pub trait Store: Send + Sync {
     fn reporters(&self, now_ms: i64) -> Answer<'_, Vec<ReporterState>>;
     /// Refused records, newest first.
     fn quarantined(&self, limit: u32) -> Answer<'_, Vec<Quarantined>>;
+    /// How far each hop is settled, by topic and place in the pipeline; of topics that were judged.
+    fn hops(&self) -> Answer<'_, Vec<HopStand>>;
+    /// By which rules stages have counted, by topic and stage.
+    fn rules(&self) -> Answer<'_, Vec<StageRule>>;
+    /// What is not believed or was not counted, at most `limit` of each kind.
+    fn unbelieved(&self, limit: u32) -> Answer<'_, Unbelieved>;
+    /// A range of event time in sums, of all topics (`topic` and `limit` say nothing here). A reporter that was last heard
+    /// in it and before `heard_before_ms` (broker time, ms) is silent.
+    fn account(&self, query: WindowQuery, heard_before_ms: i64) -> Answer<'_, Account>;
+    /// The auditor's own books: what became of every record that was read, and which limits were hit.
+    fn books(&self) -> Answer<'_, Books>;
     /// Replaces what is known of the lag of a cluster's groups, and adds to the index of where partitions ended.
     fn note_lag(&self, round: LagRound) -> Answer<'_, ()>;
     /// When these offsets of (topic, partition) arrived, as far as the index knows; in the same order. Topics by Kafka's
@@ -170,6 +201,16 @@ pub trait Store: Send + Sync {
     fn farewell(&self, id: Uuid) -> Answer<'_, ()>;
     /// The processes that work on this store, or did until they fell silent; newest first.
     fn processes(&self) -> Answer<'_, Vec<ProcessState>>;
+    /// Records what somebody did. Nothing of it can be changed or removed afterwards.
+    fn note_action(&self, action: Action) -> Answer<'_, ()>;
+    /// What people did before the action of that number, newest first; `i64::MAX` for the newest of all.
+    fn actions(&self, before: i64, limit: u32) -> Answer<'_, Vec<NumberedAction>>;
+    /// Topics that run through a pipeline, by name, and the time before which every window of theirs is settled, ms.
+    fn complete_through(&self) -> Answer<'_, Vec<(String, Option<i64>)>>;
+    /// How large the store is; looks at all of it.
+    fn size(&self) -> Answer<'_, StoreSize>;
+    /// Rows of a view as they are; as many as there are in the range.
+    fn export(&self, query: ExportQuery) -> Answer<'_, Exported>;
     /// Health.
     fn status(&self) -> Answer<'_, Status>;
     /// The store's revision; changes whenever a verdict or a total does.

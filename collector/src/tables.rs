@@ -6,20 +6,27 @@
 //!
 //! Whoever has an [`Engine`] has a [`Store`]. Invariants: every write is one transaction, and one that is run again, whole,
 //! after it may or may not have been committed changes nothing more. Where several processes write, rows are held in
-//! this order, each table's by their keys: names, audit partition, reporters, tapped partitions, what grows by the newest word, rules, totals, the judge's queue,
+//! this order, each table's by their keys: names, audit partition, reporters, tapped partitions, what grows by the newest word, how far the sweep is, rules, totals, the judge's queue,
 //! offsets of windows, revision.
 
+mod account;
+mod actions;
 mod apply;
 mod audit;
+mod bins;
 mod codec;
 mod facts;
 mod flags;
 mod gather;
+mod hop_levels;
 mod ids;
 mod inventory;
 mod judge;
 mod lag;
+mod late;
+mod levels;
 mod life;
+mod manner;
 mod marks;
 mod offsets;
 mod owed;
@@ -27,10 +34,15 @@ mod processes;
 pub(crate) mod reader;
 mod reopen;
 mod reporters;
+mod shares;
 mod slots;
 mod standing;
+pub(crate) mod summary;
+mod sums;
+mod sweep;
 mod taps;
 mod totals;
+mod upkeep;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -39,16 +51,20 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::audit::{AuditFollow, AuditLoss, AuditStand};
-use crate::batch::{Applied, AuditPartition, Batch};
+use crate::account::{Account, Books, HopStand, StageRule, Unbelieved};
+use crate::audit::{AuditFollow, AuditLoss, AuditStand, AuditThrough};
+use crate::batch::{Applied, Batch};
 use crate::db::{Db, Done, Tx};
 use crate::lag::{Bracket, LagReport, LagRound};
 use crate::pipeline::Pipelines;
 use crate::query::{
-    ExpectedState, HopTrouble, HopWindow, Offsets, OffsetsQuery, PartitionState, ProcessState, Quarantined,
-    ReporterState, StageWindow, Status, TopicSummary, WindowQuery,
+    Action, BinQuery, Bins, DetailQuery, ExpectedState, HopBin, HopTrouble, HopWindow, NumberedAction, Offsets,
+    OffsetsQuery, PartitionState, ProcessState, Quarantined, ReporterState, StageWindow, Status, TopicSummary,
+    WindowDetail, WindowKey, WindowQuery,
 };
+use crate::retention::{Retention, Swept};
 use crate::store::{Answer, Claim, ClaimRequest, Store};
+use crate::upkeep::{ExportQuery, Exported, StoreSize};
 
 pub(crate) use judge::{deliberate, pronounce, tidy};
 
@@ -139,7 +155,7 @@ impl<E: Engine> Store for E {
         self.write("note what is lost of an audit topic", move |db| audit::lost(db, &loss))
     }
 
-    fn audit_through(&self, through: Vec<(AuditPartition, i64)>) -> Answer<'_, ()> {
+    fn audit_through(&self, through: Vec<AuditThrough>) -> Answer<'_, ()> {
         self.write("note audit progress", move |db| apply::through(db, &through))
     }
 
@@ -157,8 +173,24 @@ impl<E: Engine> Store for E {
         self.court(now_ms, pipelines.clone())
     }
 
+    fn sweep(&self, now_ms: i64, retention: Retention) -> Answer<'_, Swept> {
+        self.write("roll up and drop windows", move |db| sweep::step(db, now_ms, &retention))
+    }
+
+    fn hop_bins(&self, query: BinQuery) -> Answer<'_, Bins<HopBin>> {
+        self.read("read verdicts in slices", move |tx| bins::hops(tx, &query))
+    }
+
+    fn stage_bins(&self, query: BinQuery) -> Answer<'_, Bins<StageWindow>> {
+        self.read("read totals in slices", move |tx| bins::stages(tx, &query))
+    }
+
     fn windows(&self, query: WindowQuery) -> Answer<'_, Vec<HopWindow>> {
         self.read("read verdicts", move |tx| reader::windows(tx, &query))
+    }
+
+    fn windows_page(&self, query: WindowQuery, after: Option<WindowKey>) -> Answer<'_, Vec<HopWindow>> {
+        self.read("read a page of verdicts", move |tx| reader::windows_page(tx, &query, after.as_ref()))
     }
 
     fn stage_windows(&self, query: WindowQuery) -> Answer<'_, Vec<StageWindow>> {
@@ -169,8 +201,12 @@ impl<E: Engine> Store for E {
         self.read("read offsets", move |tx| offsets::read(tx, &query))
     }
 
+    fn detail(&self, query: DetailQuery) -> Answer<'_, WindowDetail> {
+        self.read("read who counted a window", move |tx| shares::read(tx, &query))
+    }
+
     fn topics(&self, query: WindowQuery) -> Answer<'_, Vec<TopicSummary>> {
-        self.read("read topics", move |tx| reader::topics(tx, &query))
+        self.read("read topics", move |tx| summary::topics(tx, &query))
     }
 
     fn trouble(&self, from_ms: i64) -> Answer<'_, Vec<HopTrouble>> {
@@ -188,6 +224,26 @@ impl<E: Engine> Store for E {
 
     fn quarantined(&self, limit: u32) -> Answer<'_, Vec<Quarantined>> {
         self.read("read quarantine", move |tx| reader::quarantined(tx, limit))
+    }
+
+    fn hops(&self) -> Answer<'_, Vec<HopStand>> {
+        self.read("read where hops stand", account::hops)
+    }
+
+    fn rules(&self) -> Answer<'_, Vec<StageRule>> {
+        self.read("read rules", account::rules)
+    }
+
+    fn unbelieved(&self, limit: u32) -> Answer<'_, Unbelieved> {
+        self.read("read what is not believed", move |tx| account::unbelieved(tx, limit))
+    }
+
+    fn account(&self, query: WindowQuery, heard_before_ms: i64) -> Answer<'_, Account> {
+        self.read("read a range in sums", move |tx| account::account(tx, &query, heard_before_ms))
+    }
+
+    fn books(&self) -> Answer<'_, Books> {
+        self.read("read the books", account::books)
     }
 
     fn note_lag(&self, round: LagRound) -> Answer<'_, ()> {
@@ -213,6 +269,29 @@ impl<E: Engine> Store for E {
 
     fn processes(&self) -> Answer<'_, Vec<ProcessState>> {
         self.read("read processes", processes::all)
+    }
+
+    fn note_action(&self, action: Action) -> Answer<'_, ()> {
+        self.write("record an action", move |db| actions::note(db, &action))
+    }
+
+    fn actions(&self, before: i64, limit: u32) -> Answer<'_, Vec<NumberedAction>> {
+        self.read("read actions", move |tx| actions::before(tx, before, limit))
+    }
+
+    fn complete_through(&self) -> Answer<'_, Vec<(String, Option<i64>)>> {
+        self.read("read how far topics are", |tx| {
+            let sql = "SELECT topic, complete_through_ms FROM v_topic ORDER BY topic";
+            tx.query(sql, &[], |r| Ok((r.get(0)?, r.get(1)?)))
+        })
+    }
+
+    fn size(&self) -> Answer<'_, StoreSize> {
+        self.read("measure the store", upkeep::size)
+    }
+
+    fn export(&self, query: ExportQuery) -> Answer<'_, Exported> {
+        self.read("export rows", move |tx| upkeep::export(tx, &query))
     }
 
     fn status(&self) -> Answer<'_, Status> {

@@ -4,22 +4,25 @@
 //! judges until told to stop. Everything from outside is a parameter (configuration, clock, shutdown), so that a demo or a test can run
 //! it inside its own process.
 
+mod stores;
+
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chaperone_audit::Clock;
-use chaperone_collector::{Pipelines, PostgresStore, SqliteStore, SqliteView, Store, StoreError};
-use chaperone_web::{Problem, WebConfig, WebState};
+use chaperone_collector::query::Action;
+use chaperone_collector::{Pipelines, Retention, Store, StoreError};
+use chaperone_web::{Connections, Problem, WebConfig, WebState};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
-use crate::config::Config;
+use crate::config::{Config, Web};
+use crate::door::{Door, Opened};
 use crate::exit::{Code, Failure};
 use crate::intake::{self, Intake};
 use crate::lag::{self, Lags};
@@ -28,8 +31,11 @@ use crate::metrics::meters::Meters;
 use crate::presence::{Presence, Role, farewell};
 use crate::problems::Problems;
 use crate::reload::{Reached, Reload};
+use crate::share::{self, Share};
 use crate::tap::{self, Shared};
 use crate::taps::{Taps, Which};
+pub(crate) use stores::unavailable;
+pub use stores::{View, open_store, open_view};
 
 /// How often windows are judged.
 const JUDGE_EVERY: Duration = Duration::from_millis(500);
@@ -37,6 +43,8 @@ const JUDGE_EVERY: Duration = Duration::from_millis(500);
 const INTAKE_DEADLINE: Duration = Duration::from_secs(8);
 /// How long a question about groups may take that is under way at the end.
 const LAG_DEADLINE: Duration = Duration::from_secs(1);
+/// Longest sentence in the log of actions, characters.
+const ACTION_TEXT_MAX: usize = 500;
 /// How long open pages may take to be answered at the end.
 const WEB_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -65,8 +73,8 @@ pub enum Serves {
 
 /// What a process is made of.
 pub struct Blueprint {
-    /// Where the dashboard listens.
-    pub listen: SocketAddr,
+    /// Where the dashboard listens, and for whom.
+    pub web: Web,
     /// Truth at rest.
     pub store: Arc<dyn Store>,
     /// What is compared with what.
@@ -87,9 +95,11 @@ pub struct App {
     pipelines: watch::Sender<Arc<Pipelines>>,
     /// And with those that were discovered.
     in_effect: watch::Sender<Arc<Pipelines>>,
+    retention: watch::Sender<Retention>,
     role: Role,
     listener: Option<TcpListener>,
     serves: Serves,
+    door: Door,
     intakes: Vec<Intake>,
     taps: Taps,
     lags: Lags,
@@ -105,7 +115,7 @@ impl App {
     /// [`Code::CannotWrite`] for the store, [`Code::Unavailable`] for the port, [`Code::Configuration`] for librdkafka.
     pub async fn build(config: Config, clock: Arc<dyn Clock>, parts: Parts) -> Result<Self, Failure> {
         let listener = match parts.serves {
-            Serves::Page => Some(listen("web.listen", config.listen).await?),
+            Serves::Page => Some(listen("web.listen", config.web.listen).await?),
             Serves::Health(address) => Some(listen("--listen", address).await?),
             Serves::Nothing => None,
         };
@@ -119,7 +129,7 @@ impl App {
         };
         let collects = matches!(parts.role, Role::Run | Role::Collect);
         let blueprint = Blueprint {
-            listen: config.listen,
+            web: config.web.clone(),
             store,
             pipelines: Arc::clone(&config.pipelines),
             intakes: if collects { intake::Settings::of(&config) } else { Vec::new() },
@@ -128,10 +138,18 @@ impl App {
         };
         let of_taps = blueprint.taps.iter().map(|t| t.cluster.name.clone());
         let clusters = blueprint.intakes.iter().map(|i| i.cluster.name.clone()).chain(of_taps).collect();
-        let mut app = Self::start(blueprint, listener, clock, parts)?;
+        let reads: BTreeSet<String> = blueprint.intakes.iter().map(intake::Settings::source).collect();
+        // One file has one collector.
+        let (tell, told) = watch::channel(Share::default());
+        let tell = (collects && config.store.is_some()).then_some(tell);
+        let mut app = Self::start(blueprint, listener, clock, (parts, told))?;
         app.view = view;
+        app.retention.send_replace(config.retention);
         let Shared { store, clock, problems, .. } = app.shared.clone();
         let mut presence = Presence::new(app.role, &clusters, store, clock, problems);
+        if let Some(tell) = tell {
+            presence = presence.sharing(&reads, tell);
+        }
         presence.first().await;
         app.presence = Some(presence);
         Ok(app)
@@ -142,16 +160,16 @@ impl App {
     /// # Errors
     /// As [`build`](Self::build).
     pub async fn assemble(blueprint: Blueprint, clock: Arc<dyn Clock>) -> Result<Self, Failure> {
-        let listener = listen("web.listen", blueprint.listen).await?;
+        let listener = listen("web.listen", blueprint.web.listen).await?;
         let parts = Parts { role: Role::Watch, taps: Which::None, serves: Serves::Page };
-        Self::start(blueprint, Some(listener), clock, parts)
+        Self::start(blueprint, Some(listener), clock, (parts, share::everything()))
     }
 
     fn start(
         blueprint: Blueprint,
         listener: Option<TcpListener>,
         clock: Arc<dyn Clock>,
-        parts: Parts,
+        (parts, share): (Parts, watch::Receiver<Share>),
     ) -> Result<Self, Failure> {
         let (problems_list, problems) = Problems::new();
         let shared = Shared {
@@ -160,6 +178,7 @@ impl App {
             clock,
             problems: problems_list,
             meters: Meters::default(),
+            share,
         };
         let intakes =
             blueprint.intakes.into_iter().map(|s| Intake::start(s, shared.clone())).collect::<Result<_, _>>()?;
@@ -168,14 +187,17 @@ impl App {
         let (pipelines, _) = watch::channel(Arc::clone(&blueprint.pipelines));
         let (in_effect, _) = watch::channel(blueprint.pipelines);
         let Parts { role, serves, .. } = parts;
+        let door = Door::new(blueprint.web, serves)?;
         Ok(Self {
             shared,
             problems,
             pipelines,
             in_effect,
+            retention: watch::channel(Retention::default()).0,
             role,
             listener,
             serves,
+            door,
             intakes,
             taps,
             lags,
@@ -187,7 +209,8 @@ impl App {
     /// Where it answers; empty if it does not.
     pub fn url(&self) -> String {
         let address = self.listener.as_ref().and_then(|l| l.local_addr().ok());
-        address.map(|address| format!("http://{address}")).unwrap_or_default()
+        let scheme = if self.door.is_encrypted() { "https" } else { "http" };
+        address.map(|address| format!("{scheme}://{address}")).unwrap_or_default()
     }
     /// Truth at rest.
     pub fn store(&self) -> Arc<dyn Store> {
@@ -218,11 +241,13 @@ impl App {
     async fn run_with(mut self, shutdown: impl Future<Output = ()>, mut reload: Option<Reload>) -> Result<(), Failure> {
         let judges = matches!(self.role, Role::Run | Role::Collect | Role::Watch);
         let judge = judges.then(|| tokio::spawn(judge(self.shared.clone(), self.in_effect.subscribe())));
+        let sweep = judges.then(|| tokio::spawn(crate::sweep::run(self.shared.clone(), self.retention.subscribe())));
         let discovery = crate::discovery::run(self.shared.clone(), self.pipelines.subscribe(), self.in_effect.clone());
         let discovery = tokio::spawn(discovery);
         let (stop_web, stopping) = watch::channel(false);
-        let state = self.web_state();
-        let mut web = tokio::spawn(serve(self.listener.take(), self.serves, state, stopping));
+        let (ask, mut asks) = mpsc::channel(1);
+        let state = self.web_state(reload.is_some().then_some(ask));
+        let mut web = tokio::spawn(serve(self.listener.take(), self.serves, self.door.opened(), state, stopping));
         let beating = self.presence.take().map(|presence| (presence.id(), tokio::spawn(presence.run())));
         crate::supervisor::ready();
         let mut shutdown = pin!(shutdown);
@@ -230,12 +255,14 @@ impl App {
             tokio::select! {
                 () = &mut shutdown => break None,
                 early = &mut web => break Some(early),
-                reload = asked(&mut reload) => {
+                reload = asked(&mut reload, &mut asks) => {
                     let problems = &self.shared.problems;
                     // Whoever does not collect asks nobody for lag.
                     let (taps, lags) = (&mut self.taps, judges.then_some(&mut self.lags));
-                    let mut reached = Reached { taps, lags, pipelines: Some(&self.pipelines), problems };
-                    tokio::task::block_in_place(|| reload.act(&mut reached));
+                    let (pipelines, retention) = (Some(&self.pipelines), &self.retention);
+                    let mut reached = Reached { taps, lags, pipelines, retention, door: &self.door, problems };
+                    let came_of_it = tokio::task::block_in_place(|| reload.act(&mut reached));
+                    self.record(came_of_it).await;
                     if let Some(view) = &self.view {
                         view.follow(&self.pipelines.borrow());
                     }
@@ -254,8 +281,8 @@ impl App {
         discovery.abort();
         // It holds what event streams wait for.
         drop(discovery.await);
-        if let Some(judge) = judge {
-            judge.abort();
+        for task in [judge, sweep].into_iter().flatten() {
+            task.abort();
         }
         if let Some((id, beating)) = beating {
             beating.abort();
@@ -284,7 +311,23 @@ impl App {
         }
     }
 
-    fn web_state(&self) -> WebState {
+    /// A reload is in the log of actions too; what cannot be recorded there is in the process's own log.
+    async fn record(&self, outcome: crate::reload::Outcome) {
+        let action = Action {
+            at_ms: self.shared.clock.now_ms(),
+            who: String::new(),
+            role: String::new(),
+            address: String::new(),
+            action: "reload".to_owned(),
+            what: outcome.said.chars().take(ACTION_TEXT_MAX).collect(),
+            outcome: if outcome.done { "done" } else { "refused" }.to_owned(),
+        };
+        if let Err(e) = self.shared.store.note_action(action).await {
+            tracing::warn!("the reload is recorded in this log only: {e}");
+        }
+    }
+
+    fn web_state(&self, reload: Option<mpsc::Sender<()>>) -> WebState {
         let metrics = Metrics {
             store: Arc::clone(&self.shared.store),
             problems: self.problems.clone(),
@@ -299,15 +342,20 @@ impl App {
             problems: self.problems.clone(),
             metrics: Arc::new(metrics),
             version: env!("CARGO_PKG_VERSION"),
+            build: Arc::new(crate::cli::version::build()),
+            reload,
         }
     }
 }
 
 /// Waits until a reload is asked for; for ever where there is nothing to reload.
-async fn asked(reload: &mut Option<Reload>) -> &mut Reload {
+async fn asked<'a>(reload: &'a mut Option<Reload>, asks: &mut mpsc::Receiver<()>) -> &'a mut Reload {
     match reload {
         Some(reload) => {
-            reload.asked().await;
+            tokio::select! {
+                () = reload.asked() => {}
+                Some(()) = asks.recv() => {}
+            }
             reload
         }
         None => std::future::pending().await,
@@ -322,6 +370,7 @@ async fn listen(key: &str, address: SocketAddr) -> Result<TcpListener, Failure> 
 async fn serve(
     listener: Option<TcpListener>,
     serves: Serves,
+    door: Opened,
     state: WebState,
     mut stopping: watch::Receiver<bool>,
 ) -> std::io::Result<()> {
@@ -339,12 +388,12 @@ async fn serve(
     let router = match serves {
         Serves::Health(address) if !address.ip().is_loopback() => {
             // Whoever opens it to other machines is asked for by names that we do not know; there are no pages to protect.
-            chaperone_web::health(state, WebConfig { allowed_hosts: vec!["*".to_owned()], ..WebConfig::default() })
+            chaperone_web::health(state, WebConfig { allowed_hosts: vec!["*".to_owned()], ..door.config })
         }
-        Serves::Health(_) => chaperone_web::health(state, WebConfig::default()),
-        _ => chaperone_web::app(state, WebConfig::default()),
+        Serves::Health(_) => chaperone_web::health(state, door.config),
+        _ => chaperone_web::app(state, door.config),
     };
-    axum::serve(listener, router).with_graceful_shutdown(stop).await
+    chaperone_web::serve(listener, door.certificate, router, Connections::default(), stop).await
 }
 
 async fn judge(shared: Shared, pipelines: watch::Receiver<Arc<Pipelines>>) {
@@ -352,6 +401,11 @@ async fn judge(shared: Shared, pipelines: watch::Receiver<Arc<Pipelines>>) {
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         every.tick().await;
+        if !shared.share.borrow().leads {
+            // What is wrong with the store is said by intake.
+            shared.problems.clear("store judge");
+            continue;
+        }
         let current = Arc::clone(&pipelines.borrow());
         let began = Instant::now();
         let judged = shared.store.judge(shared.clock.now_ms(), &current).await;
@@ -364,75 +418,6 @@ async fn judge(shared: Shared, pipelines: watch::Receiver<Arc<Pipelines>>) {
         };
         shared.problems.note("store judge", judged.err().map(sentence));
     }
-}
-
-/// Opens the store, making its directory if need be.
-///
-/// # Errors
-/// [`Code::CannotWrite`], naming what cannot be written; [`Code::Unavailable`] where a database does not answer.
-pub fn open_store(config: &Config) -> Result<Arc<dyn Store>, Failure> {
-    make_private(&config.data_dir)?;
-    if let Some(settings) = &config.store {
-        let store = PostgresStore::open(settings, chaperone_collector::sqlite::Options::default());
-        return Ok(Arc::new(store.map_err(|e| unavailable(&e))?));
-    }
-    let store = SqliteStore::open(config.store_path());
-    Ok(Arc::new(store.map_err(|e| Failure::new(Code::CannotWrite, e.to_string()))?))
-}
-
-/// A database that does not do what it is asked, with what to do about it.
-pub(crate) fn unavailable(e: &StoreError) -> Failure {
-    let advice = e.advice().map(|advice| format!(": {advice}")).unwrap_or_default();
-    Failure::new(Code::Unavailable, format!("{e}{advice}"))
-}
-
-/// A store that others write.
-#[derive(Debug, Clone)]
-pub enum View {
-    /// In a file.
-    Sqlite(Arc<SqliteView>),
-    /// In a database.
-    Postgres(Arc<PostgresStore>),
-}
-
-impl View {
-    /// As any other store.
-    pub fn store(&self) -> Arc<dyn Store> {
-        match self {
-            Self::Sqlite(view) => Arc::<SqliteView>::clone(view),
-            Self::Postgres(view) => Arc::<PostgresStore>::clone(view),
-        }
-    }
-
-    /// How long reporters may be silent is said by these.
-    fn follow(&self, pipelines: &Pipelines) {
-        match self {
-            Self::Sqlite(view) => view.follow(pipelines),
-            Self::Postgres(view) => view.follow_pipelines(pipelines),
-        }
-    }
-}
-
-/// The store of another process, whether or not it is there yet.
-///
-/// # Errors
-/// [`Code::Software`] when no thread can be started.
-pub fn open_view(config: &Config) -> Result<View, Failure> {
-    let failed = |e: StoreError| Failure::new(Code::Software, e.to_string());
-    Ok(match &config.store {
-        Some(settings) => View::Postgres(Arc::new(PostgresStore::view(settings).map_err(failed)?)),
-        None => View::Sqlite(Arc::new(SqliteView::open(config.store_path()).map_err(failed)?)),
-    })
-}
-
-fn make_private(dir: &Path) -> Result<(), Failure> {
-    if dir.is_dir() {
-        return Ok(());
-    }
-    std::fs::DirBuilder::new()
-        .mode(0o700)
-        .create(dir)
-        .map_err(|e| Failure::new(Code::CannotWrite, format!("data_dir {}: cannot make it: {e}", dir.display())))
 }
 
 /// Stops taps, then intake, each with a deadline.

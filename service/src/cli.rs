@@ -11,8 +11,10 @@ pub mod recount;
 pub mod recover;
 pub mod run;
 pub mod schema;
+pub mod store;
 pub mod tap;
-mod version;
+pub mod token;
+pub(crate) mod version;
 pub mod wal;
 pub mod watch;
 pub mod web;
@@ -67,10 +69,14 @@ enum Verb {
     Tap(tap::Tap),
     /// Serves only the dashboard and the API, over the store of a `chaperone collect` or `run`; writes nothing.
     Web(web::Web),
+    /// Makes a token for the page and the API.
+    Token(token::Token),
     /// Estimates what auditing topics would cost, from a minute of their offsets and a sample; changes nothing.
     Plan(plan::Plan),
     /// Compares the topics of two Kafka clusters, now: nothing to configure, nothing created, no group joined.
     Watch(watch::Watch),
+    /// Looks after the store: its size, its rows as raw numbers, its room.
+    Store(store::Store),
     /// Counts offsets in Kafka again and compares with the store.
     Recount(recount::Recount),
     /// Runs everything on this machine without Kafka, with faults that are announced and then seen.
@@ -193,8 +199,10 @@ impl Cli {
             Verb::Collect(collect) => collect.run(),
             Verb::Tap(tap) => tap.run(),
             Verb::Web(web) => web.run(),
+            Verb::Token(token) => token.run(),
             Verb::Plan(plan) => plan.run(),
             Verb::Watch(watch) => watch.run(),
+            Verb::Store(store) => store.run(),
             Verb::Recount(recount) => recount.run(),
             Verb::Demo(demo) => demo.run(),
             Verb::DemoStage(stage) => stage.run(),

@@ -16,14 +16,14 @@ pub mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use chaperone_audit::{Rules, Width};
-use chaperone_collector::{AuditSource, Pipelines, TopicPattern};
+use chaperone_collector::{AuditSource, Pipelines, Retention, TopicPattern};
 
+pub use check::web::Web;
 pub use effective::{Secrets, effective};
 pub use file::{Isolation, Start};
 pub use references::{Lookup, System};
@@ -38,10 +38,12 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The store's database, if it is not a file there.
     pub store: Option<chaperone_collector::postgres::Settings>,
+    /// How long rows stay in it.
+    pub retention: Retention,
     /// Identity and time of messages, by topic.
     pub rules: Rules,
-    /// Where the dashboard listens.
-    pub listen: SocketAddr,
+    /// Where the dashboard listens, and for whom.
+    pub web: Web,
     /// Kafka clusters in the order of the file; at least one.
     pub clusters: Vec<Cluster>,
     /// Pipelines.

@@ -44,6 +44,11 @@ impl Settings {
             |c: &Cluster| Some(Self { cluster: c.clone(), audit: c.audit.clone()?, stall_patience: stall::PATIENCE });
         config.clusters.iter().filter_map(one).collect()
     }
+
+    /// `CLUSTER/TOPIC`.
+    pub fn source(&self) -> String {
+        format!("{}/{}", self.cluster.name, self.audit.topic)
+    }
 }
 
 /// A running intake.

@@ -8,6 +8,7 @@
 
 pub mod exposition;
 pub mod families;
+mod flow;
 pub mod meters;
 mod process;
 mod truth;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use chaperone_audit::Clock;
 use chaperone_collector::Store;
 use chaperone_collector::lag::{self, STALE_AFTER_MS};
+use chaperone_collector::query::WindowQuery;
 use chaperone_web::Problem;
 use tokio::sync::watch;
 
@@ -125,6 +127,17 @@ impl Metrics {
         };
         let Ok(Ok((trouble, expected))) = tokio::time::timeout(STORE_PATIENCE, both).await else { return };
         truth::write(out, &trouble, &expected);
+        let recent = WindowQuery {
+            from_ms: now_ms.saturating_sub(flow::LOOKED_BACK_MS),
+            to_ms: now_ms,
+            ..WindowQuery::default()
+        };
+        let both = async {
+            let complete = self.store.complete_through().await?;
+            Ok::<_, chaperone_collector::StoreError>((complete, self.store.stage_windows(recent).await?))
+        };
+        let Ok(Ok((complete, recent))) = tokio::time::timeout(STORE_PATIENCE, both).await else { return };
+        flow::write(out, &complete, &recent, now_ms);
     }
 
     async fn write_lag(&self, out: &mut Exposition, now_ms: i64) {

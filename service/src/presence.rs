@@ -15,9 +15,11 @@ use chaperone_collector::query::{ProcessState, Trouble};
 use chaperone_collector::{Store, StoreError};
 use chaperone_web::Problem;
 use chrono::{DateTime, Utc};
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::problems::Problems;
+use crate::share::{self, Share};
 
 /// How often a process says that it works.
 pub const BEAT_EVERY: Duration = Duration::from_secs(2);
@@ -74,6 +76,8 @@ pub struct Presence {
     clock: Arc<dyn Clock>,
     problems: Problems,
     others: Others,
+    /// Where to say what is ours, if the work is shared.
+    share: Option<watch::Sender<Share>>,
 }
 
 impl Presence {
@@ -91,6 +95,7 @@ impl Presence {
             id: Uuid::now_v7(),
             role: role.as_str().to_owned(),
             clusters: clusters.iter().map(String::as_str).collect::<Vec<_>>().join(","),
+            reads: String::new(),
             host,
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -98,7 +103,16 @@ impl Presence {
             beat_ms: now_ms,
             problems: Vec::new(),
         };
-        Self { role, others: Others::new(me.id, role), me, store, clock, problems }
+        Self { role, others: Others::new(me.id, role), me, store, clock, problems, share: None }
+    }
+
+    /// Divides the audit topics that it `reads` (`CLUSTER/TOPIC`) with the others that do, and says so.
+    #[must_use]
+    pub fn sharing(mut self, reads: &BTreeSet<String>, share: watch::Sender<Share>) -> Self {
+        self.me.reads = reads.iter().map(String::as_str).collect::<Vec<_>>().join(",");
+        self.others.shares = true;
+        self.share = Some(share);
+        self
     }
 
     /// Says and hears for the first time, so that nothing is shown before it is known who works.
@@ -152,7 +166,15 @@ impl Presence {
             return;
         }
         let heard = match self.store.processes().await {
-            Ok(all) => self.others.hear(&all, self.clock.now_ms(), Instant::now()),
+            Ok(all) => {
+                let heard = self.others.hear(&all, self.clock.now_ms(), Instant::now());
+                if let Some(share) = &self.share {
+                    let live: Vec<&ProcessState> = all.iter().filter(|p| self.others.lives(p.id)).collect();
+                    let now = Share::of(&self.me, &live);
+                    share.send_if_modified(|known| std::mem::replace(known, now.clone()) != now);
+                }
+                heard
+            }
             Err(e) => {
                 let advice = e.advice().map(|advice| format!("; {advice}")).unwrap_or_default();
                 let text = format!("the store cannot be read, nothing can be shown: {e}{advice}");
@@ -176,7 +198,10 @@ pub async fn farewell(store: &dyn Store, id: Uuid) {
 struct Others {
     me: Uuid,
     role: Role,
+    /// Collectors divide the work.
+    shares: bool,
     seen: BTreeMap<Uuid, Seen>,
+    live: BTreeSet<Uuid>,
 }
 
 struct Seen {
@@ -188,7 +213,12 @@ struct Seen {
 
 impl Others {
     fn new(me: Uuid, role: Role) -> Self {
-        Self { me, role, seen: BTreeMap::new() }
+        Self { me, role, shares: false, seen: BTreeMap::new(), live: BTreeSet::new() }
+    }
+
+    /// Whether it was not silent when last heard.
+    fn lives(&self, id: Uuid) -> bool {
+        self.live.contains(&id)
     }
 
     /// The problems that follow, by key.
@@ -199,6 +229,7 @@ impl Others {
         for process in all.iter().filter(|p| p.id != me) {
             if self.is_silent(process, now_ms, now) { silent.push(process) } else { live.push(process) }
         }
+        self.live = live.iter().map(|p| p.id).collect();
         let mut heard = BTreeMap::new();
         self.collectors(&live, &silent, &mut heard);
         for tap in unreplaced(&live, &silent) {
@@ -233,12 +264,13 @@ impl Others {
     }
 
     fn collectors(&self, live: &[&ProcessState], silent: &[&ProcessState], heard: &mut BTreeMap<String, Problem>) {
-        let collects = |p: &&&ProcessState| p.role == Role::Run.as_str() || p.role == Role::Collect.as_str();
+        let collects = |p: &&&ProcessState| share::collects(p);
         let key = format!("{HEARD}collector");
         if self.role != Role::Web {
-            if let Some(other) = live.iter().find(collects) {
+            if let Some(other) = live.iter().find(collects).filter(|_| !self.shares) {
                 let text = format!(
-                    "chaperone {} on {} (process {}) collects into the same store: one is enough, stop the other",
+                    "chaperone {} on {} (process {}) collects into the same store: one is enough, stop the other (on \
+                     PostgreSQL several share the work)",
                     other.role, other.host, other.pid
                 );
                 heard.insert(key, Problem { text, notice: true });

@@ -9,6 +9,7 @@ fn process(n: u128, role: &str, started_ms: i64, beat_ms: i64) -> ProcessState {
         id: Uuid::from_u128(n),
         role: role.into(),
         clusters: "k".into(),
+        reads: if role == "tap" { String::new() } else { "k/audit".into() },
         host: format!("h{n}"),
         pid: 7,
         version: "0".into(),
@@ -94,9 +95,15 @@ fn what_is_wrong_with_others_is_repeated_with_their_names() {
         said(&heard),
         [("chaperone tap on h1: kafka.k: no broker answers", false), ("chaperone tap on h1: note", true)]
     );
-    // Two who collect: a notice to both; itself nobody hears.
+    // Two who collect: a notice to both, unless they divide the work; itself nobody hears.
     let mut me = Others::new(collector.id, Role::Run);
     assert!(me.hear(std::slice::from_ref(&collector), NOW_MS, Instant::now()).is_empty());
     let heard = me.hear(&[collector, process(3, "collect", NOW_MS, NOW_MS)], NOW_MS, Instant::now());
     assert!(matches!(said(&heard)[..], [(text, true)] if text.contains("same store")), "{heard:?}");
+    me.shares = true;
+    let start = Instant::now();
+    let other = process(3, "collect", NOW_MS, NOW_MS);
+    assert!(me.hear(std::slice::from_ref(&other), NOW_MS, start).is_empty() && me.lives(other.id));
+    me.hear(std::slice::from_ref(&other), NOW_MS, start + SILENT_AFTER);
+    assert!(!me.lives(other.id), "what is silent has no part");
 }

@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chaperone_audit::Clock;
-use chaperone_collector::Pipelines;
+use chaperone_collector::{Pipelines, Retention};
 use chrono::{DateTime, SecondsFormat, Utc};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::config::reload::{Change, Loaded, judge};
 use crate::config::{Config, System};
+use crate::door::Door;
 use crate::exit::{Code, Failure};
 use crate::lag::Lags;
 use crate::problems::Problems;
@@ -45,6 +46,10 @@ pub struct Reached<'a> {
     pub lags: Option<&'a mut Lags>,
     /// Whoever judges and shows; a process of taps has nobody.
     pub pipelines: Option<&'a watch::Sender<Arc<Pipelines>>>,
+    /// Whoever drops rows.
+    pub retention: &'a watch::Sender<Retention>,
+    /// Whom the page lets in.
+    pub door: &'a Door,
     /// Where it is said that a reload was refused.
     pub problems: &'a Problems,
 }
@@ -82,10 +87,12 @@ impl Reload {
     }
 
     /// Reads the file again and puts it in effect, or says why not. Blocks while taps are exchanged.
-    pub fn act(&mut self, reached: &mut Reached<'_>) {
+    pub fn act(&mut self, reached: &mut Reached<'_>) -> Outcome {
         supervisor::reloading();
         let (file, at) = (self.file.display().to_string(), now(&*self.clock));
-        let said = match self.exchange(reached) {
+        let exchanged = self.exchange(reached);
+        let done = exchanged.is_ok();
+        let said = match exchanged {
             Ok(what) => {
                 self.loaded_at.clone_from(&at);
                 reached.problems.clear(KEY);
@@ -107,6 +114,7 @@ impl Reload {
             }
         };
         supervisor::reloaded(&said);
+        Outcome { said, done }
     }
 
     /// Returns what changed.
@@ -116,11 +124,14 @@ impl Reload {
         judge(&changes).map_err(|why| Refused::Whole(why.join("; ")))?;
         (self.accept)(&new.config).map_err(|e| Refused::Whole(e.message))?;
         let ready = reached.taps.prepare(&new.config).map_err(|e| Refused::Whole(e.message))?;
+        let certificate = reached.door.prepare().map_err(Refused::Whole)?;
         let what = sentence(&changes, &ready);
+        reached.door.change(&new.config.web, certificate);
         // First the judge: a window that a new tap counts must find its pipeline.
         if let Some(pipelines) = reached.pipelines {
             pipelines.send_replace(Arc::clone(&new.config.pipelines));
         }
+        reached.retention.send_replace(new.config.retention);
         self.loaded = new;
         reached.taps.change(ready).map_err(|e| Refused::Half(e.message))?;
         if let Some(lags) = &mut reached.lags {
@@ -128,6 +139,15 @@ impl Reload {
         }
         Ok(what)
     }
+}
+
+/// What came of a reload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// In one sentence, without values.
+    pub said: String,
+    /// All of it took effect.
+    pub done: bool,
 }
 
 enum Refused {

@@ -28,12 +28,14 @@ use std::time::{Duration, Instant};
 use chaperone_audit::{Clock, Rules};
 use chaperone_collector::Store;
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 
 use crate::config::{self, Cluster, Config, Widths};
 use crate::exit::{Code, Failure};
 use crate::kafka::stall::{self, Broken};
 use crate::metrics::meters::{Cause, Meters};
 use crate::problems::Problems;
+use crate::share::Share;
 use crate::threads;
 use worker::{Ended, Worker};
 
@@ -145,6 +147,8 @@ pub struct Shared {
     pub problems: Problems,
     /// Figures for `/metrics`.
     pub meters: Meters,
+    /// What of the collectors' work is ours.
+    pub share: watch::Receiver<Share>,
 }
 
 /// A tap that is ready to start. It knows which partitions there are from now on: what comes into being until it starts

@@ -28,7 +28,7 @@ use chaperone_collector::{
 use chaperone_web::Problem;
 
 use crate::app::{App, Blueprint};
-use crate::config::{self, Isolation, Start, Widths};
+use crate::config::{self, Isolation, Start, Web, Widths};
 use crate::exit::{Code, Failure};
 use crate::kafka::client::{Client, Survey};
 use crate::kafka::names::Names;
@@ -243,7 +243,7 @@ fn blueprint(options: &Options, topics: &[TopicPattern], store: Arc<dyn Store>) 
     };
     Blueprint {
         lags: Vec::new(),
-        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, options.port)),
+        web: Web::local(SocketAddr::from((Ipv4Addr::LOCALHOST, options.port))),
         store,
         pipelines: Arc::new(Pipelines::from(vec![pipeline])),
         intakes: Vec::new(),

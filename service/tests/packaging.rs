@@ -135,7 +135,7 @@ fn kubernetes_gets_a_configuration_that_chaperone_takes() {
         documents(&text).into_iter().find(|d| value(d, "kind") == Some("StatefulSet")).expect("a StatefulSet");
     assert!(chaperone.contains(&format!("mountPath: {}", config.data_dir.display())), "the store has a volume");
     assert_exists(&list(value(chaperone, "args").expect("args")));
-    assert!(config.rules.seed() != 0 && config.listen.ip().is_loopback());
+    assert!(config.rules.seed() != 0 && config.web.listen.ip().is_loopback());
 }
 
 /// Simple rules in place of a YAML parser: what a typing mistake would break.

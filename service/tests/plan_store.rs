@@ -131,8 +131,8 @@ async fn a_filled_store_is_as_large_as_the_formula_says() {
             .map(|(content, offset)| Item { offset, append_ms: now_ms, received_ms: now_ms, content })
             .collect();
         next += i64::try_from(items.len()).expect("few");
-        store.apply(Batch { source: source.clone(), log: 0, items, next }).await.expect("applied");
-        store.audit_through(vec![(source.clone(), now_ms)]).await.expect("told");
+        store.apply(Batch { source: source.clone(), log: 0, from: None, items, next }).await.expect("applied");
+        store.audit_through(vec![(source.clone(), now_ms).into()]).await.expect("told");
         store.judge(now_ms, &config.pipelines).await.expect("judged");
     }
     let all = WindowQuery { topic: None, from_ms: START, to_ms: i64::MAX, limit: None };

@@ -116,7 +116,7 @@ fn a_mistake_in_the_file_is_one_message_with_its_key_and_code_78() {
         ("\"2s\"", "\"2 seconds\"", &["pipeline.orders.grace", "2 seconds", "10s"]),
         ("\"2s\"", "2", &["pipeline.orders.grace", "in quotes"]),
         ("^pay-.*", "^pay-(", &["kafka.main.tap.topics[1]", "regular expression"]),
-        ("127.0.0.1:0", "0.0.0.0:8080", &["web.listen", "0.0.0.0:8080", "no authentication"]),
+        ("127.0.0.1:0\"", "0.0.0.0:8080\"\nallowed_hosts = [\"a\"]", &["web.listen", "0.0.0.0:8080", "log-in"]),
         ("\"producer\", \"kafka:main\", \"consumer\"", "\"a\", \"a\"", &["pipeline.orders.stages[1]", "twice"]),
         ("\"producer\", \"kafka:main\", \"consumer\"", "\"a\"", &["pipeline.orders.stages", "at least two"]),
         ("127.0.0.1:1", "127.0.0.1", &["kafka.main.bootstrap_servers", "host:port"]),
@@ -146,9 +146,10 @@ fn all_mistakes_are_listed() {
     let output = chaperone(&["check-config", "--config", &path]);
     assert_discreet(&output);
     let said = messages(&output);
-    assert_eq!(said.len(), 2, "{said:?}");
+    assert_eq!(said.len(), 3, "{said:?}");
     assert!(
         said.iter().any(|l| l.contains("web.listen"))
+            && said.iter().any(|l| l.contains("web.allowed_hosts"))
             && said.iter().any(|l| l.contains("kafka.other.bootstrap_servers"))
     );
 }

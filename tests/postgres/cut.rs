@@ -166,8 +166,8 @@ async fn work(store: &PostgresStore) -> (Seen, u64) {
     let refused = Refused { length: 1, sha256: "00".into(), reason: "poison".into() };
     let content = Content::Refused(refused);
     let items = vec![Item { offset: 0, append_ms: START + 30_000, received_ms: START + 30_000, content }];
-    store.apply(Batch { source: source(1), log: 0, items, next: 1 }).await.expect("applied");
-    store.audit_through(vec![(source(1), START + 60_000)]).await.expect("through");
+    store.apply(Batch { source: source(1), log: 0, from: None, items, next: 1 }).await.expect("applied");
+    store.audit_through(vec![(source(1), START + 60_000).into()]).await.expect("through");
     for beat in [producer.goodbye(START + 31_000), consumer.goodbye(START + 31_000)] {
         audit.send(store, vec![beat], START + 31_000).await;
     }

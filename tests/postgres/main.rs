@@ -5,6 +5,10 @@ mod cut;
 mod place;
 mod schema;
 
+#[path = "../../collector/tests/store/account.rs"]
+mod account;
+#[path = "../../collector/tests/store/actions.rs"]
+mod actions;
 #[path = "../../collector/tests/store/claims.rs"]
 mod claims;
 #[path = "../../collector/tests/store/early.rs"]
@@ -25,13 +29,19 @@ mod offsets;
 mod passage;
 #[path = "../../collector/tests/store/readers.rs"]
 mod readers;
+#[path = "../../collector/tests/store/retention.rs"]
+mod retention;
 #[path = "../../collector/tests/store/rules.rs"]
 mod rules;
+#[path = "../../collector/tests/store/shares.rs"]
+mod shares;
 #[path = "../../collector/tests/store/sim.rs"]
 mod sim;
 #[path = "../../collector/tests/store/sources.rs"]
 mod sources;
 #[path = "../../collector/tests/store/stamped.rs"]
 mod stamped;
+#[path = "../../collector/tests/store/upgrade.rs"]
+mod upgrade;
 #[path = "../../collector/tests/store/watermark.rs"]
 mod watermark;

@@ -8,34 +8,15 @@ use chaperone_collector::sqlite::Options;
 use chaperone_collector::{PostgresStore, Store};
 use chaperone_tests::postgres::server;
 use parking_lot::Mutex;
-use tokio_postgres::{NoTls, SimpleQueryMessage};
 
 /// A database that is opened as often as a test likes.
 pub(crate) struct Place {
     database: String,
 }
 
-/// Runs `work` where a runtime may be waited for.
-fn apart<T: Send>(work: impl Future<Output = T> + Send) -> T {
-    let run = || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        runtime.block_on(work)
-    };
-    std::thread::scope(|scope| scope.spawn(run).join().expect("no panic"))
-}
-
 /// Says something to a database; rows as text, NULL as `null`.
-async fn say(database: &str, sql: &str) -> Result<Vec<Vec<String>>, tokio_postgres::Error> {
-    let (client, connection) = tokio_postgres::connect(&server().url(database), NoTls).await?;
-    let driven = tokio::spawn(connection);
-    let said = client.simple_query(sql).await?;
-    drop(client);
-    driven.await.expect("driven")?;
-    let rows = said.into_iter().filter_map(|m| match m {
-        SimpleQueryMessage::Row(row) => Some((0..row.len()).map(|i| row.get(i).unwrap_or("null").to_owned()).collect()),
-        _ => None,
-    });
-    Ok(rows.collect())
+fn say(database: &str, sql: &str) -> anyhow::Result<Vec<Vec<String>>> {
+    server().say(database, sql)
 }
 
 pub(crate) fn settings(url: &str) -> Settings {
@@ -47,7 +28,7 @@ fn template() {
     static MADE: Mutex<bool> = Mutex::new(false);
     let mut made = MADE.lock();
     if !*made {
-        apart(say("postgres", "CREATE DATABASE template_store")).expect("a database");
+        say("postgres", "CREATE DATABASE template_store").expect("a database");
         let store = PostgresStore::open(&settings(&server().url("template_store")), Options::default());
         drop(store.expect("a store"));
         *made = true;
@@ -73,15 +54,26 @@ pub(crate) fn deadlocks() -> usize {
 }
 
 impl Place {
+    /// A database without anything in it.
+    fn empty() -> Self {
+        let place = Self { database: Self::name() };
+        say("postgres", &format!("CREATE DATABASE {}", place.database)).expect("a database");
+        place
+    }
+
+    fn name() -> String {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        format!("store_{}", NEXT.fetch_add(1, Ordering::SeqCst))
+    }
+
     /// A new one.
     pub(crate) fn new() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let database = format!("store_{}", NEXT.fetch_add(1, Ordering::SeqCst));
+        let database = Self::name();
         template();
         let sql = format!("CREATE DATABASE {database} TEMPLATE template_store");
         // The template's own connections take a moment to end.
         let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
-        while let Err(e) = apart(say("postgres", &sql)) {
+        while let Err(e) = say("postgres", &sql) {
             assert!(std::time::Instant::now() < until, "{e:?}");
             std::thread::park_timeout(std::time::Duration::from_millis(20));
         }
@@ -108,9 +100,44 @@ impl Place {
         Arc::new(PostgresStore::open(&self.settings(), options).expect("opens"))
     }
 
+    /// One that holds what a release with this schema left.
+    pub(crate) fn of_fixture(file: &std::path::Path) -> Self {
+        let place = Self::empty();
+        let sql = std::fs::read_to_string(file).expect("a fixture");
+        place.rows(&sql);
+        place
+    }
+
+    /// Writes it as statements.
+    pub(crate) fn dump(&self, file: &std::path::Path) {
+        let mut command = std::process::Command::new("pg_dump");
+        let output =
+            command.args(["--inserts", "--no-owner", &server().url(&self.database)]).output().expect("pg_dump");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).expect("text");
+        // Comments, settings of the session and what only psql understands.
+        let skipped = |line: &&str| {
+            line.is_empty()
+                || ["--", "\\", "SET ", "SELECT pg_catalog.set_config"].iter().any(|word| line.starts_with(word))
+        };
+        let lines: Vec<&str> = text.lines().filter(|line| !skipped(line)).collect();
+        std::fs::write(file, lines.join("\n") + "\n").expect("written");
+    }
+
+    /// Where fixtures of this database are.
+    pub(crate) fn fixtures() -> std::path::PathBuf {
+        chaperone_tests::paths::root().join("tests/postgres/fixtures")
+    }
+
+    /// Why it cannot be opened, and what to do about it.
+    pub(crate) fn refused(&self) -> String {
+        let refused = PostgresStore::open(&self.settings(), Options::default()).expect_err("refused");
+        format!("{refused}: {}", refused.advice().unwrap_or_default())
+    }
+
     /// What others see, as text; NULL is `null`.
     pub(crate) fn rows(&self, sql: &str) -> Vec<Vec<String>> {
-        apart(say(&self.database, sql)).expect(sql)
+        say(&self.database, sql).expect(sql)
     }
 
     /// The only value of a query.
@@ -122,7 +149,8 @@ impl Place {
     pub(crate) fn renew(&mut self) {
         let tables = "SELECT table_name FROM information_schema.tables
                       WHERE table_schema = 'public' AND table_type = 'BASE TABLE'
-                        AND table_name NOT IN ('meta', 'judged', 'refinery_schema_history')";
+                        AND table_name NOT IN ('meta', 'judged', 'compatible', 'operator_action', 'sweep',
+                                               'refinery_schema_history')";
         let deletes: Vec<String> = self.rows(tables).concat().iter().map(|t| format!("DELETE FROM {t}")).collect();
         self.rows(&deletes.join(";"));
     }
@@ -131,6 +159,6 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let sql = format!("DROP DATABASE {} WITH (FORCE)", self.database);
-        drop(apart(say("postgres", &sql)));
+        drop(say("postgres", &sql));
     }
 }

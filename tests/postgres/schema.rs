@@ -1,5 +1,5 @@
 //! Both databases have the same tables and views, with the same columns in the same order; readers of the views need not
-//! know which it is.
+//! know which it is. And nothing is used that the oldest PostgreSQL which is promised does not have.
 
 use std::collections::BTreeMap;
 
@@ -71,4 +71,65 @@ fn kinds_of_view_columns_are_those_that_numbers_and_words_need() {
                WHERE table_schema = 'public' AND table_name LIKE 'v\\_%'
                  AND data_type NOT IN ('bigint', 'integer', 'text', 'double precision')";
     assert_eq!(place.rows(odd), Vec::<Vec<String>>::new());
+}
+
+/// What PostgreSQL 14 does not know, by the release notes of those after it.
+const NEWER: &[&str] = &[
+    "merge into",
+    "nulls not distinct",
+    "security_invoker",
+    "regexp_like(",
+    "regexp_count(",
+    "regexp_substr(",
+    "range_agg(",
+    "any_value(",
+    "is json",
+    "json_array(",
+    "json_object(",
+    "json_table(",
+    "json_scalar(",
+    "array_shuffle(",
+    "array_sample(",
+    "date_add(",
+    "random_normal(",
+    "pg_input_is_valid(",
+    "returning old",
+    "returning new",
+    "without overlaps",
+    "not enforced",
+    "uuidv7(",
+    "uuidv4(",
+    "casefold(",
+    "array_sort(",
+    "generated always as identity (sequence name",
+    " virtual",
+    "on conflict do select",
+];
+
+/// Words that a text has of these, whatever its spaces and case.
+fn newer(text: &str) -> Vec<&'static str> {
+    let lines = text.lines().map(str::trim).filter(|line| !line.starts_with("--") || line.starts_with("--pg "));
+    let text = lines.collect::<Vec<_>>().join(" ").to_lowercase();
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    NEWER.iter().copied().filter(|word| text.contains(word)).collect()
+}
+
+#[test]
+fn nothing_is_used_that_is_newer_than_postgresql_14() {
+    assert_eq!(newer("MERGE  INTO t"), ["merge into"], "the control");
+    let collector = chaperone_tests::paths::root().join("collector/src");
+    let mut looked_at = 0;
+    for (dir, kind) in
+        [("postgres/schema", "sql"), ("tables/sql", "sql"), ("tables", "rs"), ("db", "rs"), ("postgres", "rs")]
+    {
+        for file in std::fs::read_dir(collector.join(dir)).expect("a folder").flatten() {
+            let path = file.path();
+            if path.extension().is_some_and(|of| of == kind) {
+                let text = std::fs::read_to_string(&path).expect("text");
+                assert_eq!(newer(&text), Vec::<&str>::new(), "{}", path.display());
+                looked_at += 1;
+            }
+        }
+    }
+    assert!(looked_at > 60, "only {looked_at} files");
 }

@@ -1,4 +1,4 @@
-//! A store that cannot be written, under traffic: locked by another program, or on a full disk. Intake stops and says so
+//! A store that cannot be written, under traffic: locked by another program, on a full disk, or on one that was made read-only. Intake stops and says so
 //! with what to do, memory stays where it was, it goes on by itself, and nothing is missing.
 
 use std::io::Write;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use chaperone_audit::kafka::AuditedProducer;
 use chaperone_tests::programs::{self, Program};
-use chaperone_tests::{Bed, eventually, figures};
+use chaperone_tests::{Bed, eventually, figures, process};
 use rusqlite::Connection;
 use rustix::process::Signal;
 
@@ -54,6 +54,26 @@ fn intake_waits_for_room_on_a_full_disk_and_goes_on_by_itself() -> anyhow::Resul
     })?;
     figures::record("processes", "full_held_back", held)?;
     figures::record("processes", "full_difference", place.ends()?)
+}
+
+/// The kernel makes a file system read-only at once when its disk fails. `strace` answers so in its place.
+#[test]
+fn intake_waits_for_a_disk_that_was_made_read_only_and_goes_on_by_itself() -> anyhow::Result<()> {
+    let place = Place::new("read-only", None)?;
+    let held = place.under_traffic(|traffic| {
+        let mut strace = process::command("strace");
+        let inject = "inject=pwrite64,fdatasync,fsync:error=EROFS";
+        strace.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=pwrite64,fdatasync,fsync", "-e", inject, "-p"]);
+        strace.arg(place.program.process.id().to_string());
+        let mut strace = process::spawn(strace)?;
+        let held = place.stands(traffic, &["disk I/O error", "or was made read-only", "goes on by itself"])?;
+        // At the interrupt it lets go of whom it traces.
+        strace.signal(Signal::INT)?;
+        strace.wait(PATIENCE)?;
+        Ok(held)
+    })?;
+    figures::record("processes", "read_only_held_back", held)?;
+    figures::record("processes", "read_only_difference", place.ends()?)
 }
 
 /// A `chaperone run` whose store will be refused.

@@ -6,8 +6,8 @@
 
 mod admin;
 mod jars;
-mod node;
-mod tls;
+pub(crate) mod node;
+pub(crate) mod tls;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -11,6 +11,8 @@
 )]
 
 pub mod api;
+pub mod axe;
+pub mod batches;
 pub mod bed;
 pub mod clients;
 pub mod demo;
@@ -18,6 +20,7 @@ mod eventually;
 pub mod evidence;
 pub mod figures;
 pub mod kafka;
+pub mod many_windows;
 pub mod paths;
 pub mod performance;
 pub mod postgres;

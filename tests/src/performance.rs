@@ -84,7 +84,7 @@ pub const BENCHES: &[Bench] = &[
 ];
 
 /// Sections of promises that the document's first table shows.
-const SECTIONS: [&str; 3] = ["perf", "instructions", "bench_tap"];
+const SECTIONS: [&str; 4] = ["perf", "instructions", "bench_tap", "bench_store"];
 
 /// Runs its arguments before others (in real time, else nice) where that is allowed: who waits for the disk is else woken
 /// late on a busy machine, and a flush of 100 µs takes 3 ms.

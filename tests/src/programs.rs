@@ -94,6 +94,13 @@ pub fn example_settings(cluster: &Cluster, user: &str) -> anyhow::Result<Vec<(St
     Ok(all)
 }
 
+/// Starts a program that is installed on the machine.
+pub fn installed(name: &str, arguments: &[&str], environment: &[(String, String)]) -> anyhow::Result<Program> {
+    let mut command = process::command(name);
+    command.args(arguments);
+    Program::spawn(command, environment)
+}
+
 /// Starts an example of the library.
 pub fn example(name: &str, environment: &[(String, String)]) -> anyhow::Result<Program> {
     Program::start(&built(&format!("examples/{name}")), &[], environment)

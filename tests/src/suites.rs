@@ -32,8 +32,10 @@ pub enum Need {
     Acls,
     /// `PostgreSQL`'s server programs.
     Postgres,
-    /// A Chromium.
+    /// A Chromium with its driver, and axe-core.
     Chromium,
+    /// `pngquant`, for pictures.
+    Pngquant,
     /// Valgrind, to count instructions.
     Valgrind,
     /// A nightly toolchain with Miri and the library's sources.
@@ -106,6 +108,15 @@ pub const SUITES: &[Suite] = &[
         figures: &[],
         test: Some("alerts"),
         args: &[],
+    },
+    Suite {
+        name: "hostile",
+        mode: Mode::Ci,
+        minutes: 1,
+        needs: &[],
+        figures: &["hostile"],
+        test: Some("hostile"),
+        args: &["--test-threads=1"],
     },
     Suite {
         name: "budget",
@@ -315,9 +326,9 @@ pub const SUITES: &[Suite] = &[
     Suite {
         name: "processes",
         mode: Mode::Ci,
-        minutes: 1,
+        minutes: 2,
         // One cluster of its own.
-        needs: &[Need::Kafka, Need::Binaries],
+        needs: &[Need::Kafka, Need::Postgres, Need::Strace, Need::Sqlite, Need::Binaries],
         figures: &["processes"],
         test: Some("processes"),
         args: &["--test-threads=4"],
@@ -339,6 +350,33 @@ pub const SUITES: &[Suite] = &[
         needs: &[Need::Kafka, Need::Acls, Need::Binaries],
         figures: &["watch"],
         test: Some("watch"),
+        args: &[],
+    },
+    Suite {
+        name: "browser",
+        mode: Mode::Ci,
+        minutes: 1,
+        needs: &[Need::Kafka, Need::Chromium, Need::Binaries],
+        figures: &["browser"],
+        test: Some("browser"),
+        args: &["--test-threads=1", "--skip", "pictures"],
+    },
+    Suite {
+        name: "pictures",
+        mode: Mode::Full,
+        minutes: 2,
+        needs: &[Need::Chromium, Need::Pngquant, Need::Binaries],
+        figures: &[],
+        test: Some("browser"),
+        args: &["pictures"],
+    },
+    Suite {
+        name: "bench-web",
+        mode: Mode::Full,
+        minutes: 6,
+        needs: &[Need::Binaries, Need::Quiet],
+        figures: &["bench_web"],
+        test: Some("bench-web"),
         args: &[],
     },
     Suite {
@@ -376,6 +414,15 @@ pub const SUITES: &[Suite] = &[
         figures: &["bench_tap"],
         test: Some("bench-tap"),
         args: &[],
+    },
+    Suite {
+        name: "bench-store",
+        mode: Mode::Full,
+        minutes: 9,
+        needs: &[Need::Postgres, Need::Quiet],
+        figures: &["bench_store"],
+        test: Some("bench-store"),
+        args: &["--test-threads=1"],
     },
     Suite {
         name: "soak",

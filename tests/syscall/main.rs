@@ -1,8 +1,9 @@
-//! Each system call that writes, in a recorder's life, in its successor's, and in the log's: killed before it, and refused by
-//! it, one at a time, by `strace`. And what counting asks of the threads of its host.
+//! Each system call that writes, in a recorder's life, in its successor's, in the log's, and in those of a collector's store:
+//! killed before it, and refused by it, one at a time, by `strace`. And what counting asks of the threads of its host.
 
 mod host;
 mod points;
+mod store;
 mod trace;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +13,7 @@ use chaperone_tests::figures;
 use points::{Bench, Point, Scene};
 
 /// At one time.
-const WORKERS: usize = 4;
+pub(crate) const WORKERS: usize = 4;
 
 /// Tries points, answers what was wrong.
 fn try_all(bench: &Bench, points: &[Point]) -> anyhow::Result<Vec<String>> {

@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 use crate::storage::{File, Storage};
 
 pub mod history;
+mod mutant;
 
 const SECTOR: usize = 512;
 const EIO: i32 = 5;

@@ -16,7 +16,8 @@
   };
   const selecting = () => { const s = getSelection(); return !!s && !s.isCollapsed; };
   const typing = () => !!document.activeElement && document.activeElement.tagName === 'INPUT';
-  const paused = () => held || selecting() || typing();
+  const stopped = () => new URLSearchParams(location.search).get('live') === '0';
+  const paused = () => held || stopped() || 'brush' in document.documentElement.dataset || selecting() || typing();
   const show = () => {
     const open = source && source.readyState === EventSource.OPEN;
     say(!open || failed ? 'reconnecting' : paused() ? 'paused' : 'live');
@@ -84,10 +85,8 @@
     if (!rows || e.button || e.metaKey || e.ctrlKey || e.shiftKey || !e.clientX) return;
     const box = run.ownerSVGElement.getBoundingClientRect(), d = rows.dataset;
     const ms = +d.from + (e.clientX - box.left) / box.width * (d.to - d.from);
-    const q = new URLSearchParams(location.search);
-    q.set('w', Math.floor(ms / d.width) * d.width);
     e.preventDefault();
-    location.search = q;
+    location.href = run.getAttribute('href').replace(/\/w\/\d+/, '/w/' + Math.floor(ms / d.width) * d.width);
   });
   setInterval(() => { if (due || Date.now() - fetched > QUIET_MS) swap(); show(); }, 1000);
   zone(); connect(); show();

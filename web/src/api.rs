@@ -6,34 +6,39 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use axum::response::{IntoResponse, Response};
-use chaperone_collector::query::{HopWindow, ReporterState, TopicSummary, WindowQuery};
+use chaperone_collector::query::{HopWindow, TopicSummary, WindowQuery};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::App;
 use crate::csv;
 use crate::error::WebError;
+use crate::page::{self, Paging};
 use crate::params::Params;
 
 /// Most rows in one answer. An answer that reaches it says `truncated`: there may be more.
 pub(crate) const ROWS_MAX: u32 = 10_000;
 /// Says on a CSV what `"truncated": true` says in the JSON.
 const TRUNCATED: HeaderName = HeaderName::from_static("chaperone-truncated");
+/// Says on a CSV what `"next"` says in the JSON.
+const NEXT: HeaderName = HeaderName::from_static("chaperone-next");
 
-#[derive(Serialize)]
-struct Windows {
+#[derive(Serialize, ToSchema)]
+#[expect(clippy::struct_field_names, reason = "the names are the format's")]
+pub(crate) struct Windows {
     windows: Vec<HopWindow>,
+    /// There may be more; absent where there is not.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
     truncated: bool,
+    /// The following page, where pages were asked for and there may be one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
 }
 
-#[derive(Serialize)]
-struct Topics {
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Topics {
     topics: Vec<TopicSummary>,
-}
-
-#[derive(Serialize)]
-struct Reporters {
-    reporters: Vec<ReporterState>,
 }
 
 #[derive(PartialEq, Eq)]
@@ -48,15 +53,26 @@ pub(crate) async fn windows(State(app): State<Arc<App>>, uri: Uri, headers: Head
 }
 
 async fn windows_answer(app: &App, uri: &Uri, headers: &HeaderMap) -> Result<Response, WebError> {
-    let params = Params::only(uri, &["topic", "from", "to", "tz", "format"])?;
-    let format = format(&params, headers)?;
+    let params = Params::only(uri, &["topic", "from", "to", "tz", "format", "limit", "after"])?;
+    let (format, paging) = (format(&params, headers)?, Paging::of(&params)?);
     let query = query(app, &params)?;
-    let rows = app.state.store.windows(query).await?;
-    let truncated = rows.len() >= ROWS_MAX as usize;
-    let response = match format {
-        Format::Json => Json(Windows { windows: rows, truncated }).into_response(),
+    let (rows, truncated, next) = if paging.asked {
+        let query = WindowQuery { limit: Some(paging.limit), ..query };
+        let rows = app.state.store.windows_page(query, paging.after_window()?).await?;
+        let next = paging.next(rows.len(), || rows.last().map(page::key_of).unwrap_or_default());
+        (rows, false, next)
+    } else {
+        let rows = app.state.store.windows(query).await?;
+        let truncated = rows.len() >= ROWS_MAX as usize;
+        (rows, truncated, None)
+    };
+    let mut response = match format {
+        Format::Json => Json(Windows { windows: rows, truncated, next: next.clone() }).into_response(),
         Format::Csv => (csv_headers("chaperone-windows.csv"), csv::windows(&rows)).into_response(),
     };
+    if let Some(next) = next.and_then(|next| HeaderValue::from_str(&next).ok()) {
+        response.headers_mut().insert(NEXT, next);
+    }
     Ok(finish(response, truncated))
 }
 
@@ -103,15 +119,6 @@ pub(crate) async fn topics(State(app): State<Arc<App>>, uri: Uri) -> Response {
     let answer = async {
         let query = query(&app, &Params::only(&uri, &["topic", "from", "to", "tz"])?)?;
         Ok(Json(Topics { topics: app.state.store.topics(query).await? }).into_response())
-    };
-    answer.await.unwrap_or_else(WebError::into_problem)
-}
-
-/// `GET /api/v1/reporters`.
-pub(crate) async fn reporters(State(app): State<Arc<App>>, uri: Uri) -> Response {
-    let answer = async {
-        Params::only(&uri, &[])?;
-        Ok(Json(Reporters { reporters: app.state.store.reporters(app.now_ms()).await? }).into_response())
     };
     answer.await.unwrap_or_else(WebError::into_problem)
 }

@@ -1,4 +1,4 @@
-//! Verdicts as CSV (RFC 4180): the columns of the JSON, raw numbers.
+//! CSV (RFC 4180): the columns of the JSON, raw numbers.
 //!
 //! A text that a spreadsheet would run as a formula gets a leading `'`; numbers never do.
 
@@ -29,6 +29,23 @@ pub(crate) fn windows(rows: &[HopWindow]) -> String {
         out.push_str("\r\n");
     }
     out
+}
+
+/// A table of fields that are written as they are: texts have been through [`text`].
+pub(crate) fn table(columns: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let mut out = columns.join(",");
+    out.push_str("\r\n");
+    for row in rows {
+        debug_assert_eq!(row.len(), columns.len(), "a field for each column");
+        out.push_str(&row.join(","));
+        out.push_str("\r\n");
+    }
+    out
+}
+
+/// What is not known is empty.
+pub(crate) fn known<T: ToString>(value: Option<T>) -> String {
+    value.map_or_else(String::new, |v| v.to_string())
 }
 
 pub(crate) fn text(raw: &str) -> String {

@@ -10,8 +10,10 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chaperone_collector::StoreError;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::App;
+use crate::access::Role;
 use crate::format;
 use crate::frame::{self, Message};
 
@@ -33,6 +35,24 @@ pub(crate) enum WebError {
     /// A limit of this process was reached.
     #[error("{what}; try again in a moment")]
     Busy { what: &'static str },
+    /// More of one client than it may.
+    #[error("{what}; try again in {seconds} s")]
+    TooMany { what: &'static str, seconds: u64 },
+    /// The address is longer than any of ours.
+    #[error("the address has {bytes} bytes; allowed are {allowed}")]
+    LongAddress { bytes: usize, allowed: usize },
+    /// A form that is none.
+    #[error("this form cannot be read: it has other fields, another media type, or is too long")]
+    Form,
+    /// A page from elsewhere asks to change something.
+    #[error("another site's page asked for this; go to this one's own page and do it there")]
+    CrossSite,
+    /// Nobody is let in without saying who they are.
+    #[error("this needs a log-in: a token as 'Authorization: Bearer ...', or a session from /login")]
+    LogIn,
+    /// Who it is may not do this.
+    #[error("this needs the role {least}, and this log-in has {has}")]
+    Role { least: Role, has: Role },
     /// The store did not answer.
     #[error("the store could not answer; the log has the reason under number {number}")]
     Store { number: u64 },
@@ -49,6 +69,11 @@ impl WebError {
             Self::NotFound { .. } => StatusCode::NOT_FOUND,
             Self::ForeignHost { .. } => StatusCode::MISDIRECTED_REQUEST,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::LongAddress { .. } => StatusCode::URI_TOO_LONG,
+            Self::Form => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::LogIn => StatusCode::UNAUTHORIZED,
+            Self::CrossSite | Self::Role { .. } => StatusCode::FORBIDDEN,
             Self::Busy { .. } | Self::Store { .. } => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -58,6 +83,12 @@ impl WebError {
             Self::NotFound { .. } => "Nothing is here",
             Self::ForeignHost { .. } => "Wrong host",
             Self::Method => "Read only",
+            Self::TooMany { .. } => "Too often",
+            Self::LongAddress { .. } => "Too long an address",
+            Self::Form => "A form that cannot be read",
+            Self::CrossSite => "Asked from elsewhere",
+            Self::LogIn => "Log in first",
+            Self::Role { .. } => "Not with this role",
             Self::Busy { .. } => "Too much at once",
             Self::Store { .. } => "The store could not answer",
         }
@@ -83,8 +114,13 @@ impl WebError {
         let mut response = (self.status(), Json(problem)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if matches!(self, Self::Busy { .. }) {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+        match self {
+            Self::Busy { .. } => drop(headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"))),
+            Self::TooMany { seconds, .. } => drop(headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds))),
+            _ => {}
+        }
+        if matches!(self, Self::LogIn) {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"chaperone\""));
         }
         response
     }
@@ -96,11 +132,13 @@ impl WebError {
             Self::Parameter { .. } => vec!["Correct the address, or go back to the overview.".to_owned()],
             _ => Vec::new(),
         };
+        // What is wrong with the process names what is audited: not for strangers.
+        let stranger = matches!(self, Self::LogIn | Self::Form);
         let message = Message {
             title: self.title(),
             text: format::name(&self.to_string()),
             advice: advice.iter().map(|a| format::name(a)).collect(),
-            problems: app.problems_shown(),
+            problems: if stranger { Vec::new() } else { app.problems_shown() },
         };
         let mut response = frame::message(app, &message);
         *response.status_mut() = self.status();
@@ -118,8 +156,8 @@ impl From<StoreError> for WebError {
 }
 
 /// RFC 9457, with three members of our own.
-#[derive(Serialize)]
-struct Problem<'a> {
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Problem<'a> {
     r#type: &'static str,
     title: &'static str,
     status: u16,

@@ -1,14 +1,16 @@
-//! Around every request: whom it is addressed to, how many at once, for how long, and the headers of every answer.
+//! Around every request: whom it is addressed to, how often and how many at once, for how long, and the headers of every
+//! answer.
 
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
 use crate::App;
 use crate::error::WebError;
+use crate::listen::Peer;
 
 /// Headers that no answer leaves without.
 const ALWAYS: [(HeaderName, &str); 6] = [
@@ -24,11 +26,18 @@ const ALWAYS: [(HeaderName, &str); 6] = [
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
+/// Bytes of an address at most; hyper itself refuses much longer ones.
+const ADDRESS_MAX: usize = 8 * 1024;
+
 pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let encrypted = request.extensions().get::<Peer>().is_some_and(|peer| peer.encrypted);
     let mut response = admit(&app, request, next).await;
     let headers = response.headers_mut();
     for (name, value) in ALWAYS {
         headers.insert(name, HeaderValue::from_static(value));
+    }
+    if encrypted {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
     }
     // Answers are about now; only what is addressed by its content may be kept.
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
@@ -38,6 +47,13 @@ pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: N
 async fn admit(app: &App, request: Request, next: Next) -> Response {
     if let Some(host) = foreign_host(&request, &app.config.allowed_hosts) {
         return WebError::ForeignHost { host }.into_problem();
+    }
+    let bytes = request.uri().path_and_query().map_or(0, |p| p.as_str().len());
+    if bytes > ADDRESS_MAX {
+        return WebError::LongAddress { bytes, allowed: ADDRESS_MAX }.into_problem();
+    }
+    if let Some(error) = too_often(app, &request) {
+        return error.into_problem();
     }
     // Liveness must be told even when every place is taken; event streams have a limit of their own.
     let unlimited = matches!(request.uri().path(), "/healthz" | "/readyz" | "/events");
@@ -49,6 +65,22 @@ async fn admit(app: &App, request: Request, next: Next) -> Response {
         Ok(response) => response,
         Err(_) => WebError::Busy { what: "the answer took too long" }.into_problem(),
     }
+}
+
+/// What the client has to wait for. Only a request that came by a connection has a client.
+fn too_often(app: &App, request: &Request) -> Option<WebError> {
+    let path = request.uri().path();
+    let client = app.client(request.headers(), request.extensions().get::<Peer>())?;
+    let refused = |seconds, what| WebError::TooMany { what, seconds };
+    if path == "/login" && request.method() == Method::POST {
+        let wait = app.log_ins.take(client, app.now_ms()).err()?;
+        return Some(refused(wait, "too many log-ins were tried from your address"));
+    }
+    if path.starts_with("/assets/") || matches!(path, "/healthz" | "/readyz" | "/metrics") {
+        return None;
+    }
+    let wait = app.rates.take(client, app.now_ms()).err()?;
+    Some(refused(wait, "too many requests come from your address"))
 }
 
 /// The host that a request names, if it is not one of ours. Both places where HTTP/1.1 names it must agree to it.

@@ -19,7 +19,7 @@ use chaperone_collector::lag::{GroupLag, LagReport, Round, State as Standing, Tr
 use crate::App;
 use crate::error::WebError;
 use crate::format;
-use crate::frame::{self, About};
+use crate::frame::{self, About, Tab};
 use crate::look::Span;
 use crate::params::Params;
 use crate::zone::Zone;
@@ -80,10 +80,7 @@ struct Line {
 }
 
 pub(crate) async fn page(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMap) -> Response {
-    match answer(&app, &uri, &headers).await {
-        Ok(response) => response,
-        Err(error) => error.into_page(&app),
-    }
+    answer(&app, &uri, &headers).await.unwrap_or_else(|error| error.into_page(&app))
 }
 
 async fn answer(app: &App, uri: &Uri, headers: &HeaderMap) -> Result<Response, WebError> {
@@ -95,8 +92,7 @@ async fn answer(app: &App, uri: &Uri, headers: &HeaderMap) -> Result<Response, W
     let mut page = view(&report, &filter, zone, now_ms);
     page.revision = revision;
     page.problems = app.problems_shown();
-    let about =
-        About { title: "Lag · Chaperone", events: Some("/events"), zone, now_ms, is_overview: false, is_lag: true };
+    let about = About { title: "Lag · Chaperone", events: Some("/events"), zone, now_ms, tab: Some(Tab::Lag) };
     Ok(frame::page(app, headers, &about, &page))
 }
 
@@ -131,8 +127,8 @@ fn view(report: &LagReport, filter: &Filter, zone: Zone, now_ms: i64) -> LagPage
         revision: 0,
         title,
         lede: "A group's time lag is the age of its oldest message that is not committed: a bound with its error, never an estimate.".to_owned(),
-        group: filter.group_text().to_owned(),
-        topic: filter.topic_text().to_owned(),
+        group: format::name(filter.group_text()),
+        topic: format::name(filter.topic_text()),
         by: filter.by.as_str(),
         other,
         rounds: report.rounds.iter().map(|round| about(round, zone, now_ms)).collect(),

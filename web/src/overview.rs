@@ -15,7 +15,7 @@ use crate::App;
 use crate::api::ROWS_MAX;
 use crate::error::WebError;
 use crate::format;
-use crate::frame::{self, About};
+use crate::frame::{self, About, Tab};
 use crate::look::{self, Look, Span};
 use crate::params::Params;
 use crate::range::Range;
@@ -46,6 +46,8 @@ struct OverviewPage {
     to: String,
     tz: String,
     ticks: Vec<Tick>,
+    from_ms: i64,
+    to_ms: i64,
     trouble: Vec<TopicLine>,
     calm: Vec<TopicLine>,
     calm_title: String,
@@ -76,6 +78,8 @@ struct TopicLine {
 }
 
 struct MiniCell {
+    /// The worst window in it, where that is trouble.
+    href: Option<String>,
     x: String,
     width: String,
     title: String,
@@ -83,10 +87,7 @@ struct MiniCell {
 }
 
 pub(crate) async fn page(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMap) -> Response {
-    match answer(&app, &uri, &headers).await {
-        Ok(response) => response,
-        Err(error) => error.into_page(&app),
-    }
+    answer(&app, &uri, &headers).await.unwrap_or_else(|error| error.into_page(&app))
 }
 
 async fn answer(app: &App, uri: &Uri, headers: &HeaderMap) -> Result<Response, WebError> {
@@ -119,14 +120,8 @@ async fn answer(app: &App, uri: &Uri, headers: &HeaderMap) -> Result<Response, W
     if found > topics.len() {
         page.more = format!("{} more; the JSON has all", format::plural((found - topics.len()) as u64, "topic"));
     }
-    let about = About {
-        title: "Overview · Chaperone",
-        events: Some("/events"),
-        zone,
-        now_ms,
-        is_overview: true,
-        is_lag: false,
-    };
+    let about =
+        About { title: "Overview · Chaperone", events: Some("/events"), zone, now_ms, tab: Some(Tab::Overview) };
     Ok(frame::page(app, headers, &about, &page))
 }
 
@@ -184,6 +179,8 @@ fn view(
         from: range.from.clone(),
         to: range.to.clone(),
         tz: zone.param(),
+        from_ms: axis.from_ms,
+        to_ms: axis.to_ms,
         ticks: axis.ticks(zone).into_iter().step_by(2).collect(),
         calm_title: if trouble.is_empty() {
             String::new()
@@ -233,7 +230,9 @@ fn line(
         class: look::class(look),
         word: look.word(),
         strip: rows.map(|rows| {
-            strip::condense(rows, axis, CELLS, |_| MINI_TINT).iter().map(|r| mini(r, axis, zone)).collect()
+            let path = pipeline.map(|p| Links::path(&p.cluster, &topic.topic));
+            let cells = strip::condense(rows, axis, CELLS, |_| MINI_TINT);
+            cells.iter().map(|r| mini(r, axis, zone, path.as_deref(), query)).collect()
         }),
         missing: number(topic.missing_min, Look::Missing, look, topic.delayed, format::minus),
         surplus: number(topic.surplus_min, surplus_look, look, 0, |n| format::difference(n, 0)),
@@ -265,8 +264,9 @@ fn number(value: u64, own: Look, topic: Look, overdue: u64, sign: fn(u64) -> i64
     }
 }
 
-fn mini(run: &strip::Run, axis: Axis, zone: Zone) -> MiniCell {
+fn mini(run: &strip::Run, axis: Axis, zone: Zone, path: Option<&str>, query: &str) -> MiniCell {
     MiniCell {
+        href: path.filter(|_| run.look.is_trouble()).map(|path| format!("{path}/w/{}{query}", run.last_ms)),
         x: axis.x(run.from_ms),
         width: axis.width(run.from_ms, run.to_ms),
         title: format!("{} {}", zone.span(run.from_ms, run.to_ms), run.look.word()),

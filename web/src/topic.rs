@@ -3,14 +3,14 @@
 //! One query of the store per kind of row, all of the same range; everything after that is pure. A range of more
 //! windows than one page can show is cut at its beginning, and the page says so.
 
-mod charts;
+pub(crate) mod charts;
 mod delay;
 mod evidence;
 mod flow;
-mod grid;
+pub(crate) mod grid;
 pub(crate) mod links;
 mod matrix;
-mod sentence;
+pub(crate) mod sentence;
 mod table;
 
 use std::sync::Arc;
@@ -46,6 +46,8 @@ struct TopicPage {
     revision: u64,
     topic: String,
     crumb: String,
+    owner: String,
+    runbook: Option<String>,
     through: Option<Through>,
     sentence: Vec<Span>,
     ranges: Vec<Choice>,
@@ -102,10 +104,7 @@ pub(crate) async fn page(
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    match answer(&app, &cluster, &topic, &uri, &headers).await {
-        Ok(response) => response,
-        Err(error) => error.into_page(&app),
-    }
+    answer(&app, &cluster, &topic, &uri, &headers).await.unwrap_or_else(|error| error.into_page(&app))
 }
 
 async fn answer(app: &App, cluster: &str, topic: &str, uri: &Uri, headers: &HeaderMap) -> Result<Response, WebError> {
@@ -126,14 +125,14 @@ async fn answer(app: &App, cluster: &str, topic: &str, uri: &Uri, headers: &Head
             WebError::parameter("w", text, "the start of a window, in milliseconds since 1970".to_owned())
         })?),
     };
-    let links = Links { topic: topic.to_owned(), range, zone, window_ms };
+    let links = Links { cluster: pipeline.cluster.clone(), topic: topic.to_owned(), range, zone, window_ms };
     let first_ms = first_ms(app, pipeline, &links).await?;
     let answers = ask(app, pipeline, topic, first_ms, links.range.to_ms, now_ms).await?;
     let mut page = view(pipeline, &links, first_ms, answers, now_ms);
     page.problems = app.problems_shown();
     let title = format!("{} · Chaperone", page.topic);
     let events = links.events();
-    let about = About { title: &title, events: Some(&events), zone, now_ms, is_overview: false, is_lag: false };
+    let about = About { title: &title, events: Some(&events), zone, now_ms, tab: None };
     Ok(frame::page(app, headers, &about, &page))
 }
 
@@ -149,7 +148,7 @@ async fn first_ms(app: &App, pipeline: &Pipeline, links: &Links) -> Result<i64, 
     Ok(from_ms.max(to_ms.saturating_sub(most * width_ms.max(NARROWEST_MS))))
 }
 
-fn unknown(topic: &str) -> WebError {
+pub(crate) fn unknown(topic: &str) -> WebError {
     WebError::NotFound {
         what: format!("topic '{}' here", topic.chars().take(249).collect::<String>()),
         advice: vec![
@@ -159,7 +158,7 @@ fn unknown(topic: &str) -> WebError {
     }
 }
 
-fn moved(path: &str, query: Option<&str>) -> Response {
+pub(crate) fn moved(path: &str, query: Option<&str>) -> Response {
     let to = query.map_or_else(|| path.to_owned(), |q| format!("{path}?{q}"));
     match HeaderValue::from_str(&to) {
         Ok(to) => (StatusCode::FOUND, [(header::LOCATION, to)]).into_response(),
@@ -218,6 +217,8 @@ fn view(pipeline: &Pipeline, links: &Links, first_ms: i64, answers: Answers, now
         revision: answers.revision,
         topic: format::name(&links.topic),
         crumb: format::name(&format!("{} / {}", pipeline.name, pipeline.cluster)),
+        owner: pipeline.owner.as_deref().map(format::name).unwrap_or_default(),
+        runbook: runbook(pipeline),
         through,
         sentence: sentence::sentence(&grid, zone),
         ranges: links::quick_ranges(&links.range, |from, to| links.range(from, to)),
@@ -242,6 +243,12 @@ fn view(pipeline: &Pipeline, links: &Links, first_ms: i64, answers: Answers, now
         csv: links.rows("csv"),
         json: links.rows("json"),
     }
+}
+
+/// Where it is written what to do, if that is an address that a browser may follow.
+pub(crate) fn runbook(pipeline: &Pipeline) -> Option<String> {
+    let address = pipeline.runbook.as_deref()?;
+    ["https://", "http://"].iter().any(|scheme| address.starts_with(scheme)).then(|| address.to_owned())
 }
 
 /// Settled this late is worth a second look: twice what it takes when all is well, and never less than half a minute.

@@ -24,6 +24,9 @@ use super::sink::{Sink, SinkError};
 use super::start::Left;
 use crate::wire::AuditMessage;
 
+/// Of the log, what the outbox may hold at a time.
+const OUTBOX_SHARE: u64 = 8;
+
 pub(super) struct Dispatch {
     pub(super) sink: Box<dyn Sink>,
     pub(super) journal: Journal,
@@ -43,9 +46,9 @@ pub(super) struct Dispatch {
 impl Dispatch {
     pub(super) fn new(sink: Box<dyn Sink>, journal: Journal, pace: Pace, counters: Arc<Counters>) -> Self {
         Self {
+            outbox: Outbox::with_room(journal.max_bytes() / OUTBOX_SHARE),
             sink,
             journal,
-            outbox: Outbox::default(),
             repeats: Repeats::default(),
             released: u64::MAX,
             old: None,

@@ -78,6 +78,11 @@ impl Journal {
         Ok((Self { log: Some(log), max_bytes, ..Self::none() }, recovered))
     }
 
+    /// Bytes that it may take; zero without a log.
+    pub(super) fn max_bytes(&self) -> u64 {
+        self.max_bytes
+    }
+
     pub(super) fn is_none(&self) -> bool {
         self.log.is_none()
     }

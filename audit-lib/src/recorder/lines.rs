@@ -8,10 +8,9 @@
 
 use std::cell::RefCell;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use chaperone_wal::slots::{At, Line, Refused};
-use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 
 use super::registry::{Common, Way};
@@ -27,11 +26,10 @@ use crate::window::WindowStart;
 const PRUNE_AT: usize = 64;
 /// How often another line is asked for; a slot is seldom closed twice between two looks.
 const TURNS: u32 = 16;
-/// How long the list of tables is waited for: for ever only in a child, whose parent held it when it forked.
-const LIST_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Every table, by its number: so a ticket, which goes from thread to thread, need not hold on to its own.
-static TABLES: Mutex<Vec<(Number, Weak<Table>)>> = Mutex::new(Vec::new());
+/// Every table, by its number: so a ticket, which goes from thread to thread, need not hold on to its own. Not behind a
+/// lock, which a child would wait for without end if a thread of its parent held it at the fork.
+static TABLES: ArcSwapOption<Vec<(Number, Weak<Table>)>> = ArcSwapOption::const_empty();
 
 thread_local! {
     static MINE: RefCell<Vec<Mine>> = const { RefCell::new(Vec::new()) };
@@ -59,14 +57,15 @@ pub(super) enum Missed {
 
 /// Puts a table on the list.
 pub(super) fn enlist(table: &Arc<Table>) {
-    let mut tables = TABLES.lock();
-    tables.retain(|(_, table)| table.strong_count() > 0);
-    tables.push((table.number(), Arc::downgrade(table)));
+    TABLES.rcu(|tables| {
+        let known = tables.iter().flat_map(|tables| tables.iter()).filter(|(_, known)| known.strong_count() > 0);
+        let new = (table.number(), Arc::downgrade(table));
+        Some(Arc::new(known.cloned().chain([new]).collect::<Vec<_>>()))
+    });
 }
 
 fn listed(number: Number) -> Option<Arc<Table>> {
-    let tables = TABLES.try_lock_for(LIST_PATIENCE)?;
-    tables.iter().find(|(other, _)| *other == number)?.1.upgrade()
+    TABLES.load().as_ref()?.iter().find(|(other, _)| *other == number)?.1.upgrade()
 }
 
 /// Does something with the table of a number, unless nobody has it any more.

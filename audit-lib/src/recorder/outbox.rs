@@ -1,7 +1,7 @@
 //! Final states on their way: each message is repeated, under its UUID and with its bytes, until the sink has it.
 //!
 //! Invariants: a letter leaves only on the sink's ack (or, unlogged, with the recorder). What is in the log waits there:
-//! at most [`LOADED`] logged letters are held here. An unlogged letter's slots stay in the slot table, so their number
+//! at most [`LOADED`] logged letters are held here, and no more of the log than its outbox may take. An unlogged letter's slots stay in the slot table, so their number
 //! is bounded by it. The farewell goes last.
 
 use std::collections::BTreeMap;
@@ -84,6 +84,8 @@ impl Letter {
 pub(super) struct Outbox {
     /// By token, which is their age.
     letters: BTreeMap<u64, Letter>,
+    /// Bytes of logged letters that may be held: what is held cannot be made smaller in the log.
+    room: u64,
     /// Logged letters that had no room here.
     pub(super) behind: bool,
     /// Many had to wait, and some of them still do.
@@ -93,6 +95,10 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
+    /// One that holds at most so many bytes of logged letters, and always one letter.
+    pub(super) fn with_room(room: u64) -> Self {
+        Self { room, ..Self::default() }
+    }
     pub(super) fn len(&self) -> usize {
         self.letters.len()
     }
@@ -128,15 +134,19 @@ impl Outbox {
     pub(super) fn is_backing_off(&self, now: Instant) -> bool {
         self.wait_until.is_some_and(|until| now < until)
     }
-    fn loaded(&self) -> usize {
-        self.letters.values().filter(|l| l.seq.is_some()).count()
+    /// Logged letters, and their bytes.
+    fn loaded(&self) -> (usize, u64) {
+        let logged = self.letters.values().filter(|l| l.seq.is_some());
+        logged.fold((0, 0), |(letters, bytes), l| (letters + 1, bytes + l.payload.len() as u64))
     }
-    fn has_room(&self) -> bool {
-        self.loaded() < LOADED
+    fn has_room_for(&self, letter: &Letter) -> bool {
+        let (letters, bytes) = self.loaded();
+        letters == 0 || letters < LOADED && bytes + letter.payload.len() as u64 <= self.room
     }
     /// Whether the log is to be looked through for more: not for every single letter.
     pub(super) fn wants_more(&self) -> bool {
-        self.loaded() <= LOADED / 2
+        let (letters, bytes) = self.loaded();
+        letters <= LOADED / 2 && bytes <= self.room / 2
     }
     pub(super) fn holds(&self, seq: Seq) -> bool {
         self.letters.values().any(|l| l.seq == Some(seq))
@@ -151,7 +161,7 @@ impl Outbox {
 
     /// Takes a letter, unless it is logged and there are many: then it is fetched from the log in its turn.
     pub(super) fn push(&mut self, token: u64, letter: Letter) -> bool {
-        if letter.seq.is_some() && (self.behind || !self.has_room()) {
+        if letter.seq.is_some() && (self.behind || !self.has_room_for(&letter)) {
             self.behind = true;
             return false;
         }

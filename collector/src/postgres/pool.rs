@@ -2,7 +2,8 @@
 //!
 //! Readers and writers have half of the connections each, so that neither keeps the other waiting. Work that others were in the
 //! way of, or whose connection ended, is run again, until it is done or the patience that was set is over: what ends then is told, and
-//! nothing of it stays.
+//! nothing of it stays. Readers are people who wait for a page: their patience is shorter, and while the database is known to be
+//! away they are told at once.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use super::Settings;
-use super::refusal::Remedy;
+use super::refusal::{Refusal, Remedy};
 use super::session::{Session, remedy};
 use crate::db::{Done, Fault};
 use crate::store::{Answer, StoreError};
@@ -19,6 +20,10 @@ use crate::store::{Answer, StoreError};
 /// The wait before another attempt; it grows with each.
 const STEP: Duration = Duration::from_millis(10);
 const LONGEST: Duration = Duration::from_millis(500);
+/// A reader's patience at most.
+const READERS_PATIENCE: Duration = Duration::from_secs(1);
+/// For so long readers are told what the last attempt to connect met.
+const KNOWN_AWAY: Duration = Duration::from_secs(2);
 
 /// What work is done for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +45,8 @@ struct Shared {
     /// The schema has been looked at.
     checks: bool,
     idle: Mutex<Vec<Session>>,
+    /// When connecting failed last, and why.
+    away: Mutex<Option<(Instant, String)>>,
 }
 
 impl std::fmt::Debug for Pool {
@@ -53,11 +60,22 @@ impl Shared {
         if let Some(session) = self.idle.lock().pop() {
             return Ok(session);
         }
-        let session = Session::connect(&self.settings, self.durable)?;
+        let connected = Session::connect(&self.settings, self.durable);
+        let failed = connected.as_ref().err().filter(|fault| remedy(fault) == Remedy::Reconnect);
+        *self.away.lock() = failed.map(|fault| (Instant::now(), fault.to_string()));
+        let session = connected?;
         if self.checks {
             session.usable()?;
         }
         Ok(session)
+    }
+
+    /// Whether connecting has not failed lately.
+    fn is_there(&self) -> Done<()> {
+        match &*self.away.lock() {
+            Some((at, why)) if at.elapsed() < KNOWN_AWAY => Err(Refusal::Away(why.clone()).into()),
+            _ => Ok(()),
+        }
     }
 
     fn attempt<T>(&self, work: &dyn Fn(&mut Session) -> Done<T>) -> Done<T> {
@@ -72,10 +90,15 @@ impl Shared {
         outcome
     }
 
-    fn run<T>(&self, work: &dyn Fn(&mut Session) -> Done<T>) -> Done<T> {
-        let until = Instant::now() + self.settings.patience;
+    fn run<T>(&self, what: For, work: &dyn Fn(&mut Session) -> Done<T>) -> Done<T> {
+        let patience = self.settings.patience;
+        let patience = if what == For::Reading { patience.min(READERS_PATIENCE) } else { patience };
+        let until = Instant::now() + patience;
         let mut wait = STEP;
         loop {
+            if what == For::Reading {
+                self.is_there()?;
+            }
             match self.attempt(work) {
                 Err(fault) if remedy(&fault) != Remedy::None && Instant::now() < until => {
                     tracing::debug!("store: {fault}; tried again");
@@ -92,14 +115,14 @@ impl Pool {
     /// A pool without connections yet. `checks`: what connects must find this build's schema.
     pub(super) fn new(settings: Settings, durable: bool, checks: bool) -> Self {
         let half = settings.connections.div_ceil(2).max(1) as usize;
-        let shared = Shared { settings, durable, checks, idle: Mutex::default() };
+        let shared = Shared { settings, durable, checks, idle: Mutex::default(), away: Mutex::default() };
         let permits = || Arc::new(Semaphore::new(half));
         Self { shared: Arc::new(shared), readers: permits(), writers: permits() }
     }
 
     /// Makes one connection and runs `work` on it: the schema, before anything else.
     pub(super) fn first(&self, work: &dyn Fn(&mut Session) -> Done<()>) -> Done<()> {
-        self.shared.run(work)
+        self.shared.run(For::Writing, work)
     }
 
     /// Runs `work` on a connection, on a thread that may wait. Once begun it runs to its end, whether or not anybody
@@ -115,7 +138,7 @@ impl Pool {
             let permit = Arc::clone(permits).acquire_owned().await.map_err(|_| StoreError::Stopped)?;
             let shared = Arc::clone(&self.shared);
             let outcome = tokio::task::spawn_blocking(move || {
-                let outcome = shared.run(&work);
+                let outcome = shared.run(what, &work);
                 drop(permit);
                 outcome
             });

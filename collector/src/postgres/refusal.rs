@@ -16,6 +16,9 @@ pub(crate) enum Refusal {
     /// The connection ended.
     #[error("the connection ended: {0}")]
     Ended(String),
+    /// It could not be reached a moment ago, for this reason.
+    #[error("{0}")]
+    Away(String),
     /// TLS could not be set up.
     #[error("TLS: {0}")]
     Tls(#[from] openssl::error::ErrorStack),
@@ -23,6 +26,13 @@ pub(crate) enum Refusal {
     #[error("this build has no form for many rows of: {0}")]
     Form(&'static str),
 }
+
+/// What to do about a server that does not answer.
+const UNREACHED: &str = "look whether the server runs and can be reached from here at store.url";
+
+/// What to do about a certificate that is not believed.
+const DISTRUST: &str = "store.ca_file must hold who signed the server's certificate, and the certificate must name the host of \
+                        store.url";
 
 /// The error with what caused it: by itself it says only where.
 fn words(e: &tokio_postgres::Error) -> String {
@@ -42,6 +52,11 @@ fn words(e: &tokio_postgres::Error) -> String {
     text
 }
 
+/// The server's certificate was refused: another attempt finds the same.
+fn is_distrust(e: &tokio_postgres::Error) -> bool {
+    e.code().is_none() && words(e).contains("certificate verify failed")
+}
+
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Remedy {
@@ -58,8 +73,12 @@ impl Refusal {
         let e = match self {
             Self::Said(e) => e,
             Self::Silent(_) | Self::Ended(_) => return Remedy::Reconnect,
-            Self::Tls(_) | Self::Form(_) => return Remedy::None,
+            // Away: whoever found that tries again.
+            Self::Away(_) | Self::Tls(_) | Self::Form(_) => return Remedy::None,
         };
+        if is_distrust(e) {
+            return Remedy::None;
+        }
         let Some(code) = e.code() else { return Remedy::Reconnect };
         match *code {
             SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED | SqlState::LOCK_NOT_AVAILABLE => {
@@ -84,11 +103,13 @@ impl Refusal {
         let e = match self {
             Self::Said(e) => e,
             Self::Silent(_) | Self::Ended(_) => return Some("look at the server's load, and at the network between"),
+            Self::Away(_) => return Some(UNREACHED),
             Self::Tls(_) | Self::Form(_) => return None,
         };
-        let Some(code) = e.code() else {
-            return Some("look whether the server runs and can be reached from here at store.url");
-        };
+        if is_distrust(e) {
+            return Some(DISTRUST);
+        }
+        let Some(code) = e.code() else { return Some(UNREACHED) };
         match *code {
             SqlState::DISK_FULL => Some("make room on the server's disk"),
             SqlState::TOO_MANY_CONNECTIONS => Some("lower store.connections, or raise the server's max_connections"),

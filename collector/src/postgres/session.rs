@@ -14,9 +14,9 @@ use uuid::Uuid;
 use super::refusal::{Refusal, Remedy};
 use super::tx::{ANSWER, Line, PgTx};
 use super::{Settings, Tls};
-use crate::db::{self, Db, Done, Fault, Names, Tx};
+use crate::db::{self, Db, Done, Fault, Names, Tx, schema};
 
-mod schema {
+mod migrations {
     refinery::embed_migrations!("src/postgres/schema");
 }
 
@@ -118,8 +118,12 @@ impl Session {
     pub(super) fn migrate(&mut self) -> Done<()> {
         let mut attempt = 1;
         loop {
+            // Looked at each time: others may have been quicker.
+            if self.is_made()? && !schema::is_due(&PgTx(self.line()?), SCHEMA)? {
+                return Ok(());
+            }
             let Some(line) = self.line.as_mut() else { return Ok(()) };
-            let run = schema::migrations::runner();
+            let run = migrations::migrations::runner();
             let ran = line.runtime.block_on(async { run.run_async(&mut line.client).await });
             match ran {
                 Ok(_) => return Ok(()),
@@ -139,19 +143,15 @@ impl Session {
 
     /// Whether a store can be read by this build.
     pub(super) fn usable(&self) -> Done<()> {
-        let tx = PgTx(self.line()?);
-        let tx: &dyn Tx = &tx;
+        if self.is_made()? { schema::readable(&PgTx(self.line()?), SCHEMA) } else { Err(Fault::NotMade) }
+    }
+
+    /// Whether anybody has made the schema.
+    fn is_made(&self) -> Done<bool> {
         let made = "SELECT 1 FROM information_schema.tables
                     WHERE table_name = 'refinery_schema_history' AND table_schema = ANY (current_schemas(false))";
-        if !tx.exists(made, &[])? {
-            return Err(Fault::NotMade);
-        }
-        let newest = "SELECT CAST(max(version) AS BIGINT) FROM refinery_schema_history";
-        match tx.one(newest, &[], |r| r.get::<Option<i64>>(0))? {
-            Some(SCHEMA) => Ok(()),
-            Some(found) => Err(Fault::OtherSchema { found, ours: SCHEMA }),
-            None => Err(Fault::NotMade),
-        }
+        let tx: &dyn Tx = &PgTx(self.line()?);
+        Ok(tx.exists(made, &[])? && tx.exists("SELECT 1 FROM refinery_schema_history", &[])?)
     }
 
     /// Runs `work` in one transaction that writes; also the revision, if it changed.
@@ -241,10 +241,15 @@ fn random() -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use crate::db::schema::rule_of;
+
     #[test]
-    fn the_newest_schema_is_the_one_that_readers_expect() {
-        let runner = super::schema::migrations::runner();
+    fn the_newest_schema_is_the_one_that_readers_expect_and_each_only_adds() {
+        let runner = super::migrations::migrations::runner();
         let newest = runner.get_migrations().iter().map(refinery::Migration::version).max();
         assert_eq!(newest.map(i64::from), Some(super::SCHEMA));
+        for m in runner.get_migrations() {
+            assert_eq!(rule_of(m.version().into(), m.name(), m.sql().unwrap_or_default()), Ok(()));
+        }
     }
 }

@@ -45,7 +45,13 @@ fn batch(next: i64, topics: std::ops::Range<u64>) -> Batch {
     };
     let source = AuditPartition { cluster: "c".into(), topic: "t".into(), partition: 0 };
     let content = Content::Message(Box::new(message));
-    Batch { source, log: 0, items: vec![Item { offset: next - 1, append_ms: 1, received_ms: 1, content }], next }
+    Batch {
+        source,
+        log: 0,
+        from: None,
+        items: vec![Item { offset: next - 1, append_ms: 1, received_ms: 1, content }],
+        next,
+    }
 }
 
 /// Sets a limit on the writer's own connection, as the world would.

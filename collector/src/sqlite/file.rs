@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use crate::db::{Done, Fault};
+use super::tx::LiteTx;
+use crate::db::{Done, Fault, schema};
+use crate::upkeep::Vacuumed;
 
 /// How long a writer waits for another process.
 const BUSY: Duration = Duration::from_secs(10);
@@ -18,7 +20,7 @@ const STATEMENTS: usize = 128;
 const ATTEMPTS: u32 = 20;
 const STEP: Duration = Duration::from_millis(20);
 
-mod schema {
+mod migrations {
     refinery::embed_migrations!("src/sqlite/schema");
 }
 
@@ -79,7 +81,9 @@ impl Place {
         conn.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get::<_, String>(0))?;
         conn.execute_batch("PRAGMA cache_size = -65536; PRAGMA temp_store = MEMORY;")?;
         conn.pragma_update(None, "synchronous", if durable { "FULL" } else { "OFF" })?;
-        schema::migrations::runner().run(&mut conn)?;
+        if !is_made(&conn)? || schema::is_due(&LiteTx(&conn), SCHEMA)? {
+            migrations::migrations::runner().run(&mut conn)?;
+        }
         Ok(conn)
     }
 
@@ -101,6 +105,26 @@ impl Place {
         conn.execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY;")?;
         Ok(conn)
     }
+}
+
+/// Writes the database anew without what is free in it. Refuses while anybody else has it open: of a database that nobody
+/// has, the journal can be switched off.
+pub(super) fn vacuum(path: &Path) -> Done<Vacuumed> {
+    let size = || Done::Ok(std::fs::metadata(path)?.len());
+    let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    conn.busy_timeout(Duration::ZERO)?;
+    conn.pragma_update_and_check(None, "journal_mode", "delete", |row| row.get::<_, String>(0))?;
+    let before = size()?;
+    let done = conn.execute_batch("PRAGMA synchronous = FULL; VACUUM");
+    conn.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get::<_, String>(0))?;
+    done?;
+    Ok(Vacuumed { before, after: size()? })
+}
+
+/// Whether anybody has made the schema.
+pub(super) fn is_made(conn: &Connection) -> rusqlite::Result<bool> {
+    Ok(conn.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'refinery_schema_history'")?.exists([])?
+        && conn.prepare("SELECT 1 FROM refinery_schema_history")?.exists([])?)
 }
 
 /// Makes the file, readable by its owner only, unless it is there.
@@ -130,16 +154,22 @@ fn is_contention(fault: &Fault) -> bool {
         | Fault::Moved { .. }
         | Fault::Former { .. }
         | Fault::NotMade
-        | Fault::OtherSchema { .. } => false,
+        | Fault::LaterSchema { .. }
+        | Fault::OlderSchema { .. } => false,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use crate::db::schema::rule_of;
+
     #[test]
-    fn the_newest_schema_is_the_one_that_readers_expect() {
-        let runner = super::schema::migrations::runner();
+    fn the_newest_schema_is_the_one_that_readers_expect_and_each_only_adds() {
+        let runner = super::migrations::migrations::runner();
         let newest = runner.get_migrations().iter().map(refinery::Migration::version).max();
         assert_eq!(newest.map(i64::from), Some(super::SCHEMA));
+        for m in runner.get_migrations() {
+            assert_eq!(rule_of(m.version().into(), m.name(), m.sql().unwrap_or_default()), Ok(()));
+        }
     }
 }

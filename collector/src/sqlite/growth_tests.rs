@@ -19,7 +19,7 @@ use super::*;
 use crate::batch::{AuditPartition, Batch, Content, Item};
 use crate::query::WindowQuery;
 use crate::store::{Claim, ClaimRequest, Store};
-use crate::tables::reader;
+use crate::tables::{reader, summary};
 use crate::verdict::Verdict;
 
 const WIDTH: Width = Width::TEN_SECONDS;
@@ -146,9 +146,9 @@ impl World {
             items.push(Item { offset: self.audit_next, append_ms: now_ms, received_ms: now_ms, content });
             self.audit_next += 1;
         }
-        let batch = Batch { source: source.clone(), log: 0, items, next: self.audit_next };
+        let batch = Batch { source: source.clone(), log: 0, from: None, items, next: self.audit_next };
         self.store.apply(batch).await.expect("apply");
-        self.store.audit_through(vec![(source, now_ms)]).await.expect("through");
+        self.store.audit_through(vec![(source, now_ms).into()]).await.expect("through");
         self.store.judge(now_ms, &self.pipelines).await.expect("judge");
     }
 
@@ -271,7 +271,7 @@ impl World {
             for query in &queries {
                 assert_eq!(reader::windows(&tx, query).expect("windows").len(), 36);
                 assert_eq!(reader::stage_windows(&tx, query).expect("totals").len(), 54);
-                assert_eq!(reader::topics(&tx, query).expect("topics").len(), 1);
+                assert_eq!(summary::topics(&tx, query).expect("topics").len(), 1);
             }
             reader::status(&tx).expect("status");
         };
@@ -317,14 +317,24 @@ async fn the_ten_thousandth_verdict_costs_what_the_hundredth_did() {
 }
 
 /// Statements that may look at everything, and why.
-const SCANS: [(&str, &str); 4] = [
+const SCANS: [(&str, &str); 14] = [
+    ("account_amended.sql", "the index of amendments, which are few"),
+    ("account_limited.sql", "the sums of a range, which is found by its index"),
+    ("account_untimed.sql", "likewise"),
+    ("account_untimed_level.sql", "likewise"),
+    ("complete_through_all.sql", "one row a topic"),
+    ("hop_stands.sql", "each topic once, and its last window by the key"),
     ("lag_rows.sql", "the list of all groups at all partitions, as of the last look"),
     ("quarantined.sql", "newest first, up to a limit"),
     ("reopen_no_report.sql", "once for each tapped partition and stage; the index of what is not ok"),
     ("reporters.sql", "the list of all reporters"),
+    ("store_bytes.sql", "two numbers of the file's head"),
+    ("unaudited_newest.sql", "newest first, up to a limit"),
+    ("topics_level.sql", "one row a topic and hop, when all is summed"),
+    ("topics_level_of_topic.sql", "one row a hop, when all is summed"),
 ];
-/// Tables that have a row for each partition, for each process of the last hour (`later` is another of them), or one (`heard`, by its limit).
-const SMALL: [&str; 7] = ["audit_partition", "meta", "pending", "process", "later", "heard", "CONSTANT"];
+/// Tables that have a row for each partition, for each process of the last hour (`later` is another of them), for each job of the sweep, or one (`heard`, by its limit).
+const SMALL: [&str; 8] = ["audit_partition", "meta", "pending", "process", "later", "heard", "sweep", "CONSTANT"];
 
 #[tokio::test]
 async fn no_statement_walks_through_history() {

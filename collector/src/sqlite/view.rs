@@ -14,8 +14,10 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tokio::sync::watch;
 
-use super::file::{Place, SCHEMA};
+use super::file::{Place, SCHEMA, is_made};
 use super::pool::Pool;
+use super::tx::LiteTx;
+use crate::db::schema::readable;
 use crate::db::{self, Db, Done, Fault, Tx};
 use crate::pipeline::Pipelines;
 use crate::store::{Answer, StoreError};
@@ -77,14 +79,7 @@ impl Drop for SqliteView {
 
 /// Whether a store can be read by this build.
 fn usable(conn: &Connection) -> Done<()> {
-    let made = conn.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'refinery_schema_history'")?.exists([])?;
-    let version: Option<i64> =
-        if made { conn.query_row("SELECT max(version) FROM refinery_schema_history", [], |r| r.get(0))? } else { None };
-    match version {
-        Some(version) if version == SCHEMA => Ok(()),
-        Some(version) => Err(Fault::OtherSchema { found: version, ours: SCHEMA }),
-        None => Err(Fault::NotMade),
-    }
+    if is_made(conn)? { readable(&LiteTx(conn), SCHEMA) } else { Err(Fault::NotMade) }
 }
 
 struct Follower {

@@ -16,6 +16,7 @@ fn process(n: u128, role: &str, beat_ms: i64) -> ProcessState {
         id: Uuid::from_u128(n),
         role: role.into(),
         clusters: "k".into(),
+        reads: String::new(),
         host: "h".into(),
         pid: 7,
         version: "0".into(),
@@ -29,7 +30,13 @@ fn batch(next: i64) -> Batch {
     let source = AuditPartition { cluster: "c".into(), topic: "t".into(), partition: 0 };
     let refused = crate::Refused { length: 1, sha256: String::new(), reason: "r".into() };
     let content = crate::Content::Refused(refused);
-    Batch { source, log: 0, items: vec![crate::Item { offset: next - 1, append_ms: 1, received_ms: 1, content }], next }
+    Batch {
+        source,
+        log: 0,
+        from: None,
+        items: vec![crate::Item { offset: next - 1, append_ms: 1, received_ms: 1, content }],
+        next,
+    }
 }
 
 #[tokio::test]
@@ -121,12 +128,24 @@ async fn processes_say_what_is_wrong_and_the_silent_are_forgotten_but_for_the_la
 }
 
 #[tokio::test]
-async fn another_builds_schema_is_named() {
+async fn a_schema_that_is_not_ours_is_named_unless_it_only_adds_to_it() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("s.sqlite");
     drop(SqliteStore::open(&path).expect("a store"));
     let conn = Connection::open(&path).expect("open");
+    let refused = async || {
+        let refused = SqliteView::open(&path).expect("opens").status().await.expect_err("another schema");
+        format!("{refused}: {}", refused.advice().unwrap_or_default())
+    };
     conn.execute("UPDATE refinery_schema_history SET version = 99", []).expect("changed");
-    let said = SqliteView::open(&path).expect("opens").status().await.expect_err("another schema").to_string();
-    assert!(said.contains("schema 99") && said.contains("reads 1"), "{said}");
+    SqliteView::open(&path).expect("opens").status().await.expect("a later one that only adds");
+    conn.execute("UPDATE compatible SET least = 98", []).expect("changed");
+    let said = refused().await;
+    assert!(
+        said.contains("schema 99") && said.contains("know schema 98") && said.contains("restore the backup"),
+        "{said}"
+    );
+    conn.execute("UPDATE refinery_schema_history SET version = 0", []).expect("changed");
+    let said = refused().await;
+    assert!(said.contains("schema 0, this release reads 1") && said.contains("upgrade `chaperone collect`"), "{said}");
 }

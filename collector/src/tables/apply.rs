@@ -13,12 +13,14 @@ use uuid::Uuid;
 use super::Options;
 use super::audit;
 use super::flags;
+use super::levels::Levels;
 use super::marks::Marks;
 use super::reopen;
 use super::reporters::Reporter;
 use super::slots::{self, Joined};
 use super::taps::Taps;
 use super::totals::{Arrived, Key, Share, Totals};
+use crate::audit::AuditThrough;
 use crate::batch::{Applied, AuditPartition, Batch, Content, Item, Refused};
 use crate::db::{AsValue, Db, Done, Fault, Value, count, int, params};
 use crate::interval::Outcome;
@@ -130,7 +132,9 @@ impl Source {
 /// Applies a batch.
 pub(super) fn apply(db: &mut Db<'_>, batch: &Batch, options: &Options) -> Done<Applied> {
     let mut source = Source::load(db, &batch.source)?;
-    if source.closed || batch.log != source.log {
+    // Begun behind `next`: between the two lies what an older store has not.
+    let ahead = batch.from.is_some_and(|from| from > source.next);
+    if source.closed || batch.log != source.log || ahead {
         return Err(audit::moved(&batch.source, batch.log));
     }
     if batch.next <= source.next {
@@ -226,29 +230,33 @@ impl Run {
                 positions.insert((stage, db.name(&p.topic)?, p.partition));
             }
         }
-        let keys: Vec<(Uuid, i64)> = firsts.keys().copied().collect();
-        let found = Reporter::load(db, &keys)?;
-        for ((key, found), (m, append_ms)) in keys.into_iter().zip(found).zip(firsts.into_values()) {
-            let reporter = match found {
-                Some(reporter) => reporter,
-                None => self.unheard(db, key, m, append_ms)?,
-            };
-            self.reporters.insert(key, reporter);
-        }
+        self.load_reporters(db, &firsts)?;
         let (topics, positions) = (Vec::from_iter(topics), Vec::from_iter(positions));
         self.marks.load(db, &topics, &positions)?;
         self.taps.load(db, &places)
     }
 
-    /// A reporter that was not known.
-    fn unheard(&mut self, db: &Db<'_>, key: (Uuid, i64), m: &AuditMessage, append_ms: i64) -> Done<Reporter> {
-        if let Some(reporter) = Reporter::create(db, key.1, m, append_ms)? {
-            self.new.insert(key);
+    /// Those that were not known are made before any that is known is held: who makes one holds nothing that another waits for
+    /// who makes it too.
+    fn load_reporters(&mut self, db: &Db<'_>, firsts: &BTreeMap<(Uuid, i64), (&AuditMessage, i64)>) -> Done<()> {
+        let keys: Vec<(Uuid, i64)> = firsts.keys().copied().collect();
+        let known = Reporter::known(db, &keys)?;
+        let mut others = Vec::with_capacity(keys.len());
+        for ((key, (m, append_ms)), is_known) in firsts.iter().zip(known) {
+            let made = if is_known { None } else { Reporter::create(db, key.1, m, *append_ms)? };
+            let Some(reporter) = made else {
+                others.push(*key);
+                continue;
+            };
+            self.new.insert(*key);
             first_of_stage(db, key.1, reporter.id)?;
-            return Ok(reporter);
+            self.reporters.insert(*key, reporter);
         }
-        let found = Reporter::load(db, &[key])?.into_iter().flatten().next();
-        found.ok_or_else(|| Fault::stored("reporter")("it was made and is not there"))
+        for (key, found) in others.iter().zip(Reporter::load(db, &others)?) {
+            let reporter = found.ok_or_else(|| Fault::stored("reporter")("it was known and is not there"))?;
+            self.reporters.insert(*key, reporter);
+        }
+        Ok(())
     }
 
     fn message(&mut self, db: &mut Db<'_>, m: &AuditMessage, append_ms: i64) -> Done<Fate> {
@@ -269,7 +277,10 @@ impl Run {
         for interval in &m.intervals {
             let skew = reporter.skew;
             match self.taps.interval(db, (stage, &skew), interval, append_ms, &mut self.totals)? {
-                Outcome::Add => news.changed = true,
+                Outcome::Add => {
+                    news.changed = true;
+                    interval.windows.iter().for_each(|w| reporter.manner.counted(w.class, w.n));
+                }
                 Outcome::Duplicate => {}
                 Outcome::Fenced => news.fenced = true,
                 Outcome::Hole => news.hole = true,
@@ -306,8 +317,13 @@ impl Run {
         record: &SlotRecord,
         append_ms: i64,
     ) -> Done<bool> {
+        let (nothing, old, new);
         let (old, new, diverged) = match reporter.book.join(db, reporter.id, record)? {
             Joined::Nothing => return Ok(false),
+            Joined::Opened => {
+                nothing = SlotState::default();
+                (&nothing, &record.state, false)
+            }
             Joined::Refused => {
                 too_many_gaps(db, m, &format!("slot {}", record.id), append_ms)?;
                 return Ok(false);
@@ -317,7 +333,10 @@ impl Run {
                 db.event(append_ms, "divergent", Some(m.incarnation.as_bytes()), &text)?;
                 return Ok(false);
             }
-            Joined::Changed { old, new, diverged } => (old, new, diverged),
+            Joined::Changed { old: before, new: after, diverged } => {
+                (old, new) = (before, after);
+                (&*old, &*new, diverged)
+            }
         };
         let topic = db.name(&record.topic)?;
         let key =
@@ -328,10 +347,11 @@ impl Run {
             flags::set(db, &key, "divergent", key.end_ms())?;
         }
         let last_ms = new.last_ms.map(|ms| reporter.skew.broker_ms(ms, append_ms));
-        note_flags(db, reporter, &key, &new, last_ms)?;
-        reporter.add(&old, &new);
+        note_flags(db, reporter, &key, new, last_ms)?;
+        reporter.add(old, new);
+        reporter.manner.moved(record.class, old, new);
         let arrived = Arrived { after_ms: reporter.reported_until_ms(append_ms), last_ms };
-        self.totals.moved(key, record.rule, &Share::of_slot(&old), &Share::of_slot(&new), arrived);
+        self.totals.moved(key, record.rule, &Share::of_slot(old), &Share::of_slot(new), arrived);
         Ok(true)
     }
 
@@ -340,12 +360,13 @@ impl Run {
         Reporter::save(db, &mut reporters, now_ms)?;
         self.taps.save(db)?;
         self.marks.save(db)?;
-        for (topic, window, width) in self.totals.write(db)? {
-            db.touch((topic, window.0, width.ms()));
+        let levels = Levels::held(db.tx)?;
+        for window in self.totals.write(db, &levels)? {
+            db.touch(window);
             db.bump();
         }
         db.queue()?;
-        self.taps.save_spans(db)
+        self.taps.save_spans(db, &levels)
     }
 }
 
@@ -385,13 +406,29 @@ fn first_of_stage(db: &Db<'_>, stage: i64, reporter: i64) -> Done<()> {
 }
 
 /// Everything appended to these partitions before the given broker time has been applied.
-pub(super) fn through(db: &Db<'_>, through: &[(AuditPartition, i64)]) -> Done<()> {
+pub(super) fn through(db: &Db<'_>, through: &[AuditThrough]) -> Done<()> {
+    refuse_older(db, through)?;
     let mut latest: BTreeMap<&AuditPartition, i64> = BTreeMap::new();
-    for (p, ms) in through {
-        latest.entry(p).and_modify(|known| *known = (*known).max(*ms)).or_insert(*ms);
+    for AuditThrough { source, through_ms, .. } in through {
+        latest.entry(source).and_modify(|known| *known = (*known).max(*through_ms)).or_insert(*through_ms);
     }
     let rows: Vec<Value<'_>> =
         latest.iter().flat_map(|(p, ms)| *params![p.cluster, p.topic, p.partition, ms]).collect();
     db.tx.execute_many(include_str!("sql/source_through.sql"), 4, &rows)?;
+    Ok(())
+}
+
+/// Refuses whoever applied more than this store has: `next` only grows, so this is an older one.
+fn refuse_older(db: &Db<'_>, through: &[AuditThrough]) -> Done<()> {
+    let known: BTreeMap<&AuditPartition, i64> = through.iter().filter_map(|t| Some((&t.source, t.next?))).collect();
+    let keys: Vec<Value<'_>> = known.keys().flat_map(|p| *params![p.cluster, p.topic, p.partition]).collect();
+    let sql = "SELECT next, log FROM audit_partition WHERE cluster = ?1 AND topic = ?2 AND partition = ?3";
+    let stands = db.tx.first_many(sql, 3, &keys, |r| Ok((r.get::<i64>(0)?, r.get::<u32>(1)?)))?;
+    for ((source, next), stand) in known.into_iter().zip(stands) {
+        let (stands_at, log) = stand.unwrap_or_default();
+        if stands_at < next {
+            return Err(audit::moved(source, log));
+        }
+    }
     Ok(())
 }

@@ -17,6 +17,7 @@ fn stand(r: &Row<'_>) -> Done<AuditStand> {
         next: r.get(2)?,
         topic_id: r.get::<Option<[u8; 16]>>(3)?.map(Uuid::from_bytes),
         closed: r.get(4)?,
+        through_ms: r.get(5)?,
     })
 }
 
@@ -81,7 +82,8 @@ fn give_up(db: &mut Db<'_>, old: &AuditStand, loss: &AuditLoss, closed: bool) ->
     db.event(loss.now_ms, "audit_lost", None, &text)?;
     db.bump();
     let topic_id = loss.topic_id.or(old.topic_id);
-    Ok(AuditStand { partition: p.partition, log, next: loss.resumes, topic_id, closed })
+    let through_ms = old.through_ms;
+    Ok(AuditStand { partition: p.partition, log, next: loss.resumes, topic_id, closed, through_ms })
 }
 
 /// Refuses whoever works on a log that is over.

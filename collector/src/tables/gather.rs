@@ -8,7 +8,7 @@ use std::rc::Rc;
 use super::facts::{Facts, StageFacts, TapFacts};
 use super::life::Life;
 use super::reporters::end_of;
-use super::totals::{StageSum, StageSums};
+use super::sums::{StageSum, StageSums};
 use crate::caveat::Doubt;
 use crate::db::{AsValue, Done, Row, Tx, Value, count, params};
 use crate::passage::{self, Held, by_frontier, by_position, by_watermark};

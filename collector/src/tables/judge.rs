@@ -12,10 +12,11 @@ use super::Options;
 use super::facts::Facts;
 use super::gather::{Case, Gathered, Hope, Span, gather};
 use super::inventory;
+use super::levels::Levels;
 use super::offsets;
 use super::slots;
 use super::standing::{self, Entry, Row, Standing, record};
-use super::totals::{StageSums, stage_sums};
+use super::sums::{StageSums, stage_sums};
 use crate::db::{AsValue, Db, Done, Tx, Value, params};
 use crate::pipeline::{Hop, Pipeline, Pipelines};
 use crate::verdict::{Verdict, judge as decide};
@@ -85,7 +86,8 @@ pub(crate) fn deliberate(tx: &dyn Tx, now_ms: i64, pipelines: &Pipelines, option
     let Some(first) = due.iter().map(|d| d.window_ms).min() else { return Ok(Findings::default()) };
     let facts = Facts::load(tx, now_ms, first.saturating_sub(WIDEST_MS), &pipelines.sources)?;
     let found = Findings { now_ms, term, ..Findings::default() };
-    let mut court = Court { facts, pipelines, topics: HashMap::new(), rulings: HashMap::new(), found };
+    let levels = Levels::now(tx)?;
+    let mut court = Court { facts, levels, pipelines, topics: HashMap::new(), rulings: HashMap::new(), found };
     for window in &due {
         court.window(tx, window)?;
     }
@@ -132,6 +134,7 @@ fn due(tx: &dyn Tx, now_ms: i64, limit: u32) -> Done<Vec<Due>> {
 /// One session of the judge.
 struct Court<'a> {
     facts: Facts,
+    levels: Levels,
     pipelines: &'a Pipelines,
     topics: HashMap<i64, Option<&'a Pipeline>>,
     /// Hops judged in this session: a coarse window is in the queue once for each fine one in it.
@@ -166,7 +169,7 @@ impl<'a> Court<'a> {
                     *known
                 } else {
                     if let std::collections::btree_map::Entry::Vacant(slot) = sums.entry(span.width_ms) {
-                        slot.insert(stage_sums(tx, w.topic, span.start_ms, span.end_ms())?);
+                        slot.insert(stage_sums(tx, &self.levels, w.topic, span)?);
                     }
                     let none = HashMap::new();
                     let sums = sums.get(&span.width_ms).unwrap_or(&none);

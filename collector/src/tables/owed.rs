@@ -33,6 +33,11 @@ fn lack(told: Sum, ours: Sum) -> Option<Sum> {
 }
 
 impl Owed {
+    /// Since when just this is lacking, broker time, ms.
+    pub(super) const fn since_ms(self) -> i64 {
+        self.since_ms
+    }
+
     /// Whether these sums are ours and what was written off.
     pub(super) fn explains(self, told: Sum, ours: Sum) -> bool {
         self.written_off && lack(told, ours) == Some(self.lack)

@@ -15,8 +15,18 @@ const KEPT: u32 = 1_000;
 
 pub(super) fn beat(db: &Db<'_>, p: &ProcessState) -> Done<()> {
     let problems = serde_json::to_string(&p.problems).map_err(Fault::stored("problems"))?;
-    let row =
-        params![p.id.as_bytes(), p.role, p.clusters, p.host, p.pid, p.version, p.started_ms, p.beat_ms, problems,];
+    let row = params![
+        p.id.as_bytes(),
+        p.role,
+        p.clusters,
+        p.reads,
+        p.host,
+        p.pid,
+        p.version,
+        p.started_ms,
+        p.beat_ms,
+        problems,
+    ];
     db.tx.execute(include_str!("sql/process_replace.sql"), row)?;
     let oldest = p.beat_ms.saturating_sub(FORGET_AFTER_MS);
     db.tx.execute(include_str!("sql/process_forget.sql"), params![oldest])?;
@@ -34,12 +44,13 @@ pub(super) fn all(tx: &dyn Tx) -> Done<Vec<ProcessState>> {
             id: Uuid::from_bytes(r.get(0)?),
             role: r.get(1)?,
             clusters: r.get(2)?,
-            host: r.get(3)?,
-            pid: r.get(4)?,
-            version: r.get(5)?,
-            started_ms: r.get(6)?,
-            beat_ms: r.get(7)?,
-            problems: serde_json::from_str(&r.get::<String>(8)?).map_err(Fault::stored("problems"))?,
+            reads: r.get(3)?,
+            host: r.get(4)?,
+            pid: r.get(5)?,
+            version: r.get(6)?,
+            started_ms: r.get(7)?,
+            beat_ms: r.get(8)?,
+            problems: serde_json::from_str(&r.get::<String>(9)?).map_err(Fault::stored("problems"))?,
         })
     })
 }

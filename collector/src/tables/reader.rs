@@ -1,23 +1,25 @@
 //! What readers get. Capped rows, newest first; no statement here can write.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use chaperone_audit::{Histogram, RuleId};
 use uuid::Uuid;
 
 use super::life::Life;
+use super::manner;
+use super::owed::Owed;
 use super::reporters::end_of;
 use crate::db::{AsValue, Done, Fault, Row, Tx, count, find_name, fingerprint, params};
 use crate::query::{
-    HopWindow, PartitionState, Quarantined, ReporterState, StageWindow, Status, TopicSummary, WindowQuery,
+    HopWindow, PartitionState, Quarantined, ReporterState, StageWindow, Status, WindowKey, WindowQuery,
 };
 use crate::verdict::Verdict;
 
 /// Rows per answer.
-const ROWS: u32 = 10_000;
+pub(super) const ROWS: u32 = 10_000;
 
 /// A query's bounds as parameters; `None` if it names a topic that does not exist.
-fn bounds(tx: &dyn Tx, q: &WindowQuery) -> Done<Option<(Option<i64>, u32)>> {
+pub(super) fn bounds(tx: &dyn Tx, q: &WindowQuery) -> Done<Option<(Option<i64>, u32)>> {
     let limit = q.limit.unwrap_or(ROWS).min(ROWS);
     match &q.topic {
         None => Ok(Some((None, limit))),
@@ -25,7 +27,7 @@ fn bounds(tx: &dyn Tx, q: &WindowQuery) -> Done<Option<(Option<i64>, u32)>> {
     }
 }
 
-fn verdict_of(word: &str) -> Done<Verdict> {
+pub(super) fn verdict_of(word: &str) -> Done<Verdict> {
     Verdict::parse(word).ok_or_else(|| Fault::stored("verdict")(format!("'{word}' is none")))
 }
 
@@ -39,6 +41,22 @@ pub(crate) fn windows(tx: &dyn Tx, q: &WindowQuery) -> Done<Vec<HopWindow>> {
         }
         None => tx.query(include_str!("sql/windows.sql"), params![q.from_ms, q.to_ms, limit], hop_window),
     }
+}
+
+/// Verdicts in an order without ties, from after a row on.
+pub(crate) fn windows_page(tx: &dyn Tx, q: &WindowQuery, after: Option<&WindowKey>) -> Done<Vec<HopWindow>> {
+    let Some((topic, limit)) = bounds(tx, q)? else { return Ok(Vec::new()) };
+    // All of what comes after a row is in its window or in an earlier one.
+    let to_ms = after.map_or(q.to_ms, |k| q.to_ms.min(k.window_ms.saturating_add(1)));
+    let before_ms = after.map_or(q.to_ms, |k| k.window_ms);
+    let names = after.map(|k| [k.topic.clone(), k.from_stage.clone(), k.to_stage.clone()]);
+    let [name, from, to] = names.unwrap_or_default();
+    if let Some(topic) = topic {
+        let of = params![q.from_ms, to_ms, limit, before_ms, name, from, to, topic];
+        return tx.query(include_str!("sql/windows_page_of_topic.sql"), of, hop_window);
+    }
+    let of = params![q.from_ms, to_ms, limit, before_ms, name, from, to];
+    tx.query(include_str!("sql/windows_page.sql"), of, hop_window)
 }
 
 fn hop_window(r: &Row<'_>) -> Done<HopWindow> {
@@ -93,7 +111,7 @@ fn one_rule(least: u64, greatest: u64) -> Option<RuleId> {
     (least == greatest).then_some(RuleId(least))
 }
 
-fn add(to: &mut StageWindow, w: &StageWindow) {
+pub(super) fn add(to: &mut StageWindow, w: &StageWindow) {
     to.rule = to.rule.filter(|rule| w.rule == Some(*rule));
     to.n = to.n.saturating_add(w.n);
     to.acked = to.acked.saturating_add(w.acked);
@@ -104,7 +122,7 @@ fn add(to: &mut StageWindow, w: &StageWindow) {
     to.last_ms = to.last_ms.max(w.last_ms);
 }
 
-fn stage_window(r: &Row<'_>) -> Done<StageWindow> {
+pub(super) fn stage_window(r: &Row<'_>) -> Done<StageWindow> {
     Ok(StageWindow {
         topic: r.get(0)?,
         stage: r.get(1)?,
@@ -119,61 +137,6 @@ fn stage_window(r: &Row<'_>) -> Done<StageWindow> {
         last_ms: r.get::<Option<i64>>(10)?.unwrap_or_default(),
         rule: one_rule(r.get::<i64>(11)?.cast_unsigned(), r.get::<i64>(12)?.cast_unsigned()),
     })
-}
-
-/// Stages of a topic's hops, by place in the pipeline.
-type Hops = BTreeMap<i64, (String, String)>;
-
-/// Topics with their worst verdict in the range, by name.
-pub(crate) fn topics(tx: &dyn Tx, q: &WindowQuery) -> Done<Vec<TopicSummary>> {
-    let Some((topic, limit)) = bounds(tx, q)? else { return Ok(Vec::new()) };
-    let mut by_topic: BTreeMap<String, (i64, TopicSummary, Hops)> = BTreeMap::new();
-    let read = &mut |r: &Row<'_>| {
-        let verdict = verdict_of(&r.get::<String>(5)?)?;
-        let name: String = r.get(1)?;
-        let fresh = || TopicSummary {
-            topic: name.clone(),
-            stages: Vec::new(),
-            worst: verdict,
-            missing_min: 0,
-            surplus_min: 0,
-            delayed: 0,
-            complete_through_ms: None,
-        };
-        let id: i64 = r.get(0)?;
-        let (_, summary, hops) = by_topic.entry(name.clone()).or_insert_with(|| (id, fresh(), Hops::new()));
-        if verdict.severity() > summary.worst.severity() {
-            summary.worst = verdict;
-        }
-        summary.missing_min = summary.missing_min.saturating_add(count(r.get(6)?));
-        summary.surplus_min = summary.surplus_min.saturating_add(count(r.get(7)?));
-        summary.delayed = summary.delayed.saturating_add(count(r.get(8)?));
-        hops.insert(r.get(4)?, (r.get(2)?, r.get(3)?));
-        Ok(true)
-    };
-    match topic {
-        Some(topic) => {
-            tx.each(include_str!("sql/topics_of_topic.sql"), params![q.from_ms, q.to_ms, topic], read)?;
-        }
-        None => tx.each(include_str!("sql/topics.sql"), params![q.from_ms, q.to_ms], read)?,
-    }
-    let mut found = Vec::new();
-    for (id, mut summary, hops) in by_topic.into_values().take(limit as usize) {
-        for (from, to) in hops.into_values() {
-            if !summary.stages.contains(&from) {
-                summary.stages.push(from);
-            }
-            summary.stages.push(to);
-        }
-        summary.complete_through_ms = complete_through(tx, id)?;
-        found.push(summary);
-    }
-    Ok(found)
-}
-
-/// Every window of the topic before this time is settled.
-fn complete_through(tx: &dyn Tx, topic: i64) -> Done<Option<i64>> {
-    tx.one(include_str!("sql/complete_through.sql"), params![topic], |r| r.get(0))
 }
 
 /// Reporters and taps: the 10,000 last heard, newest first.
@@ -192,8 +155,24 @@ pub(super) fn reporters(tx: &dyn Tx, now_ms: i64, silent: &HashMap<String, i64>)
             state: Life::of(ended, last_ms, now_ms, silent_after_ms).as_str().to_owned(),
             watermark_ms: r.get(5)?,
             last_ms,
+            first_ms: r.get(8)?,
+            pid: r.get(9)?,
+            datacenter: r.get(10)?,
+            silent_after_ms,
+            skew_ms: r.get(11)?,
+            late: count(r.get(12)?),
+            no_time: count(r.get(13)?),
+            malformed: count(r.get(14)?),
+            out_of_range: count(r.get(15)?),
+            dropped: stored(r.get(16)?, "dropped")?,
+            lacking_since_ms: stored(r.get(17)?, "owed")?.map(Owed::since_ms),
+            checkins: manner::checkins(r.get(18)?)?,
         })
     })
+}
+
+fn stored<T: serde::de::DeserializeOwned>(text: Option<String>, what: &'static str) -> Done<Option<T>> {
+    text.map(|t| serde_json::from_str(&t)).transpose().map_err(Fault::stored(what))
 }
 
 /// Where the partitions of a stage stand.

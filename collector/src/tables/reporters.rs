@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::ids::IdSet;
+use super::manner::{self, Manner};
 use super::owed::Owed;
 use super::slots::{Book, Changes};
 use crate::db::{AsValue, Db, Done, Fault, Row, Value, fingerprint, params};
@@ -75,6 +76,7 @@ pub(super) struct Reporter {
     pub(super) stage: i64,
     pub(super) skew: Skew,
     pub(super) book: Book,
+    pub(super) manner: Manner,
     library: String,
     audited_since_ms: Option<i64>,
     last_append_ms: i64,
@@ -137,6 +139,15 @@ impl Reporter {
         Ok(found)
     }
 
+    /// Which of them are known; nothing is held.
+    pub(super) fn known(db: &Db<'_>, keys: &[(Uuid, i64)]) -> Done<Vec<bool>> {
+        let values: Vec<Value<'_>> =
+            keys.iter().flat_map(|(id, stage)| [Value::Blob(id.as_bytes()), Value::Int(*stage)]).collect();
+        let sql = "SELECT id FROM reporter WHERE incarnation = ?1 AND stage = ?2";
+        let found = db.tx.first_many(sql, 2, &values, |r| r.get::<i64>(0))?;
+        Ok(found.iter().map(Option::is_some).collect())
+    }
+
     /// The reporter of a message that was not known; `None` if somebody else has made it known in the meantime.
     pub(super) fn create(db: &Db<'_>, stage: i64, m: &AuditMessage, append_ms: i64) -> Done<Option<Self>> {
         let skew = Skew::new(m.sent_ms, append_ms);
@@ -167,6 +178,7 @@ impl Reporter {
             stage,
             skew,
             book: Book::default(),
+            manner: Manner::default(),
             library: m.reporter.library.clone(),
             audited_since_ms: m.audited_since_ms,
             last_append_ms: append_ms,
@@ -223,12 +235,15 @@ impl Reporter {
             heap: r.named("heap")?,
             dropped: r.named("dropped")?,
             book: Book::of(known, sealed),
+            manner: Manner::read(r)?,
         })
     }
 
     /// Notes that a message came, whatever it says; `true` if its head says something new.
     pub(super) fn hear(&mut self, m: &AuditMessage, append_ms: i64) -> Done<bool> {
         self.skew.hear(m.sent_ms, append_ms);
+        let under_way_ms = append_ms.saturating_sub(m.sent_ms).saturating_sub(self.skew.ms());
+        self.manner.hear(m, append_ms, under_way_ms);
         self.last_append_ms = self.last_append_ms.max(append_ms);
         self.last_sent_ms = self.last_sent_ms.max(self.skew.broker_ms(m.sent_ms, append_ms));
         let newest = m.seq.cast_signed() >= self.last_seq;
@@ -368,6 +383,9 @@ impl Reporter {
         let is_known = lost_ms.is_some_and(|lost| self.audited_since_ms.is_none_or(|since| since <= lost));
         let (owed, since) = Owed::note(self.owed, (awaited.sum, self.ours()), append_ms, is_known);
         self.owed = owed;
+        if let Some(owed) = owed {
+            self.manner.lack(append_ms, owed.since_ms());
+        }
         let Some(until_ms) = since else { return false };
         self.lost_ms = self.lost_ms.max(Some(until_ms));
         let from_ms = self.watermark_ms.or(self.audited_since_ms).unwrap_or(0);
@@ -399,15 +417,16 @@ impl Reporter {
         }
         changes.write(db)?;
         let rows = all.iter().map(Self::row).collect::<Done<Vec<_>>>()?;
-        let mut values: Vec<Value<'_>> = Vec::with_capacity(all.len() * 23);
+        let mut values: Vec<Value<'_>> = Vec::with_capacity(all.len() * 28);
         for (r, row) in all.iter().zip(&rows) {
             values.extend(params![r.id, r.audited_since_ms, r.last_append_ms, r.last_sent_ms, r.last_seq]);
             values.extend(params![r.skew.hour, r.skew.least_ms, r.skew.before_ms, r.promised_ms, r.watermark_ms]);
             values.extend(row.sums.iter().map(AsValue::value));
             values.extend(params![row.sum_f, row.known, row.awaited, row.farewell, row.ended]);
-            values.extend(params![r.heap, r.dropped, r.library, row.owed, r.lost_ms]);
+            values.extend(params![r.heap, r.dropped, r.library, row.owed, r.lost_ms, row.manner.checkins]);
+            values.extend(row.manner.counts.iter().map(AsValue::value));
         }
-        db.tx.execute_many(include_str!("sql/reporter_update.sql"), 23, &values)?;
+        db.tx.execute_many(include_str!("sql/reporter_update.sql"), 28, &values)?;
         Ok(())
     }
 
@@ -420,6 +439,7 @@ impl Reporter {
             farewell: self.farewell.as_ref().map(json).transpose()?,
             owed: self.owed.as_ref().map(json).transpose()?,
             ended: self.ended.map(end_word),
+            manner: self.manner.written(),
         })
     }
 }
@@ -433,6 +453,7 @@ struct Written {
     farewell: Option<String>,
     owed: Option<String>,
     ended: Option<&'static str>,
+    manner: manner::Written,
 }
 
 fn said<T: serde::de::DeserializeOwned>(r: &Row<'_>, column: &'static str) -> Done<Option<T>> {

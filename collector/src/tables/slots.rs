@@ -14,6 +14,7 @@ use chaperone_audit::{SlotState, state::flag};
 
 use super::codec::{self, VERSION};
 use super::ids::IdSet;
+use super::shares;
 use crate::db::{AsValue, Db, Done, Fault, Value, int, params};
 
 /// Runs of ids of one reporter at most.
@@ -42,9 +43,11 @@ struct Segment {
 pub(super) enum Joined {
     /// Nothing new.
     Nothing,
+    /// Its slot is new: it is as the record has it.
+    Opened,
     /// Its slot changed.
     Changed {
-        /// Before; default for a slot that is new.
+        /// Before.
         old: Box<SlotState>,
         /// After.
         new: Box<SlotState>,
@@ -124,8 +127,11 @@ impl Book {
         self.known = known;
         self.open.insert(record.id, Slot { record: record.clone(), diverged: false });
         self.open_dirty = true;
-        self.touched.insert((record.topic.clone(), record.window_ms.0, record.width_ms.ms()));
-        Joined::Changed { old: Box::default(), new: Box::new(record.state.clone()), diverged: false }
+        // What is final when it is first told was never open: nobody knows its window as open.
+        if !record.state.is_final {
+            self.touched.insert((record.topic.clone(), record.window_ms.0, record.width_ms.ms()));
+        }
+        Joined::Opened
     }
 
     /// Ids that no record was ever told under: nothing will be. `false`: they would make too many gaps.
@@ -298,22 +304,28 @@ fn decode(body: &[u8]) -> Done<BTreeMap<u64, Slot>> {
 }
 
 /// Seals slots that became final before `before_ms`: their states go, their ids stay. At most `limit` rows. A reporter that
-/// somebody else is at work on is left for the next time.
+/// somebody else is at work on is left for the next time. Whose they were is kept of windows in trouble.
 pub(super) fn seal(db: &Db<'_>, before_ms: i64, limit: u32) -> Done<()> {
     let mut rows: BTreeMap<i64, (Vec<i64>, IdSet)> = BTreeMap::new();
-    let sql = "SELECT id, reporter, ids FROM final_slots WHERE final_ms < ?1 ORDER BY final_ms LIMIT ?2";
+    let mut span: Option<(i64, i64)> = None;
+    let sql = "SELECT id, reporter, ids, final_ms FROM final_slots WHERE final_ms < ?1 ORDER BY final_ms LIMIT ?2";
     db.tx.each(sql, params![before_ms, limit], &mut |row| {
         let (segments, ids) = rows.entry(row.get(1)?).or_default();
         segments.push(row.get(0)?);
         ids.extend(&serde_json::from_str(&row.get::<String>(2)?).map_err(Fault::stored("ids"))?);
+        let final_ms: i64 = row.get(3)?;
+        span = Some((span.map_or(final_ms, |(first, _)| first), final_ms));
         Ok(true)
     })?;
+    let Some(span) = span else { return Ok(()) };
+    let trouble = shares::Trouble::load(db.tx, span)?;
     for (reporter, (segments, ids)) in rows {
         let sealed = db.tx.first(include_str!("sql/sealed_select.sql"), params![reporter], |r| r.get::<String>(0))?;
         let Some(sealed) = sealed else { continue };
         let mut sealed: IdSet = serde_json::from_str(&sealed).map_err(Fault::stored("ids"))?;
         sealed.extend(&ids);
         db.tx.execute(SEAL, params![reporter, json(&sealed)?])?;
+        shares::keep(db, reporter, &segments, &trouble)?;
         let segments: Vec<Value<'_>> = segments.iter().map(AsValue::value).collect();
         db.tx.execute_many("DELETE FROM final_slots WHERE id = ?1", 1, &segments)?;
     }

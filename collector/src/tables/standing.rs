@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::gather::{Gathered, Span};
+use super::hop_levels::{Counted, Tallies};
 use crate::db::{AsValue, Db, Done, Fault, Tx, Value, count, int, params};
 use crate::verdict::{Judgement, Progress, Verdict};
 
@@ -62,10 +63,20 @@ impl Standing {
     }
 }
 
+impl Standing {
+    /// What counts of it in wider levels.
+    fn counted(&self) -> Done<Counted> {
+        let bounds = [self.missing, self.surplus, self.delayed, self.amendments.into()];
+        Counted::of(self.hop, &self.verdict, bounds)
+    }
+}
+
 /// A verdict that is to be written.
 #[derive(Debug)]
 pub(super) struct Entry {
     row: Row,
+    /// What stood there: width, and what counts of it in wider levels.
+    old: Option<(i64, Counted)>,
     new: Standing,
     amendment: Option<Amendment>,
     /// What is judged differs from what stood there.
@@ -121,7 +132,8 @@ pub(super) fn record(
     }
     let verdict = |s: &Standing| (s.verdict.clone(), s.missing, s.surplus, s.delayed);
     let changed = old.map(verdict) != Some(verdict(&new));
-    Ok(Some(Entry { row, new, amendment, changed }))
+    let old = old.map(|o| o.counted().map(|counted| (o.width_ms, counted))).transpose()?;
+    Ok(Some(Entry { row, old, new, amendment, changed }))
 }
 
 /// Writes verdicts and their amendments.
@@ -132,9 +144,14 @@ pub(super) fn write(db: &mut Db<'_>, entries: &[Entry], now_ms: i64) -> Done<()>
         let (from, to) = (db.name(&e.row.from)?, db.name(&e.row.to)?);
         rows.insert([e.row.topic, e.row.span.start_ms, from, to], e);
     }
+    let mut tallies = Tallies::default();
     let (mut finer, mut amended, mut values) = (Vec::new(), Vec::new(), Vec::with_capacity(rows.len() * 18));
-    for (key, Entry { row, new: s, amendment, .. }) in &rows {
+    for (key, Entry { row, old, new: s, amendment, .. }) in &rows {
         let [topic, start_ms, from, to] = *key;
+        if let Some((width_ms, old)) = old {
+            tallies.take(*key, *width_ms, old);
+        }
+        tallies.add(*key, s.width_ms, &s.counted()?);
         if row.span.width_ms > chaperone_audit::Width::TEN_SECONDS.ms() {
             // Finer verdicts of the same time, from before one of the stages was counted at this width.
             finer.extend([topic, start_ms, row.span.end_ms(), from, to, row.span.width_ms].map(Value::Int));
@@ -157,7 +174,9 @@ pub(super) fn write(db: &mut Db<'_>, entries: &[Entry], now_ms: i64) -> Done<()>
         values.extend(params![s.passed_ms, s.amendments]);
     }
     db.tx.execute_many(include_str!("sql/amendment_insert.sql"), 12, &amended)?;
+    tallies.take_finer(db, &finer)?;
     db.tx.execute_many(include_str!("sql/hop_window_finer.sql"), 6, &finer)?;
+    tallies.write(db)?;
     db.tx.execute_many(include_str!("sql/hop_window_replace.sql"), 18, &values)?;
     Ok(())
 }

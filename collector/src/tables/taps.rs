@@ -9,6 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 use chaperone_audit::wire::{Anchor, GapCause, Gaps, Interval, IntervalKind, IntervalWindow, PartitionMark};
 use uuid::Uuid;
 
+use super::levels::Levels;
 use super::offsets::{self, Span};
 use super::reopen;
 use super::reporters::Skew;
@@ -237,8 +238,15 @@ impl Taps {
     }
 
     /// Writes which offsets hold which window: after the judge's queue, who folds them holds their windows there.
-    pub(super) fn save_spans(&mut self, db: &Db<'_>) -> Done<()> {
-        let mut spans: Vec<_> = self.spans.drain().collect();
+    /// Those of windows that were dropped nobody asks for.
+    pub(super) fn save_spans(&mut self, db: &Db<'_>, levels: &Levels) -> Done<()> {
+        let mut spans: Vec<_> = Vec::with_capacity(self.spans.len());
+        for (place, span) in self.spans.drain() {
+            let (key, _) = &place;
+            if levels.holds(db.tx, key.topic, key.window.0, key.width.ms())? {
+                spans.push((place, span));
+            }
+        }
         spans.sort_unstable_by_key(|(key, _)| *key);
         offsets::save(db, &spans)
     }

@@ -1,5 +1,7 @@
 //! Totals by (topic, window, stage, class): moved by (new − old), coalesced in memory, written once a batch.
 //!
+//! A window's row and, once it was rolled up, the rows of the wider levels that it lies in move alike.
+//!
 //! Invariant (I1, I4): a total is Σ of the joined slots and the applied intervals behind it. Fingerprints are added in
 //! Rust, modulo 2^64 a lane: SQL's `+` turns to floating point on overflow.
 
@@ -9,7 +11,9 @@ use chaperone_audit::wire::IntervalWindow;
 use chaperone_audit::{Class, Fingerprint, Histogram, RuleId, SlotState, Width, WindowStart, state::flag};
 
 use super::flags;
-use crate::db::{AsValue, Db, Done, Fault, Row, Tx, Value, count, fingerprint, params};
+use super::late::Late;
+use super::levels::Levels;
+use crate::db::{AsValue, Db, Done, Fault, Row, Value, fingerprint};
 
 /// What totals are kept under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,7 +30,7 @@ impl Key {
     pub(super) fn end_ms(&self) -> i64 {
         self.window.0.saturating_add(self.width.ms())
     }
-    /// As it is stored.
+    /// As it is stored: topic, window, stage, class, width.
     fn columns(&self) -> [i64; 5] {
         [self.topic, self.window.0, self.stage, class_no(self.class), self.width.ms()]
     }
@@ -39,7 +43,7 @@ pub(super) fn class_no(class: Class) -> i64 {
 
 /// What one slot or interval window adds to its total.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Share {
+pub(super) struct Share<'a> {
     pub(super) n: u64,
     pub(super) acked: u64,
     pub(super) failed: u64,
@@ -47,14 +51,15 @@ pub(super) struct Share {
     pub(super) f_in: Fingerprint,
     pub(super) f_acked: Fingerprint,
     pub(super) f_failed: Fingerprint,
-    pub(super) hist: Histogram,
+    /// `None`: empty. Not copied: it is the largest part of a slot.
+    pub(super) hist: Option<&'a Histogram>,
     pub(super) min_ms: Option<i64>,
     pub(super) max_ms: Option<i64>,
 }
 
-impl Share {
+impl<'a> Share<'a> {
     /// A slot's share. A stage that only sees has no delivery reports: what it saw counts as acked.
-    pub(super) fn of_slot(s: &SlotState) -> Self {
+    pub(super) fn of_slot(s: &'a SlotState) -> Self {
         let seen = s.flags.contains(flag::SEEN);
         let (acked, f_acked) = if seen { (s.n, s.f_in()) } else { (s.acked, s.f_acked()) };
         Self {
@@ -65,14 +70,14 @@ impl Share {
             f_in: s.f_in(),
             f_acked,
             f_failed: if seen { Fingerprint::ZERO } else { s.f_failed() },
-            hist: s.hist.clone().unwrap_or_default(),
+            hist: s.hist.as_ref(),
             min_ms: s.min_ms,
             max_ms: s.max_ms,
         }
     }
 
     /// An interval window's share: a tap only sees.
-    pub(super) fn of_interval(w: &IntervalWindow) -> Self {
+    pub(super) fn of_interval(w: &'a IntervalWindow) -> Self {
         Self {
             n: w.n,
             acked: w.n,
@@ -81,7 +86,7 @@ impl Share {
             f_in: w.f,
             f_acked: w.f,
             f_failed: Fingerprint::ZERO,
-            hist: w.hist.clone(),
+            hist: Some(&w.hist),
             min_ms: Some(w.min_ms),
             max_ms: Some(w.max_ms),
         }
@@ -116,6 +121,42 @@ struct Delta {
     first_ms: Option<i64>,
 }
 
+impl Delta {
+    /// From nothing to what is stored.
+    fn of(s: Stored) -> Self {
+        let [n, acked, failed, bytes] = s.counts.map(i128::from);
+        let [f_in, f_acked, f_failed] = s.sums;
+        let [min_ms, max_ms, last_ms, first_ms] = s.times;
+        let (rules, plus, minus) = (s.rules, s.hist, Histogram::new());
+        Self { rules, n, acked, failed, bytes, f_in, f_acked, f_failed, plus, minus, min_ms, max_ms, last_ms, first_ms }
+    }
+
+    fn add(&mut self, d: &Self) {
+        self.n += d.n;
+        self.acked += d.acked;
+        self.failed += d.failed;
+        self.bytes += d.bytes;
+        self.f_in = self.f_in.plus(d.f_in);
+        self.f_acked = self.f_acked.plus(d.f_acked);
+        self.f_failed = self.f_failed.plus(d.f_failed);
+        self.plus.add(&d.plus);
+        self.minus.add(&d.minus);
+        self.min_ms = least(self.min_ms, d.min_ms);
+        self.max_ms = self.max_ms.max(d.max_ms);
+        self.last_ms = self.last_ms.max(d.last_ms);
+        self.first_ms = least(self.first_ms, d.first_ms);
+        self.rules = both(self.rules, d.rules);
+    }
+}
+
+/// The span of two spans of rules.
+fn both(a: Option<(u64, u64)>, b: Option<(u64, u64)>) -> Option<(u64, u64)> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some((a.0.min(b.0), a.1.max(b.1))),
+        (some, None) | (None, some) => some,
+    }
+}
+
 /// All totals that a batch moves.
 #[derive(Debug, Default)]
 pub(super) struct Totals {
@@ -128,7 +169,7 @@ const HOUR_MS: i64 = 3_600_000;
 
 impl Totals {
     /// Moves a total from `old` to `new` of one contributor.
-    pub(super) fn moved(&mut self, key: Key, rule: RuleId, old: &Share, new: &Share, arrived: Arrived) {
+    pub(super) fn moved(&mut self, key: Key, rule: RuleId, old: &Share<'_>, new: &Share<'_>, arrived: Arrived) {
         if let Some(at_ms) = arrived.last_ms {
             let hour_ms = at_ms.div_euclid(HOUR_MS).saturating_mul(HOUR_MS);
             let used = self.rules.entry((key.topic, key.stage, rule.0)).or_insert((hour_ms, hour_ms));
@@ -143,8 +184,8 @@ impl Totals {
         d.f_in = d.f_in.plus(new.f_in).minus(old.f_in);
         d.f_acked = d.f_acked.plus(new.f_acked).minus(old.f_acked);
         d.f_failed = d.f_failed.plus(new.f_failed).minus(old.f_failed);
-        d.plus.add(&new.hist);
-        d.minus.add(&old.hist);
+        new.hist.into_iter().for_each(|hist| d.plus.add(hist));
+        old.hist.into_iter().for_each(|hist| d.minus.add(hist));
         d.min_ms = least(d.min_ms, new.min_ms);
         d.max_ms = d.max_ms.max(new.max_ms);
         d.last_ms = d.last_ms.max(arrived.last_ms);
@@ -155,8 +196,8 @@ impl Totals {
         d.rules = Some((low.min(rule.0), high.max(rule.0)));
     }
 
-    /// Writes all of them and clears; returns the windows that have an event time.
-    pub(super) fn write(&mut self, db: &Db<'_>) -> Done<Vec<(i64, WindowStart, Width)>> {
+    /// Writes all of them and clears; returns the windows that have an event time and are judged again.
+    pub(super) fn write(&mut self, db: &Db<'_>, levels: &Levels) -> Done<Vec<(i64, i64, i64)>> {
         let used = std::mem::take(&mut self.rules);
         let row = |((topic, stage, rule), (first_ms, last_ms)): ((i64, i64, u64), (i64, i64))| {
             [topic, stage, rule.cast_signed(), first_ms, last_ms].map(Value::Int)
@@ -166,23 +207,61 @@ impl Totals {
         let mut deltas: Vec<_> = self.deltas.drain().collect();
         // In key order: neighbours share pages.
         deltas.sort_unstable_by_key(|(key, _)| *key);
-        write(db, &deltas)?;
-        let mut touched = Vec::new();
-        for (key, _) in &deltas {
+        let (mut windows, mut wider) = (Vec::with_capacity(deltas.len()), Moves::default());
+        let (mut touched, mut late) = (Vec::new(), Late::default());
+        for (key, delta) in deltas {
             if key.class == Class::Rewritten {
-                flags::rewritten(db, key)?;
+                flags::rewritten(db, &key)?;
             }
-            if key.class.has_time() {
-                touched.push((key.topic, key.window, key.width));
+            let [topic, window_ms, stage, class, width_ms] = key.columns();
+            let placed = levels.place(db.tx, topic, window_ms, width_ms)?;
+            for (start_ms, level_ms) in &placed.levels {
+                wider.add([topic, *start_ms, stage, class, *level_ms], &delta);
+            }
+            match placed.judged {
+                Some((start_ms, width_ms)) if key.class.has_time() => touched.push((topic, start_ms, width_ms)),
+                Some(_) => {}
+                None => late.note(delta.n, delta.last_ms, placed.window || !placed.levels.is_empty()),
+            }
+            if placed.window {
+                windows.push((key.columns(), delta));
             }
         }
+        write(db, &windows, &WINDOWS)?;
+        wider.write(db)?;
+        late.tell(db)?;
         touched.dedup();
         Ok(touched)
     }
 }
 
+/// How far rows of wider levels move, in the order of their keys.
+#[derive(Debug, Default)]
+pub(super) struct Moves(BTreeMap<[i64; 5], Delta>);
+
+impl Moves {
+    fn add(&mut self, key: [i64; 5], delta: &Delta) {
+        self.0.entry(key).or_default().add(delta);
+    }
+
+    /// Adds a row that begins with the columns of a total to these slices: start and width.
+    pub(super) fn roll(&mut self, r: &Row<'_>, (topic, stage, class): (i64, i64, i64), to: &[(i64, i64)]) -> Done<()> {
+        let Some(stored) = Stored::read(r)? else { return Ok(()) };
+        let delta = Delta::of(stored);
+        for (start_ms, level_ms) in to {
+            self.add([topic, *start_ms, stage, class, *level_ms], &delta);
+        }
+        Ok(())
+    }
+
+    /// Writes all of them.
+    pub(super) fn write(self, db: &Db<'_>) -> Done<()> {
+        write(db, &Vec::from_iter(self.0), &LEVELS)
+    }
+}
+
 /// The smaller of two, where absent is larger than all.
-fn least(a: Option<i64>, b: Option<i64>) -> Option<i64> {
+pub(super) fn least(a: Option<i64>, b: Option<i64>) -> Option<i64> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.min(b)),
         (some, None) | (None, some) => some,
@@ -234,10 +313,7 @@ impl Stored {
         // What is taken away was added before, so add first.
         self.hist.add(&d.plus);
         self.hist.subtract(&d.minus);
-        self.rules = match (self.rules, d.rules) {
-            (Some(a), Some(b)) => Some((a.0.min(b.0), a.1.max(b.1))),
-            (some, None) | (None, some) => some,
-        };
+        self.rules = both(self.rules, d.rules);
         let [min_ms, max_ms, last_ms, first_ms] = self.times;
         self.times =
             [least(min_ms, d.min_ms), max_ms.max(d.max_ms), last_ms.max(d.last_ms), least(first_ms, d.first_ms)];
@@ -256,10 +332,10 @@ struct Written {
 }
 
 impl Written {
-    fn of(key: &Key, s: &Stored) -> Self {
+    fn of(key: [i64; 5], s: &Stored) -> Self {
         let (low, high) = s.rules.unwrap_or_default();
         Self {
-            key: key.columns(),
+            key,
             rules: [low.cast_signed(), high.cast_signed()],
             counts: s.counts,
             sums: s.sums.map(Fingerprint::to_bytes),
@@ -274,78 +350,39 @@ impl Written {
     }
 }
 
-/// Moves totals, in the order of their keys.
-fn write(db: &Db<'_>, deltas: &[(Key, Delta)]) -> Done<()> {
+/// Statements of a table of totals.
+struct Table {
+    claim: &'static str,
+    select: &'static str,
+    replace: &'static str,
+}
+
+const WINDOWS: Table = Table {
+    claim: include_str!("sql/total_claim.sql"),
+    select: include_str!("sql/total_select.sql"),
+    replace: include_str!("sql/total_replace.sql"),
+};
+const LEVELS: Table = Table {
+    claim: include_str!("sql/level_claim.sql"),
+    select: include_str!("sql/level_select.sql"),
+    replace: include_str!("sql/level_replace.sql"),
+};
+
+/// Moves totals, in the order in which they are given.
+fn write(db: &Db<'_>, deltas: &[([i64; 5], Delta)], table: &Table) -> Done<()> {
     if db.tx.is_shared() {
         let zero = Fingerprint::ZERO.to_bytes();
-        let row = |(key, _): &(Key, Delta)| key.columns().map(Value::Int).into_iter().chain([zero.value()]);
+        let row = |(key, _): &([i64; 5], Delta)| key.map(Value::Int).into_iter().chain([zero.value()]);
         let rows: Vec<Value<'_>> = deltas.iter().flat_map(row).collect();
-        db.tx.execute_many(include_str!("sql/total_claim.sql"), 6, &rows)?;
+        db.tx.execute_many(table.claim, 6, &rows)?;
     }
-    let keys: Vec<Value<'_>> = deltas.iter().flat_map(|(key, _)| key.columns().map(Value::Int)).collect();
-    let stored = db.tx.first_many(include_str!("sql/total_select.sql"), 5, &keys, Stored::read)?;
-    let moved = |((key, delta), old): (&(Key, Delta), Option<Option<Stored>>)| {
-        Written::of(key, &old.flatten().unwrap_or(Stored::NOTHING).plus(delta))
+    let keys: Vec<Value<'_>> = deltas.iter().flat_map(|(key, _)| key.map(Value::Int)).collect();
+    let stored = db.tx.first_many(table.select, 5, &keys, Stored::read)?;
+    let moved = |((key, delta), old): (&([i64; 5], Delta), Option<Option<Stored>>)| {
+        Written::of(*key, &old.flatten().unwrap_or(Stored::NOTHING).plus(delta))
     };
     let rows: Vec<Written> = deltas.iter().zip(stored).map(moved).collect();
     let values: Vec<Value<'_>> = rows.iter().flat_map(Written::values).collect();
-    db.tx.execute_many(include_str!("sql/total_replace.sql"), 19, &values)?;
+    db.tx.execute_many(table.replace, 19, &values)?;
     Ok(())
-}
-
-/// What the judge needs of a stage in a span of windows, summed over classes.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct StageSum {
-    pub(super) n: u64,
-    pub(super) acked: u64,
-    pub(super) failed: u64,
-    pub(super) f_in: Fingerprint,
-    pub(super) f_acked: Fingerprint,
-    pub(super) f_failed: Fingerprint,
-    pub(super) last_ms: Option<i64>,
-    /// Nothing of it arrived before.
-    pub(super) first_ms: Option<i64>,
-    /// Smallest and largest rule id.
-    pub(super) rules: Option<(i64, i64)>,
-    /// The widest window in it.
-    pub(super) width_ms: i64,
-}
-
-impl StageSum {
-    fn add(&mut self, r: &Row<'_>) -> Done<()> {
-        self.n = self.n.saturating_add(count(r.get(1)?));
-        self.acked = self.acked.saturating_add(count(r.get(2)?));
-        self.failed = self.failed.saturating_add(count(r.get(3)?));
-        self.f_in = self.f_in.plus(fingerprint(r.get(4)?));
-        self.f_acked = self.f_acked.plus(fingerprint(r.get(5)?));
-        self.f_failed = self.f_failed.plus(fingerprint(r.get(6)?));
-        self.last_ms = self.last_ms.max(r.get(7)?);
-        let (low, high): (i64, i64) = (r.get(8)?, r.get(9)?);
-        let (a, b) = self.rules.unwrap_or((low, high));
-        self.rules = Some((a.min(low), b.max(high)));
-        self.width_ms = self.width_ms.max(r.get(10)?);
-        self.first_ms = least(self.first_ms, r.get(12)?);
-        Ok(())
-    }
-}
-
-/// A stage's sums: over all classes with a time, and over stamped messages alone.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct StageSums {
-    pub(super) all: StageSum,
-    pub(super) stamped: StageSum,
-}
-
-/// The sums of every stage that counted `topic` in windows that begin in `[from_ms, to_ms)`.
-pub(super) fn stage_sums(tx: &dyn Tx, topic: i64, from_ms: i64, to_ms: i64) -> Done<HashMap<i64, StageSums>> {
-    let mut sums: HashMap<i64, StageSums> = HashMap::new();
-    tx.each(include_str!("sql/stage_sums.sql"), params![topic, from_ms, to_ms], &mut |r| {
-        let of_stage = sums.entry(r.get(0)?).or_default();
-        of_stage.all.add(r)?;
-        if r.get(11)? {
-            of_stage.stamped.add(r)?;
-        }
-        Ok(true)
-    })?;
-    Ok(sums)
 }

@@ -73,11 +73,11 @@ async fn an_offset_is_applied_once_and_only_below_next() {
     let (one, two, three) = (beat(1), beat(2), beat(3));
     // A reader that stutters: an offset twice, one behind, one that the batch does not claim to have read.
     let items = vec![at(4, &one), at(4, &two), at(3, &two), at(5, &two), at(6, &three)];
-    let applied = store.apply(Batch { source: source(0), log: 0, items, next: 6 }).await.expect("apply");
+    let applied = store.apply(Batch { source: source(0), log: 0, from: None, items, next: 6 }).await.expect("apply");
     assert_eq!(applied.applied, 2);
     assert_eq!((counted(&*store).await, store.status().await.expect("status").read), (2, 2));
     assert_eq!(stands(&*store).await, [(0, 6)]);
-    let batch = Batch { source: source(0), log: 0, items: vec![at(6, &three)], next: 7 };
+    let batch = Batch { source: source(0), log: 0, from: None, items: vec![at(6, &three)], next: 7 };
     assert_eq!(store.apply(batch).await.expect("apply").applied, 1);
     assert_eq!(counted(&*store).await, 3);
 }

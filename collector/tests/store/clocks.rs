@@ -255,7 +255,7 @@ async fn an_unknown_reporter_behind_intake_lag_is_waited_for() {
     for known in [true, false] {
         let mut world = World::new([0; 3]).await;
         if known {
-            world.store.audit_through(vec![(source(1), START)]).await.expect("through");
+            world.store.audit_through(vec![(source(1), START).into()]).await.expect("through");
         }
         let mut unknown = SimReporter::new(77, STAGES[2], "unknown", SINCE).seeing();
         let (mut late, mut red) = (vec![], false);
@@ -283,9 +283,9 @@ async fn an_unknown_reporter_behind_intake_lag_is_waited_for() {
         assert_eq!(red, !known, "a judge who does not know of the partition, the control, calls its messages missing");
         let items: Vec<_> = late.into_iter().zip(0..).map(|((m, at), offset)| item(offset, m, at)).collect();
         let next = i64::try_from(items.len()).expect("small");
-        world.store.apply(Batch { source: source(1), log: 0, items, next }).await.expect("apply");
+        world.store.apply(Batch { source: source(1), log: 0, from: None, items, next }).await.expect("apply");
         for _ in 0..40 {
-            world.store.audit_through(vec![(source(1), world.now_ms)]).await.expect("through");
+            world.store.audit_through(vec![(source(1), world.now_ms).into()]).await.expect("through");
             world.tick().await;
         }
         assert_eq!(world.not_ok().await, [], "known: {known}");

@@ -94,13 +94,13 @@ async fn open_then_settling_by_name_then_settled() {
 #[tokio::test]
 async fn an_audit_partition_that_is_behind_holds_everything_back() {
     let mut p = Pair::new(0);
-    p.store.audit_through(vec![(crate::sim::source(7), START)]).await.expect("through");
+    p.store.audit_through(vec![(crate::sim::source(7), START).into()]).await.expect("through");
     p.beats(20_000).await;
     let w = p.judge(20_000).await;
     assert!(w.verdict == Verdict::Settling && w.why.contains("audit partition chaperone-audit/7"), "{}", w.why);
-    p.store.audit_through(vec![(crate::sim::source(7), START + 20_000)]).await.expect("through");
+    p.store.audit_through(vec![(crate::sim::source(7), START + 20_000).into()]).await.expect("through");
     // Old news does not take anything back.
-    p.store.audit_through(vec![(crate::sim::source(7), START + 1_000)]).await.expect("through");
+    p.store.audit_through(vec![(crate::sim::source(7), START + 1_000).into()]).await.expect("through");
     assert_eq!(p.store.status().await.expect("status").applied_through_ms, Some(START + 20_000));
     assert_eq!(p.judge(21_000).await.verdict, Verdict::Ok);
 }

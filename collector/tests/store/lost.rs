@@ -23,7 +23,7 @@ fn loss(partition: i32, (log, next): (u32, i64), resumes: i64, cause: LossCause,
 
 fn batch(log: u32, offset: i64) -> Batch {
     let message = SimReporter::new(9, "producer", "h", START).beat(START);
-    Batch { source: source(0), log, items: vec![item(offset, message, START + 2_000)], next: offset + 1 }
+    Batch { source: source(0), log, from: None, items: vec![item(offset, message, START + 2_000)], next: offset + 1 }
 }
 
 #[tokio::test]
@@ -33,7 +33,7 @@ async fn a_partition_moves_to_another_log_once_and_whoever_is_late_changes_nothi
     let stood = store.audit_follow(follow(Some(1), 2)).await.expect("followed");
     assert!(stood.iter().all(|s| (s.log, s.next, s.topic_id, s.closed) == (0, 0, Some(uuid(1)), false)), "{stood:?}");
     store.apply(batch(0, 6)).await.expect("applied");
-    store.audit_through(vec![(source(0), START + 1_000)]).await.expect("through");
+    store.audit_through(vec![(source(0), START + 1_000).into()]).await.expect("through");
 
     let anew = loss(0, (0, 7), 3, LossCause::Recreated, Some(2));
     let stand = store.audit_lost(anew.clone()).await.expect("lost");

@@ -2,6 +2,8 @@
 //!
 //! `sim` plays reporters, Kafka logs and taps with a clock of its own; everything here is decided by seeds.
 
+mod account;
+mod actions;
 mod claims;
 mod clocks;
 mod early;
@@ -14,9 +16,12 @@ mod offsets;
 mod passage;
 mod place;
 mod readers;
+mod retention;
 mod rules;
+mod shares;
 mod sim;
 mod sources;
 mod stamped;
+mod upgrade;
 mod views;
 mod watermark;

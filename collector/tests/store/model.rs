@@ -178,7 +178,7 @@ impl History {
                 let Some(last) = items.last() else { continue };
                 let next = last.offset + 1;
                 let before = store.status().await.expect("status");
-                let batch = Batch { source: source(partition), log: 0, items: items.clone(), next };
+                let batch = Batch { source: source(partition), log: 0, from: None, items: items.clone(), next };
                 let applied = store.apply(batch.clone()).await.expect("apply");
                 let again = store.apply(batch).await.expect("apply");
                 assert_eq!((again.applied, again.noop, again.fenced, again.hole, again.quarantined), (0, 0, 0, 0, 0));
@@ -378,7 +378,7 @@ async fn collector(store: Arc<dyn Store>, topic: Vec<Vec<Item>>, seed: u64) {
             let items = unread[..rng.random_range(0..=unread.len())].to_vec();
             let Some(last) = items.last() else { continue };
             let next = last.offset + 1;
-            store.apply(Batch { source: source(partition), log: 0, items, next }).await.expect("apply");
+            store.apply(Batch { source: source(partition), log: 0, from: None, items, next }).await.expect("apply");
         }
         store.judge(START + 60_000, &pipelines).await.expect("judge");
         if !behind {

@@ -46,6 +46,46 @@ impl Place {
         Arc::new(SqliteStore::open_with(self.path(), options).expect("opens"))
     }
 
+    /// One that holds what a release with this schema left.
+    pub(crate) fn of_fixture(file: &std::path::Path) -> Self {
+        let place = Self::new();
+        let sql = std::fs::read_to_string(file).expect("a fixture");
+        let conn = rusqlite::Connection::open(place.path()).expect("opens");
+        conn.execute_batch("PRAGMA page_size = 8192; PRAGMA journal_mode = wal;").expect("set");
+        conn.execute_batch(&sql).expect("the fixture");
+        place
+    }
+
+    /// Writes it as statements.
+    pub(crate) fn dump(&self, file: &std::path::Path) {
+        let mut sql = String::new();
+        let made =
+            "SELECT sql || ';' FROM sqlite_schema WHERE sql IS NOT NULL AND name <> 'sqlite_sequence' ORDER BY rowid";
+        let order = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name <> 'sqlite_sequence' ORDER BY rowid";
+        let (tables, schema) = (self.rows(order).concat(), self.rows(made).concat());
+        for table in tables {
+            let columns =
+                self.rows(&format!("SELECT name FROM pragma_table_xinfo('{table}') WHERE hidden = 0 ORDER BY cid"));
+            let columns = columns.concat().join(", ");
+            let quoted: Vec<String> = columns.split(", ").map(|c| format!("quote({c})")).collect();
+            let rows = self.rows(&format!("SELECT {} FROM {table} ORDER BY 1", quoted.join(" || ', ' || ")));
+            // Names must have their numbers before anything else does.
+            sql.extend(rows.concat().iter().map(|row| format!("INSERT INTO {table} ({columns}) VALUES ({row});\n")));
+        }
+        std::fs::write(file, format!("{}\n{sql}", schema.join("\n"))).expect("written");
+    }
+
+    /// Where fixtures of this database are.
+    pub(crate) fn fixtures() -> std::path::PathBuf {
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/store/fixtures")
+    }
+
+    /// Why it cannot be opened, and what to do about it.
+    pub(crate) fn refused(&self) -> String {
+        let refused = SqliteStore::open(self.path()).expect_err("refused");
+        format!("{refused}: {}", refused.advice().unwrap_or_default())
+    }
+
     /// What others see, as text; NULL is `null`.
     pub(crate) fn rows(&self, sql: &str) -> Vec<Vec<String>> {
         let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE;

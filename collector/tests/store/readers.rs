@@ -128,7 +128,7 @@ async fn quarantine_keeps_the_newest_ten_thousand_and_counts_all() {
     };
     for run in 0..11i64 {
         let items = (run * 1_000..(run + 1) * 1_000).map(refused).collect();
-        let batch = Batch { source: source(0), log: 0, items, next: (run + 1) * 1_000 };
+        let batch = Batch { source: source(0), log: 0, from: None, items, next: (run + 1) * 1_000 };
         assert_eq!(store.apply(batch).await.expect("apply").quarantined, 1_000);
     }
     let newest = store.quarantined(3).await.expect("quarantine");
@@ -195,6 +195,7 @@ async fn many_readers_do_not_wait_for_the_writer() {
         let batch = Batch {
             source: source(5),
             log: 0,
+            from: None,
             items: vec![item(i.cast_signed(), m, START)],
             next: i.cast_signed() + 1,
         };

@@ -375,7 +375,7 @@ pub(crate) fn item(offset: i64, m: AuditMessage, append_ms: i64) -> Item {
 }
 
 /// One audit partition that is written and read in order, for scenarios.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Audit {
     log: u32,
     next: i64,
@@ -391,9 +391,9 @@ impl Audit {
     pub(crate) async fn send(&mut self, store: &dyn Store, messages: Vec<AuditMessage>, now_ms: i64) -> Applied {
         let items: Vec<Item> = messages.into_iter().zip(self.next..).map(|(m, o)| item(o, m, now_ms)).collect();
         self.next += i64::try_from(items.len()).expect("small");
-        let batch = Batch { source: source(0), log: self.log, items, next: self.next };
+        let batch = Batch { source: source(0), log: self.log, from: None, items, next: self.next };
         let applied = store.apply(batch).await.expect("apply");
-        store.audit_through(vec![(source(0), now_ms)]).await.expect("through");
+        store.audit_through(vec![(source(0), now_ms).into()]).await.expect("through");
         applied
     }
 

@@ -17,7 +17,7 @@ async fn verdict(sources: Vec<AuditSource>, other_is_known: bool) -> (Verdict, S
     pipelines.sources = sources;
     if other_is_known {
         let other = AuditPartition { cluster: "other".into(), topic: "reports".into(), partition: 0 };
-        store.audit_through(vec![(other, START)]).await.expect("through");
+        store.audit_through(vec![(other, START).into()]).await.expect("through");
     }
     let mut producer = SimReporter::new(1, "producer", "h", START - 1);
     let mut consumer = SimReporter::new(2, "consumer", "h", START - 1).seeing();

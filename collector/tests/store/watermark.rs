@@ -85,7 +85,7 @@ async fn shuffled_delivery_never_makes_a_watermark_early_and_the_last_one_is_rea
         for chunk in doubled.chunks(3) {
             let items: Vec<_> = chunk.iter().zip(next..).map(|((m, at), o)| item(o, m.clone(), *at)).collect();
             next += 3;
-            store.apply(Batch { source: source(0), log: 0, items, next }).await.expect("apply");
+            store.apply(Batch { source: source(0), log: 0, from: None, items, next }).await.expect("apply");
             let Some(accepted) = watermark(&*store).await else {
                 assert_eq!(positions(&place), None, "seed {seed}: no position before any watermark");
                 continue;

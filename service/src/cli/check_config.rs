@@ -39,6 +39,11 @@ impl CheckConfig {
         for cluster in &config.clusters {
             properties(cluster, &mut report);
         }
+        if let Some((chain, key)) = &config.web.certificate {
+            let good = format!("web.certificate_file {}: has a certificate with its key", chain.display());
+            let read = chaperone_web::certificate(chain, key).map(|_| good);
+            report.put(read.map_err(|e| Failure::new(Code::Configuration, format!("web: {e}"))));
+        }
         if self.connect {
             report.put(data_dir(&config));
             if let Some(settings) = &config.store {
@@ -110,7 +115,7 @@ fn database(settings: &Settings) -> Result<String, Failure> {
 }
 
 fn port(config: &Config) -> Result<String, Failure> {
-    let listen = config.listen;
+    let listen = config.web.listen;
     match TcpListener::bind(listen) {
         Ok(_) => Ok(format!("web.listen {listen}: is free")),
         Err(e) => {

@@ -2,12 +2,13 @@
 
 mod duties;
 mod lag;
+mod retention;
 pub(super) mod rules;
 mod stamped;
 pub(super) mod store;
+pub(super) mod web;
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,7 +79,8 @@ pub fn check(file: file::File, lookup: &dyn Lookup) -> Result<Config, ConfigErro
     let seed = |text: &str| references::resolve(text, lookup).and_then(|s| parse_seed(&s));
     let seed = file.seed.as_deref().map_or(Some(0), |text| m.take("seed", seed(text)));
     let store = file.store.and_then(|s| store::check(s, lookup, &mut m));
-    let listen = m.take("web.listen", parse_listen(file.web.listen.as_deref()));
+    let retention = retention::check(&file.retention, &mut m);
+    let web = web::check(file.web, lookup, &mut m);
     if file.kafka.0.is_empty() {
         m.add("kafka", "no cluster is configured; add [kafka.NAME] with bootstrap_servers");
     }
@@ -99,12 +101,13 @@ pub fn check(file: file::File, lookup: &dyn Lookup) -> Result<Config, ConfigErro
         rules.extend(pipeline.topics.iter().map(|t| TopicRule { topics: t.clone(), recipe: recipe.clone() }));
         pipelines.push(pipeline);
     }
-    match (seed, listen) {
-        (Some(seed), Some(listen)) if m.0.is_empty() => Ok(Config {
+    match (seed, web) {
+        (Some(seed), Some(web)) if m.0.is_empty() => Ok(Config {
             data_dir: file.data_dir,
             store,
+            retention,
             rules: Rules::with(seed, rules),
-            listen,
+            web,
             pipelines: Arc::new(Pipelines {
                 list: pipelines,
                 sources: super::sources(&clusters),
@@ -123,25 +126,6 @@ fn parse_seed(text: &str) -> Result<u64, String> {
         return Err(wrong());
     }
     u64::from_str_radix(text, 16).map_err(|_| wrong())
-}
-
-fn parse_listen(text: Option<&str>) -> Result<SocketAddr, String> {
-    let Some(text) = text else {
-        return Ok((Ipv4Addr::LOCALHOST, 8080).into());
-    };
-    let numeric = text.replacen("localhost:", "127.0.0.1:", 1);
-    let address: SocketAddr =
-        numeric.parse().map_err(|_| format!("'{text}' is not ADDRESS:PORT, for example 127.0.0.1:8080"))?;
-    let loopback = match address.ip() {
-        IpAddr::V4(ip) => ip.is_loopback(),
-        IpAddr::V6(ip) => ip.is_loopback(),
-    };
-    if !loopback {
-        return Err(format!(
-            "'{text}' is open to other machines, and there is no authentication yet; listen on 127.0.0.1 and put an authenticating proxy in front"
-        ));
-    }
-    Ok(address)
 }
 
 fn cluster(name: &str, raw: file::Kafka, lookup: &dyn Lookup, m: &mut Mistakes) -> Cluster {
@@ -427,6 +411,7 @@ fn pipeline(name: &str, raw: &file::Pipeline, clusters: &[Cluster], m: &mut Mist
     let owner = duties::owner(&path, raw, m);
     let runbook = duties::runbook(&path, raw, m);
     let expected = duties::expected(&path, raw, &stages, m);
+    let counting = duties::counting(raw, width);
     let pipeline = Pipeline::new(name, topics, stages);
-    (Pipeline { cluster, grace, silent_after, owner, runbook, expected, ..pipeline }, width)
+    (Pipeline { cluster, grace, silent_after, owner, runbook, expected, counting, ..pipeline }, width)
 }

@@ -5,12 +5,12 @@
 
 use std::time::Duration;
 
-use chaperone_collector::{Expect, Pipeline};
+use chaperone_collector::{Expect, Pipeline, Retention};
 use toml::{Table, Value};
 
 use super::file::{self, Scalar, Start};
 use super::references::Lookup;
-use super::{Cluster, Config, ConfigError, check, shape};
+use super::{Cluster, Config, ConfigError, Web, check, shape};
 
 /// Whether secrets are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +57,8 @@ pub(super) fn read(text: &str, lookup: &dyn Lookup, secrets: Secrets) -> Result<
         };
         root.insert("store".to_owned(), store(raw, &written, secrets)?.into());
     }
-    root.insert("web".to_owned(), table([("listen", config.listen.to_string().into())]).into());
+    root.insert("retention".to_owned(), retention(&config.retention).into());
+    root.insert("web".to_owned(), web(&file.web, &config.web, lookup, secrets)?.into());
     let mut clusters = Table::new();
     for ((name, raw), cluster) in file.kafka.0.iter().zip(&config.clusters) {
         clusters.insert(name.clone(), kafka(raw, cluster, secrets).into());
@@ -102,12 +103,60 @@ fn store(
     Ok(out)
 }
 
+fn web(raw: &file::Web, web: &Web, lookup: &dyn Lookup, secrets: Secrets) -> Result<Table, ConfigError> {
+    let mut out = table([
+        ("listen", web.listen.to_string().into()),
+        ("allowed_hosts", texts(&raw.allowed_hosts)),
+        ("behind_proxy", raw.behind_proxy.into()),
+        ("session", span(web.access.session).into()),
+        ("requests_per_second", i64::from(web.rate.per_second).into()),
+    ]);
+    for (key, path) in [("certificate_file", &raw.certificate_file), ("key_file", &raw.key_file)] {
+        out.extend(path.as_ref().map(|p| (key.to_owned(), p.to_string_lossy().into_owned().into())));
+    }
+    let mut tokens = Table::new();
+    for (name, token) in &raw.token.0 {
+        let hash = match secrets {
+            Secrets::Hidden => HIDDEN.to_owned(),
+            Secrets::Shown => super::references::resolve(&token.hash, lookup).map_err(ConfigError::one)?,
+        };
+        let role = token.role.role().as_str();
+        tokens.insert(name.clone(), table([("role", role.into()), ("hash", hash.trim().into())]).into());
+    }
+    if !tokens.is_empty() {
+        out.insert("token".to_owned(), tokens.into());
+    }
+    if let Some(sso) = &raw.sso {
+        let header = sso.header.as_deref().unwrap_or(check::web::HEADER);
+        let role = sso.role.unwrap_or_default().role().as_str();
+        let sso = table([
+            ("peers", texts(&sso.peers)),
+            ("header", header.into()),
+            ("role", role.into()),
+            ("operators", texts(&sso.operators)),
+            ("admins", texts(&sso.admins)),
+        ]);
+        out.insert("sso".to_owned(), sso.into());
+    }
+    Ok(out)
+}
+
 /// A URL that has a password in it after all is not shown.
 fn url(text: &str, secrets: Secrets) -> String {
     let has_password =
         text.split_once("://").and_then(|(_, rest)| rest.split_once('@')).is_some_and(|(user, _)| user.contains(':'))
             || text.contains("password=");
     if secrets == Secrets::Hidden && has_password { HIDDEN.to_owned() } else { text.to_owned() }
+}
+
+fn retention(r: &Retention) -> Table {
+    table([
+        ("windows", span(r.windows).into()),
+        ("minutes", span(r.minutes).into()),
+        ("ten_minutes", span(r.ten_minutes).into()),
+        ("hours", span(r.hours).into()),
+        ("incidents", span(r.incidents).into()),
+    ])
 }
 
 fn kafka(raw: &file::Kafka, cluster: &Cluster, secrets: Secrets) -> Table {
@@ -219,7 +268,7 @@ fn expected(pipeline: &Pipeline) -> Value {
 }
 
 /// A duration in its largest whole unit.
-fn span(duration: Duration) -> String {
+pub(in crate::config) fn span(duration: Duration) -> String {
     let ms = duration.as_millis();
     let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
     match units.iter().find(|(unit, _)| ms > 0 && ms.is_multiple_of(*unit)) {

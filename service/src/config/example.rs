@@ -30,13 +30,9 @@ pub fn example(seed: u64) -> String {
 
 /// `kafka.regional.tap` → `kafka.NAME.tap`.
 fn generic(header: &str) -> String {
-    let parts = header.split('.').enumerate();
-    let parts =
-        parts.map(
-            |(i, part)| {
-                if i == 1 && ["kafka", "pipeline"].iter().any(|t| header.starts_with(t)) { "NAME" } else { part }
-            },
-        );
+    let named = ["kafka", "pipeline", "web.token"].into_iter().find(|t| header.starts_with(&format!("{t}.")));
+    let at = named.map(|t| t.split('.').count());
+    let parts = header.split('.').enumerate().map(|(i, part)| if Some(i) == at { "NAME" } else { part });
     parts.collect::<Vec<_>>().join(".")
 }
 
@@ -114,6 +110,7 @@ mod tests {
         let prose: String = text.lines().filter_map(|l| l.strip_prefix("# ")).collect::<Vec<_>>().join(" ");
         for key in schema::keys() {
             let path = key.path.replace("kafka.NAME", "kafka.regional").replace("pipeline.NAME", "pipeline.orders");
+            let path = path.replace("token.NAME", "token.laptop");
             let mut parts = path.split('.');
             let first = parts.next().and_then(|part| document.get(part));
             let found = parts.fold(first, |at, part| at.and_then(toml::Value::as_table).and_then(|t| t.get(part)));
@@ -128,16 +125,27 @@ mod tests {
         let text = example(1);
         // These show an example: their defaults are "none" and "the broker's".
         let shown = |line: &&str| {
-            !["\"", "replication", "max_bytes", "client_rack", "owner", "runbook"]
-                .iter()
-                .any(|start| line.starts_with(start))
+            ![
+                "\"",
+                "replication",
+                "max_bytes",
+                "client_rack",
+                "owner",
+                "runbook",
+                "allowed_hosts",
+                "certificate_file",
+                "key_file",
+            ]
+            .iter()
+            .any(|start| line.starts_with(start))
         };
         let whole = uncommented(&text);
-        // Without the table the store is a file.
-        let mut of_store = false;
+        // Without the tables the store is a file, and nobody logs in.
+        let mut apart = false;
         let mut elsewhere = |line: &&str| {
-            of_store = if line.starts_with('[') { *line == "[store]" } else { of_store };
-            of_store
+            let tables = ["[store]", "[web.token.laptop]", "[web.sso]"];
+            apart = if line.starts_with('[') { tables.contains(line) } else { apart };
+            apart
         };
         let whole = whole.lines().filter(|line| !elsewhere(line)).filter(shown).collect::<Vec<_>>().join("\n");
         let of = |text: &str| crate::config::effective(text, &Secret, crate::config::Secrets::Shown).expect("good");

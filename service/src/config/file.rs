@@ -29,6 +29,9 @@ pub struct File {
     pub discover: bool,
     /// A database for the store. Where this table is absent it is SQLite, a file in `data_dir`.
     pub store: Option<Store>,
+    /// How long what is counted stays in the store, by how old the windows are and how wide; absent are the defaults.
+    #[serde(default)]
+    pub retention: Retention,
     /// The dashboard.
     #[serde(default)]
     pub web: Web,
@@ -90,13 +93,106 @@ impl StoreTls {
     }
 }
 
+/// `[retention]`
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Retention {
+    /// How long windows of 10 s stay as they were counted; older ones answer by the minute. Default 7d; at least 2h.
+    pub windows: Option<Span>,
+    /// How long windows and slices of a minute stay; older ones answer by ten minutes. Default 30d; not less than `windows`.
+    pub minutes: Option<Span>,
+    /// How long windows and slices of ten minutes stay; older ones answer by the hour. Default 90d; not less than `minutes`.
+    pub ten_minutes: Option<Span>,
+    /// How long slices of an hour stay, and with them everything about their time: amendments, gaps, doubts. What is counted
+    /// for older windows is in no sum. Default 400d; not less than `ten_minutes`.
+    pub hours: Option<Span>,
+    /// How long ten minutes in which something was wrong, amended or unsettled stay whole, at every width. When that is over
+    /// their verdicts stand as they are. Default 90d; between `windows` and `hours`.
+    pub incidents: Option<Span>,
+}
+
 /// `[web]`
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Web {
-    /// Address and port of the dashboard. Default 127.0.0.1:8080; port 0 takes a free one and prints it. Loopback
-    /// addresses only: there is no authentication yet.
+    /// Address and port of the dashboard. Default 127.0.0.1:8080; port 0 takes a free one and prints it. Any other than a
+    /// loopback address needs a log-in (`[web.token.NAME]` or `[web.sso]`) and a certificate, or `behind_proxy`.
     pub listen: Option<String>,
+    /// Hosts that browsers may ask for, `host` (any port) or `host:port`, beside localhost and the address itself; others
+    /// are refused. `"*"` allows all, where there is a log-in. Default: none more.
+    #[serde(default)]
+    pub allowed_hosts: Vec<String>,
+    /// Whether everything comes through a proxy that encrypts and lets in whom it should. Default false. True: whoever does not
+    /// log in is a viewer, and the last address in `X-Forwarded-For` is the client's.
+    #[serde(default)]
+    pub behind_proxy: bool,
+    /// Certificate chain (PEM) to be encrypted with; with `key_file`. Read again at SIGHUP. Default: none, in the clear.
+    pub certificate_file: Option<PathBuf>,
+    /// Private key (PEM) of the page's certificate. Default: none.
+    pub key_file: Option<PathBuf>,
+    /// How long a browser stays logged in. Default 12h; 1m to 30d. A restart ends it too.
+    pub session: Option<Span>,
+    /// Requests that one client may make a second; five times as many at once. Default 100, on a loopback address without
+    /// `behind_proxy` 100000; 1 to 100000. More are refused with 429.
+    pub requests_per_second: Option<u32>,
+    /// Tokens by name: whoever brings one may come in, others may not. `chaperone token` makes one.
+    #[serde(default)]
+    pub token: InOrder<WebToken>,
+    /// A proxy that logs people in and says who they are.
+    pub sso: Option<WebSso>,
+}
+
+/// `[web.token.NAME]`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WebToken {
+    /// What it is good for: `"viewer"` (reads), `"operator"` (also says what is known, muted, resolved) or `"admin"` (also has the
+    /// configuration read again, and reads the log of actions). Required.
+    pub role: WebRole,
+    /// What `chaperone token` prints: `sha256:` and 64 hex digits. Required. It may be `"@file:/path"` or `"${NAME}"`.
+    pub hash: String,
+}
+
+/// `[web.sso]`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WebSso {
+    /// Addresses of the proxies, or networks (`10.1.0.0/16`). Required. From others the header counts for nothing.
+    pub peers: Vec<String>,
+    /// The header with the name. Default `x-forwarded-user`. The proxy must remove it from what clients send.
+    pub header: Option<String>,
+    /// Role of whom neither list names. Default `"viewer"`.
+    pub role: Option<WebRole>,
+    /// Whom that header names with the role operator. Default: nobody.
+    #[serde(default)]
+    pub operators: Vec<String>,
+    /// Whom that header names with the role admin. Default: nobody.
+    #[serde(default)]
+    pub admins: Vec<String>,
+}
+
+/// What somebody may do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum WebRole {
+    /// Reads.
+    #[default]
+    Viewer,
+    /// And says what is known.
+    Operator,
+    /// And changes what the process does.
+    Admin,
+}
+
+impl WebRole {
+    /// As the pages know it.
+    pub const fn role(self) -> chaperone_web::Role {
+        match self {
+            Self::Viewer => chaperone_web::Role::Viewer,
+            Self::Operator => chaperone_web::Role::Operator,
+            Self::Admin => chaperone_web::Role::Admin,
+        }
+    }
 }
 
 /// `[kafka.NAME]`

@@ -24,6 +24,7 @@ pub enum Effect {
 
 const CONNECTIONS: &str = "clients are connected with it";
 const STORE: &str = "the store is open there";
+const PAGE: &str = "the page is served there";
 const INTAKE: &str = "intake reads that topic";
 
 /// Every key and table of the schema.
@@ -39,8 +40,29 @@ pub const EFFECTS: &[(&str, Effect)] = &[
     ("store.certificate_file", Effect::Restart(STORE)),
     ("store.key_file", Effect::Restart(STORE)),
     ("store.connections", Effect::Restart(STORE)),
-    ("web", Effect::Restart("the page is served there")),
-    ("web.listen", Effect::Restart("the page is served there")),
+    ("retention", Effect::Reload),
+    ("retention.windows", Effect::Reload),
+    ("retention.minutes", Effect::Reload),
+    ("retention.ten_minutes", Effect::Reload),
+    ("retention.hours", Effect::Reload),
+    ("retention.incidents", Effect::Reload),
+    ("web", Effect::Restart(PAGE)),
+    ("web.listen", Effect::Restart(PAGE)),
+    ("web.allowed_hosts", Effect::Restart(PAGE)),
+    ("web.behind_proxy", Effect::Reload),
+    ("web.certificate_file", Effect::Restart(PAGE)),
+    ("web.key_file", Effect::Restart(PAGE)),
+    ("web.session", Effect::Reload),
+    ("web.requests_per_second", Effect::Restart(PAGE)),
+    ("web.token", Effect::Reload),
+    ("web.token.NAME.role", Effect::Reload),
+    ("web.token.NAME.hash", Effect::Reload),
+    ("web.sso", Effect::Reload),
+    ("web.sso.peers", Effect::Reload),
+    ("web.sso.header", Effect::Reload),
+    ("web.sso.role", Effect::Reload),
+    ("web.sso.operators", Effect::Reload),
+    ("web.sso.admins", Effect::Reload),
     ("kafka", Effect::Restart("clusters come and go with their clients")),
     ("kafka.NAME.bootstrap_servers", Effect::Restart(CONNECTIONS)),
     ("kafka.NAME.datacenter", Effect::Reload),
@@ -160,7 +182,9 @@ impl Place {
     fn child(&self, key: &str) -> Self {
         let join = |head: &str, key: &str| if head.is_empty() { key.to_owned() } else { format!("{head}.{key}") };
         match self.generic.as_str() {
-            "kafka" | "pipeline" => Self { path: join(&self.path, key), generic: join(&self.generic, "NAME") },
+            "kafka" | "pipeline" | "web.token" => {
+                Self { path: join(&self.path, key), generic: join(&self.generic, "NAME") }
+            }
             // librdkafka's own names, which have dots, and stages'.
             "kafka.NAME.properties" | "pipeline.NAME.expect" => {
                 Self { path: format!("{}.\"{key}\"", self.path), generic: self.generic.clone() }

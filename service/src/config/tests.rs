@@ -66,7 +66,7 @@ fn mistakes(text: &str) -> String {
 #[test]
 fn a_full_file_reads_with_defaults_filled_in() {
     let c = Config::parse(FULL, &Fixed).expect("good");
-    assert_eq!(c.listen.port(), 0);
+    assert_eq!(c.web.listen.port(), 0);
     assert_eq!(c.rules.seed(), 255);
     let regional = c.cluster("regional").expect("there");
     assert_eq!(regional.bootstrap_servers, "a:9092,b:9092");
@@ -105,7 +105,7 @@ fn pipelines_keep_the_order_of_the_file_and_know_kafka_stages() {
 #[test]
 fn the_least_file_has_an_audit_topic_and_a_loopback_page() {
     let c = Config::parse("data_dir = 'd'\n[kafka.k]\nbootstrap_servers = 'h:1'", &Fixed).expect("good");
-    assert_eq!(c.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(c.web.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(c.clusters[0].audit.as_ref().map(|a| a.topic.as_str()), Some("chaperone-audit"));
 }
 
@@ -130,8 +130,8 @@ fn every_kind_of_mistake_names_its_key() {
         ("00000000000000ff", "ff", &["seed: must be 16 hex digits"]),
         ("00000000000000ff", "00000000000000fg", &["seed: must be 16 hex digits"]),
         ("listen = ", "lisen = ", &["unknown key web.lisen", "did you mean listen?"]),
-        ("127.0.0.1:0", "0.0.0.0:80", &["web.listen", "no authentication"]),
-        ("127.0.0.1:0", "[::]:80", &["web.listen", "no authentication"]),
+        ("127.0.0.1:0", "0.0.0.0:80", &["web.listen", "log-in", "encryption"]),
+        ("127.0.0.1:0", "[::]:80", &["web.listen", "log-in", "encryption"]),
         ("127.0.0.1:0", "8080", &["web.listen", "ADDRESS:PORT"]),
         ("bootstrap_servers = \"c:9092\"", "", &["kafka.agg.bootstrap_servers is required"]),
         ("\"c:9092\"", "\"c\"", &["kafka.agg.bootstrap_servers: 'c' is not host:port"]),
@@ -327,7 +327,7 @@ fn each_is_named(table: &[(&str, &str, &[&str])]) {
 
 #[test]
 fn all_mistakes_are_listed_together() {
-    let said = mistakes(&FULL.replace("127.0.0.1:0", "0.0.0.0:1").replace("\"1m\"", "\"1s\""));
+    let said = mistakes(&FULL.replace("127.0.0.1:0", "10.0.0.1:1").replace("\"1m\"", "\"1s\""));
     assert_eq!(said.lines().count(), 2, "{said}");
 }
 

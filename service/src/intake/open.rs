@@ -28,6 +28,8 @@ pub struct Open {
     read_to: i64,
     /// One past the last offset applied.
     applied_to: i64,
+    /// Where the store stands at least: where it stood, until something was applied. A log may begin behind that.
+    stands_at: i64,
     position: Position,
     asked: Asked,
     told_ms: Option<i64>,
@@ -36,8 +38,8 @@ pub struct Open {
 }
 
 impl Open {
-    /// Reads from `next` of that log.
-    pub fn new(source: AuditPartition, (log, next): (u32, i64), skew: Skew) -> Self {
+    /// Reads from `next` of that log; the store stands there, or before.
+    pub fn new(source: AuditPartition, (log, next): (u32, i64), stands_at: i64, skew: Skew) -> Self {
         Self {
             source,
             log,
@@ -46,6 +48,7 @@ impl Open {
             since: None,
             read_to: next,
             applied_to: next,
+            stands_at: stands_at.min(next),
             position: Position::default(),
             asked: Asked::default(),
             told_ms: None,
@@ -68,6 +71,10 @@ impl Open {
     /// Whether positions can be believed; see [`Position`].
     pub fn is_fresh(&self) -> bool {
         self.position.is_fresh()
+    }
+    /// Where the store stands at least.
+    pub fn stands_at(&self) -> i64 {
+        self.stands_at
     }
     /// What the consumer says about its position: trailing records that are not shown are passed.
     pub fn position(&mut self, says: Option<i64>) {
@@ -106,12 +113,13 @@ impl Open {
         self.bytes = 0;
         self.since = None;
         let (source, items) = (self.source.clone(), std::mem::take(&mut self.items));
-        Some(Batch { source, log: self.log, items, next: self.read_to })
+        Some(Batch { source, log: self.log, from: Some(self.stands_at), items, next: self.read_to })
     }
 
     /// The batch up to `next` was applied.
     pub fn applied(&mut self, next: i64) {
         self.applied_to = self.applied_to.max(next);
+        self.stands_at = self.applied_to;
     }
 
     /// At or after `asked_ms` the partition ended at `end`.
@@ -151,7 +159,7 @@ mod tests {
 
     fn open() -> Open {
         let source = AuditPartition { cluster: "k".into(), topic: "a".into(), partition: 0 };
-        Open::new(source, (0, 5), Skew::default())
+        Open::new(source, (0, 5), 0, Skew::default())
     }
     fn item(offset: i64) -> Item {
         let refused = Refused { length: 0, sha256: String::new(), reason: String::new() };
@@ -169,7 +177,9 @@ mod tests {
         assert!(!o.is_due(now) && o.is_due(now + AGE_MAX));
         let b = o.batch().expect("a batch");
         assert_eq!((b.items.iter().map(|i| i.offset).collect::<Vec<_>>(), b.next), (vec![5, 7], 8));
+        assert_eq!((b.from, o.stands_at()), (Some(0), 0), "the store has not heard that the log begins behind");
         o.applied(b.next);
+        assert_eq!(o.stands_at(), 8);
         assert!(o.batch().is_none());
         assert_eq!(o.skew().ms(100), Some(10));
     }

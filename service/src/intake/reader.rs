@@ -4,6 +4,8 @@
 //! pauses, and begins again from where the store stands: one way back for a full disk, a locked database, another
 //! collector at work, a topic that was made anew and a batch that cannot be read.
 //!
+//! Where several collectors share a store, each reads its [part](crate::share) of the partitions.
+//!
 //! It reads without a group: nobody commits, so a group would show nothing; and librdkafka 2.12 ends the whole process by
 //! an assertion when a topic is deleted while partitions of it are assigned to a member of a group.
 
@@ -38,7 +40,9 @@ use crate::kafka::topic::Creator;
 use crate::kafka::wanted::Wanted;
 use crate::kafka::{close, create, lone_consumer};
 use crate::metrics::meters::IntakeMeter;
+use crate::share::Part;
 use crate::tap::Shared;
+use answers::Passed;
 
 /// How long a poll waits for a record.
 const POLL: Duration = Duration::from_millis(50);
@@ -78,6 +82,10 @@ pub struct Reader {
     said: BTreeMap<i32, Instant>,
     suspicion: Suspicion,
     meter: IntakeMeter,
+    /// Which partitions are ours.
+    part: Part,
+    /// What the brokers' clock had passed, and when we knew it: see [`answers`].
+    passed: Option<Passed>,
 }
 
 impl Reader {
@@ -105,6 +113,8 @@ impl Reader {
             short: BTreeMap::new(),
             said: BTreeMap::new(),
             suspicion: Suspicion::default(),
+            part: shared.share.borrow().part(&settings.source()),
+            passed: None,
             meter: shared.meters.intake(&cluster.name, topic),
             settings: settings.clone(),
             shared: shared.clone(),

@@ -81,6 +81,11 @@ impl Watcher {
     pub fn run(mut self, stop: &AtomicBool) {
         while !stop.load(Ordering::SeqCst) {
             let began = Instant::now();
+            if !self.shared.share.borrow().leads {
+                // One collector of a store asks.
+                threads::pause(stop, self.settings.lag.every);
+                continue;
+            }
             match self.look(stop) {
                 Ok(()) => self.shared.problems.clear(&reach_key(self.name())),
                 Err(e) => {

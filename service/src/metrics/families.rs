@@ -96,6 +96,10 @@ families! {
         "Messages of windows that began in the last hour that are `missing` or `surplus`, at least, or `delayed`; none: absent";
     HOP_WINDOWS = "chaperone_hop_windows", Gauge, "windows", &["topic", "from_stage", "to_stage", "verdict"],
         "Windows that began in the last hour and are not `ok`, by verdict; none: absent";
+    COMPLETE_AGE = "chaperone_topic_complete_through_age_seconds", Gauge, "s", &["topic"],
+        "How long ago the time was before which every window of the topic is settled; none judged yet: absent";
+    DELAY = "chaperone_stage_delay_messages", Gauge, "messages", &["topic", "stage", "le"],
+        "Messages of windows that began in the last two minutes that the stage counted at most `le` seconds after their event time; none: absent";
     EXPECTED = "chaperone_expected_reporters", Gauge, "processes", &["stage", "application"],
         "Processes that `pipeline.NAME.expected` expects at least";
     LIVE = "chaperone_live_reporters", Gauge, "processes", &["stage", "application"],

@@ -104,6 +104,7 @@ async fn busy() -> Metrics {
         id: Uuid::from_u128(n),
         role: "tap".into(),
         clusters: String::new(),
+        reads: String::new(),
         host: "secret-host".into(),
         pid: 1,
         version: "0".into(),
@@ -204,9 +205,16 @@ async fn the_text_is_what_prometheus_reads_and_says_what_was_counted() {
         .map(|n| n.trim_end_matches("_bucket").trim_end_matches("_sum").trim_end_matches("_count"))
         .collect();
     let missing: Vec<&str> = ALL.iter().map(|f| f.name).filter(|n| !written.contains(n)).collect();
-    // Nothing is judged or expected here; `truth` has a test of its own.
-    let truth =
-        ["hop_messages", "hop_windows", "expected_reporters", "live_reporters"].map(|n| format!("chaperone_{n}"));
+    // Nothing is judged, counted or expected here; `truth` and `flow` have tests of their own.
+    let truth = [
+        "hop_messages",
+        "hop_windows",
+        "topic_complete_through_age_seconds",
+        "stage_delay_messages",
+        "expected_reporters",
+        "live_reporters",
+    ]
+    .map(|n| format!("chaperone_{n}"));
     assert_eq!(missing[0], "chaperone_store_applied_through_age_seconds");
     assert_eq!(missing[1..], truth);
 }
@@ -266,7 +274,7 @@ fn names_follow_the_conventions() {
         for label in family.labels {
             let process = ["version", "commit", "role", "kind", "outcome", "cause"];
             let place = ["cluster", "topic", "group", "partition", "from_stage", "to_stage", "stage", "application"];
-            let truth = ["state", "verdict"];
+            let truth = ["state", "verdict", "le"];
             assert!(process.contains(label) || place.contains(label) || truth.contains(label), "{label}");
         }
     }

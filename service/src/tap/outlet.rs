@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use chaperone_audit::wire::AuditMessage;
-use chaperone_collector::{AuditPartition, Batch, Content, Item};
+use chaperone_collector::{AuditPartition, AuditThrough, Batch, Content, Item};
 
 use super::sender::{Delivery, Sender, Undelivered};
 use super::{Reports, Settings, Shared};
@@ -129,9 +129,10 @@ impl Direct {
         };
         let items: Vec<Item> = (first..).zip(messages).map(item).collect();
         let next = items.last().map_or(first, |last| last.offset + 1);
-        store.apply(Batch { source: self.source.clone(), log: 0, items, next }).await?;
+        store.apply(Batch { source: self.source.clone(), log: 0, from: Some(first), items, next }).await?;
         self.next = Some(next);
-        store.audit_through(vec![(self.source.clone(), now_ms)]).await?;
+        let through = AuditThrough { source: self.source.clone(), next: Some(next), through_ms: now_ms };
+        store.audit_through(vec![through]).await?;
         Ok(first)
     }
 }

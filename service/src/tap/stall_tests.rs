@@ -11,6 +11,7 @@ use crate::config::System;
 use crate::intake;
 use crate::metrics::exposition::Exposition;
 use crate::metrics::families;
+use crate::share::everything;
 use chaperone_audit::SystemClock;
 use chaperone_collector::SqliteStore;
 use chaperone_collector::query::WindowQuery;
@@ -23,7 +24,7 @@ struct Bench {
     kafka: MockCluster<'static, DefaultProducerContext>,
     runtime: tokio::runtime::Runtime,
     shared: Shared,
-    seen: tokio::sync::watch::Receiver<Vec<chaperone_web::Problem>>,
+    seen: watch::Receiver<Vec<chaperone_web::Problem>>,
     sent: u64,
 }
 
@@ -36,7 +37,7 @@ impl Bench {
         let (problems, seen) = Problems::new();
         let store = Arc::new(SqliteStore::in_memory().expect("store"));
         let (clock, meters) = (Arc::new(SystemClock), Meters::default());
-        let shared = Shared { store, runtime: runtime.handle().clone(), clock, problems, meters };
+        let shared = Shared { store, runtime: runtime.handle().clone(), clock, problems, meters, share: everything() };
         Self { kafka, runtime, shared, seen, sent: 0 }
     }
     fn config(&self) -> Config {

@@ -3,15 +3,18 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use chaperone_collector::account::{Account, Books, HopStand, StageRule, Unbelieved};
 use chaperone_collector::lag::{Bracket, LagReport, LagRound};
 use chaperone_collector::query::{
-    ExpectedState, HopTrouble, HopWindow, Offsets, OffsetsQuery, PartitionState, ProcessState, Quarantined,
-    ReporterState, StageWindow, Status, TopicSummary, WindowQuery,
+    Action, BinQuery, Bins, DetailQuery, ExpectedState, HopBin, HopTrouble, HopWindow, NumberedAction, Offsets,
+    OffsetsQuery, PartitionState, ProcessState, Quarantined, ReporterState, StageWindow, Status, TopicSummary,
+    WindowDetail, WindowKey, WindowQuery,
 };
 use chaperone_collector::store::Answer;
+use chaperone_collector::upkeep::{ExportQuery, Exported, StoreSize};
 use chaperone_collector::{
-    Applied, AuditFollow, AuditLoss, AuditPartition, AuditStand, Batch, Claim, ClaimRequest, Pipelines, SqliteStore,
-    Store, StoreError,
+    Applied, AuditFollow, AuditLoss, AuditStand, AuditThrough, Batch, Claim, ClaimRequest, Pipelines, Retention,
+    SqliteStore, Store, StoreError, Swept,
 };
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -52,7 +55,7 @@ impl Store for Flaky {
     fn audit_lost(&self, loss: AuditLoss) -> Answer<'_, AuditStand> {
         self.write("note what is lost of an audit topic", self.store.audit_lost(loss))
     }
-    fn audit_through(&self, through: Vec<(AuditPartition, i64)>) -> Answer<'_, ()> {
+    fn audit_through(&self, through: Vec<AuditThrough>) -> Answer<'_, ()> {
         self.write("note audit progress", self.store.audit_through(through))
     }
     fn claim(&self, request: ClaimRequest) -> Answer<'_, Claim> {
@@ -68,11 +71,26 @@ impl Store for Flaky {
     fn judge<'a>(&'a self, now_ms: i64, pipelines: &'a Pipelines) -> Answer<'a, u64> {
         self.store.judge(now_ms, pipelines)
     }
+    fn sweep(&self, now_ms: i64, retention: Retention) -> Answer<'_, Swept> {
+        self.write("roll up and drop windows", self.store.sweep(now_ms, retention))
+    }
+    fn hop_bins(&self, query: BinQuery) -> Answer<'_, Bins<HopBin>> {
+        self.store.hop_bins(query)
+    }
+    fn stage_bins(&self, query: BinQuery) -> Answer<'_, Bins<StageWindow>> {
+        self.store.stage_bins(query)
+    }
     fn windows(&self, query: WindowQuery) -> Answer<'_, Vec<HopWindow>> {
         self.store.windows(query)
     }
+    fn windows_page(&self, query: WindowQuery, after: Option<WindowKey>) -> Answer<'_, Vec<HopWindow>> {
+        self.store.windows_page(query, after)
+    }
     fn stage_windows(&self, query: WindowQuery) -> Answer<'_, Vec<StageWindow>> {
         self.store.stage_windows(query)
+    }
+    fn detail(&self, query: DetailQuery) -> Answer<'_, WindowDetail> {
+        self.store.detail(query)
     }
     fn offsets(&self, query: OffsetsQuery) -> Answer<'_, Vec<Offsets>> {
         self.store.offsets(query)
@@ -92,6 +110,21 @@ impl Store for Flaky {
     fn quarantined(&self, limit: u32) -> Answer<'_, Vec<Quarantined>> {
         self.store.quarantined(limit)
     }
+    fn hops(&self) -> Answer<'_, Vec<HopStand>> {
+        self.store.hops()
+    }
+    fn rules(&self) -> Answer<'_, Vec<StageRule>> {
+        self.store.rules()
+    }
+    fn unbelieved(&self, limit: u32) -> Answer<'_, Unbelieved> {
+        self.store.unbelieved(limit)
+    }
+    fn account(&self, query: WindowQuery, heard_before_ms: i64) -> Answer<'_, Account> {
+        self.store.account(query, heard_before_ms)
+    }
+    fn books(&self) -> Answer<'_, Books> {
+        self.store.books()
+    }
     fn note_lag(&self, round: LagRound) -> Answer<'_, ()> {
         self.write("note the lag of groups", self.store.note_lag(round))
     }
@@ -109,6 +142,21 @@ impl Store for Flaky {
     }
     fn processes(&self) -> Answer<'_, Vec<ProcessState>> {
         self.store.processes()
+    }
+    fn note_action(&self, action: Action) -> Answer<'_, ()> {
+        self.write("record an action", self.store.note_action(action))
+    }
+    fn actions(&self, before: i64, limit: u32) -> Answer<'_, Vec<NumberedAction>> {
+        self.store.actions(before, limit)
+    }
+    fn complete_through(&self) -> Answer<'_, Vec<(String, Option<i64>)>> {
+        self.store.complete_through()
+    }
+    fn size(&self) -> Answer<'_, StoreSize> {
+        self.store.size()
+    }
+    fn export(&self, query: ExportQuery) -> Answer<'_, Exported> {
+        self.store.export(query)
     }
     fn status(&self) -> Answer<'_, Status> {
         self.store.status()

@@ -133,6 +133,7 @@ impl Bed {
             clock: Arc::new(SystemClock),
             problems: problems_list,
             meters: chaperone::metrics::meters::Meters::default(),
+            share: chaperone::share::everything(),
         };
         Self { runtime, store, flaky, shared, problems }
     }

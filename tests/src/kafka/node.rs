@@ -49,7 +49,7 @@ impl Ports {
 }
 
 /// A free port below the range that the kernel gives to outgoing connections, so that none takes it meanwhile.
-fn free_port() -> anyhow::Result<u16> {
+pub(crate) fn free_port() -> anyhow::Result<u16> {
     static TAKEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
     for _ in 0..1_000 {

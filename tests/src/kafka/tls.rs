@@ -8,15 +8,15 @@ use anyhow::Context;
 
 /// Where the two PEM files are that matter.
 #[derive(Clone, Debug)]
-pub(super) struct Tls {
+pub(crate) struct Tls {
     /// The authority's certificate, for clients.
-    pub(super) ca: PathBuf,
+    pub(crate) ca: PathBuf,
     /// The server's key and certificate in one file, as Kafka wants it.
-    pub(super) server: PathBuf,
+    pub(crate) server: PathBuf,
 }
 
 /// Makes both in `dir`.
-pub(super) fn make(dir: &Path) -> anyhow::Result<Tls> {
+pub(crate) fn make(dir: &Path) -> anyhow::Result<Tls> {
     openssl(dir, &["-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=Chaperone test bed"])?;
     openssl(
         dir,

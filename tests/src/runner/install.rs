@@ -6,6 +6,7 @@ use std::{env, fs};
 
 use anyhow::Context;
 
+use crate::axe;
 use crate::bed::BOOTSTRAP_VARIABLE;
 use crate::kafka::Jars;
 use crate::suites::Need;
@@ -24,7 +25,8 @@ pub(super) fn ensure(need: Need, install: bool) -> anyhow::Result<()> {
             versions.into_iter().any(|version| version.path().join("bin/initdb").exists())
         }),
         Need::Valgrind => package("valgrind", install, || on_path("valgrind")),
-        Need::Chromium => package("chromium", install, || on_path("chromium")),
+        Need::Chromium => chromium(install),
+        Need::Pngquant => package("pngquant", install, || on_path("pngquant")),
         Need::Strace => strace(install),
         Need::Miri => miri(install),
         Need::Cpp => package("g++", install, || on_path("c++")),
@@ -64,6 +66,17 @@ fn miri(install: bool) -> anyhow::Result<()> {
     let status = Command::new("rustup").args(arguments).status().context("cannot start rustup")?;
     anyhow::ensure!(status.success() && present(), "{how} ended with {status}, and Miri is not there");
     Ok(())
+}
+
+fn chromium(install: bool) -> anyhow::Result<()> {
+    package("chromium", install, || on_path("chromium"))?;
+    package("chromium-driver", install, || on_path("chromedriver"))?;
+    if axe::is_installed() {
+        return Ok(());
+    }
+    anyhow::ensure!(install, "axe-core is not in target/axe: tests/run --install, which asks npm for it");
+    package("npm", install, || on_path("npm"))?;
+    axe::install()
 }
 
 fn kafka(install: bool) -> anyhow::Result<()> {

@@ -2,7 +2,7 @@
 
 use chaperone_collector::lag::GroupLag;
 
-use crate::csv::text;
+use crate::csv::{known, text};
 
 const HEADER: &str = "cluster,group,topic,partition,at_ms,state,committed,end,log_start,messages,lag_ms,error_ms,at_least,\
                       trend,lag_trend,produced_per_s,consumed_per_s,catch_up_ms,retention_left_ms,eaten,held\r\n";
@@ -38,8 +38,4 @@ pub(crate) fn lag(rows: &[GroupLag]) -> String {
         out.push_str("\r\n");
     }
     out
-}
-
-fn known<T: ToString>(value: Option<T>) -> String {
-    value.map_or_else(String::new, |v| v.to_string())
 }

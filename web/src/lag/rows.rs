@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use chaperone_collector::TopicPattern;
 use chaperone_collector::lag::{GroupLag, LagReport, Round, by_topic};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::csv;
 use crate::App;
@@ -110,11 +111,14 @@ pub(crate) fn select(report: &LagReport, filter: &Filter) -> Vec<GroupLag> {
     }
 }
 
-#[derive(Serialize)]
-struct Answer {
+#[derive(Serialize, ToSchema)]
+#[expect(clippy::struct_field_names, reason = "the names are the format's")]
+pub(crate) struct Lag {
     clusters: Vec<Round>,
     lag: Vec<GroupLag>,
+    /// There may be more; absent where there is not.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
     truncated: bool,
 }
 
@@ -131,7 +135,7 @@ async fn api_answer(app: &App, uri: &Uri, headers: &HeaderMap) -> Result<Respons
     let truncated = lag.len() > ROWS_MAX as usize;
     lag.truncate(ROWS_MAX as usize);
     let response = match format {
-        Format::Json => Json(Answer { clusters: report.rounds, lag, truncated }).into_response(),
+        Format::Json => Json(Lag { clusters: report.rounds, lag, truncated }).into_response(),
         Format::Csv => (api::csv_headers("chaperone-lag.csv"), csv::lag(&lag)).into_response(),
     };
     Ok(api::finish(response, truncated))

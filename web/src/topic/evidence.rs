@@ -12,6 +12,8 @@ pub(crate) struct Evidence {
     /// Nothing was counted in it.
     pub(crate) empty: bool,
     pub(crate) close: String,
+    /// The window's own page.
+    pub(crate) open: String,
     pub(crate) earlier: Option<String>,
     pub(crate) later: Option<String>,
     pub(crate) earlier_trouble: Option<String>,
@@ -48,6 +50,7 @@ pub(crate) fn evidence(grid: &Grid, links: &Links, window_ms: i64) -> Evidence {
         title,
         empty: row.is_none(),
         close: links.window(None),
+        open: links.detail(row.map_or(window_ms, |r| r.from_ms)),
         earlier: link(before().find(|r| row.is_none_or(|w| r.to_ms <= w.from_ms))),
         later: link(after().next()),
         earlier_trouble: link(before().filter(|r| row.is_none_or(|w| r.to_ms <= w.from_ms)).find(trouble)),

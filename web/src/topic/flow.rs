@@ -129,7 +129,8 @@ fn edge(grid: &Grid, counted: &[&Row], hop: usize, now_ms: i64) -> Edge {
     let (from, to) = grid.hop_names(hop);
     Edge {
         id: look.id(),
-        glyph: look != Look::Proven && look != Look::Missing,
+        // The sign of the number says the same as these.
+        glyph: !matches!(look, Look::Proven | Look::Missing | Look::Surplus),
         label: format!("{from} to {to}: {}", look.word()),
         value: Span { class: class(look), text: value },
         note: Span { class: class(look), text: note },

@@ -16,6 +16,8 @@ use crate::look::{self, Look};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StageSeen {
     pub(crate) name: String,
+    /// The same as it was reported, for addresses.
+    pub(crate) raw: String,
     pub(crate) kind: StageKind,
     /// Something ever reported it; without that its counts are unknown.
     pub(crate) known: bool,
@@ -95,7 +97,7 @@ impl Row {
 }
 
 /// A topic in a range.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Grid {
     pub(crate) stages: Vec<StageSeen>,
     pub(crate) rows: Vec<Row>,
@@ -145,6 +147,7 @@ impl Grid {
             counts.iter().map(|c| c.stage.as_str()).chain(reporters.iter().map(|r| r.stage.as_str())).collect();
         let stages = pipeline.stages.iter().map(|s| StageSeen {
             name: format::name(&s.name),
+            raw: s.name.clone(),
             kind: s.kind,
             known: heard.contains(s.name.as_str()),
         });
@@ -158,6 +161,10 @@ impl Grid {
     pub(crate) fn hop_names(&self, hop: usize) -> (&str, &str) {
         let name = |i: usize| self.stages.get(i).map_or("?", |s| s.name.as_str());
         (name(hop), name(hop + 1))
+    }
+    /// Where a hop leads to, as it was reported.
+    pub(crate) fn hop_end(&self, hop: usize) -> Option<&str> {
+        self.stages.get(hop + 1).map(|s| s.raw.as_str())
     }
     /// A hop's windows in order of time.
     pub(crate) fn hop(&self, hop: usize) -> impl Iterator<Item = (&Row, &HopWindow)> {

@@ -69,7 +69,7 @@ fn hop_row(grid: &Grid, hop: usize, axis: Axis, links: &Links, selected: Option<
         name: format!("{from} → {to}"),
         sub: tally(grid, hop),
         marks: strip::marks(&runs, axis, mark_text),
-        cells: runs.iter().map(|run| cell(run, axis, links)).collect(),
+        cells: runs.iter().map(|run| cell(run, axis, links, grid.hop_end(hop))).collect(),
         total: match worst {
             Some(Look::NoReport) => Span::of(Look::NoReport, "unknown"),
             _ if counted.is_empty() => Span { class: "quiet", text: "–".to_owned() },
@@ -108,7 +108,7 @@ fn tally(grid: &Grid, hop: usize) -> String {
     if parts.is_empty() { "nothing counted".to_owned() } else { parts.join(", ") }
 }
 
-fn cell(run: &Run, axis: Axis, links: &Links) -> Cell {
+fn cell(run: &Run, axis: Axis, links: &Links, at: Option<&str>) -> Cell {
     let when = links.zone.span(run.from_ms, run.to_ms);
     let what = match (run.look, run.amount) {
         (Look::Missing, n) => format!("missing {}", crate::format::signed(crate::format::minus(n))),
@@ -120,7 +120,7 @@ fn cell(run: &Run, axis: Axis, links: &Links) -> Cell {
     let windows = if run.windows > 1 { format!(", {}", plural(run.windows, "window")) } else { String::new() };
     Cell {
         title: format!("{when} {what}{windows}"),
-        href: links.window(Some(run.last_ms)),
+        href: links.detail_at(run.last_ms, at),
         is_run: run.windows > 1,
         trouble: run.look.is_trouble(),
         x: axis.x(run.from_ms),

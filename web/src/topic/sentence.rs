@@ -92,6 +92,34 @@ fn statement(grid: &Grid, zone: Zone, look: Look, hop: usize, rows: &[&Row]) -> 
     vec![Span::of(look, bold), Span::plain(rest)]
 }
 
+/// The verdict on one hop of one window.
+pub(crate) fn of_window(row: Option<&Row>, hop: usize, look: Look) -> String {
+    let Some(w) = row.and_then(|r| r.hop(hop)) else {
+        return "Nothing was counted here, so there is no verdict".to_owned();
+    };
+    let of = |n: u64, what: &str| format!("{} {} {what}", plural(n, "message"), if n == 1 { "is" } else { "are" });
+    let doubt = row.and_then(|r| r.count(hop)).map_or(0, |c| c.doubt);
+    match look {
+        Look::Missing if w.delayed > 0 => {
+            format!("{}, {} more delayed", of(w.missing_min, "missing"), count(w.delayed))
+        }
+        Look::Missing => of(w.missing_min, "missing"),
+        Look::Surplus => of(w.surplus_min, "surplus"),
+        Look::ReRead => format!("{}, for information", of(w.surplus_min, "re-read")),
+        Look::Mixed => "Mixed: counts agree, ids do not".to_owned(),
+        Look::Delayed => of(w.delayed, "delayed"),
+        Look::Overdue => format!("{}: delay and loss cannot be told apart yet", of(w.delayed, "overdue")),
+        Look::Unproven => format!("Unproven: {} in doubt", plural(doubt, "message")),
+        Look::Uncertain => "Uncertain: what is known does not suffice for a verdict".to_owned(),
+        Look::NoReport => "A stage has not reported: whether messages passed is unknown".to_owned(),
+        Look::Partial => "The source is audited in part only: nothing is known to be wrong".to_owned(),
+        Look::NotYet => "Not audited yet: the audit began in this window or after it".to_owned(),
+        Look::Settling => "Settling: not all reports are in".to_owned(),
+        Look::Open => "Open: the window has not ended".to_owned(),
+        Look::Proven => "Every message arrived, proven by ids".to_owned(),
+    }
+}
+
 /// Nothing is wrong: what is known, and how far.
 fn calm(grid: &Grid) -> String {
     let settled = grid.rows.iter().filter(|r| !r.look().is_pending());

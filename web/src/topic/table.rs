@@ -114,7 +114,7 @@ fn window_line(grid: &Grid, row: &Row, links: &Links, now_ms: i64) -> Line {
     caveats.dedup();
     Line {
         when: links.zone.clock(row.from_ms),
-        href: format!("{}#window", links.window(Some(row.from_ms))),
+        href: links.detail(row.from_ms),
         id: look.id(),
         class: class(look),
         word: look.word(),

@@ -1,8 +1,11 @@
 //! A store in memory for tests and for the preview: rows are put in, and every query is a filter over them.
 #![allow(dead_code, reason = "shared by binaries that each use a part of it")]
 
+pub(crate) mod account;
 pub(crate) mod lag;
+pub(crate) mod reporters;
 pub(crate) mod scene;
+pub(crate) mod window;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -11,18 +14,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chaperone_audit::clock::ManualClock;
-use chaperone_collector::audit::{AuditFollow, AuditLoss, AuditStand};
-use chaperone_collector::batch::{Applied, AuditPartition, Batch};
+use chaperone_collector::account::{Account, Books, HopStand, StageRule, Unbelieved};
+use chaperone_collector::audit::{AuditFollow, AuditLoss, AuditStand, AuditThrough};
+use chaperone_collector::batch::{Applied, Batch};
 use chaperone_collector::lag::{Bracket, LagReport, LagRound};
 use chaperone_collector::query::{
-    ExpectedState, HopTrouble, HopWindow, Offsets, OffsetsQuery, PartitionState, ProcessState, Quarantined,
-    ReporterState, StageWindow, Status, TopicSummary, WindowQuery,
+    Action, BinQuery, Bins, DetailQuery, ExpectedState, HopBin, HopTrouble, HopWindow, NumberedAction, Offsets,
+    OffsetsQuery, PartitionState, ProcessState, Quarantined, ReporterState, StageWindow, Status, TopicSummary,
+    WindowDetail, WindowKey, WindowQuery,
 };
 use chaperone_collector::store::Answer;
+use chaperone_collector::upkeep::{ExportQuery, Exported, StoreSize};
 use chaperone_collector::{
-    Claim, ClaimRequest, Pipeline, Pipelines, Stage, StageKind, Store, StoreError, TopicPattern, Verdict,
+    Claim, ClaimRequest, Pipeline, Pipelines, Retention, Stage, StageKind, Store, StoreError, Swept, TopicPattern,
+    Verdict,
 };
-use chaperone_web::{Problem, WebConfig, WebState};
+use chaperone_web::{Build, Problem, Promise, WebConfig, WebState};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -38,7 +45,21 @@ pub(crate) struct FakeStore {
     pub(crate) reporters: Vec<ReporterState>,
     pub(crate) partitions: HashMap<String, Vec<PartitionState>>,
     pub(crate) lag: LagReport,
+    pub(crate) expected: Vec<ExpectedState>,
+    pub(crate) hops: Vec<HopStand>,
+    pub(crate) rules: Vec<StageRule>,
+    pub(crate) unbelieved: Unbelieved,
+    pub(crate) account: Account,
+    pub(crate) books: Books,
+    /// What was recorded.
+    pub(crate) actions: std::sync::Mutex<Vec<Action>>,
+    /// By topic and start of the window.
+    pub(crate) details: HashMap<(String, i64), WindowDetail>,
+    /// By stage.
+    pub(crate) offsets: HashMap<String, Vec<Offsets>>,
     pub(crate) revision: watch::Sender<u64>,
+    /// How often counts were asked for.
+    pub(crate) asked: watch::Sender<u64>,
     /// Every question fails, with words that no reader may see.
     pub(crate) broken: bool,
     /// Every question takes for ever.
@@ -54,7 +75,17 @@ impl Default for FakeStore {
             reporters: Vec::new(),
             partitions: HashMap::new(),
             lag: LagReport::default(),
+            expected: Vec::new(),
+            hops: Vec::new(),
+            rules: Vec::new(),
+            unbelieved: Unbelieved::default(),
+            account: Account::default(),
+            books: Books::default(),
+            actions: std::sync::Mutex::default(),
+            details: HashMap::new(),
+            offsets: HashMap::new(),
             revision: watch::Sender::new(41),
+            asked: watch::Sender::new(0),
             broken: false,
             hangs: false,
         }
@@ -62,6 +93,13 @@ impl Default for FakeStore {
 }
 
 impl FakeStore {
+    /// Waits until counts have been asked for more than `times` times.
+    pub(crate) async fn answered(&self, times: u64) {
+        let mut asked = self.asked.subscribe();
+        let waited = tokio::time::timeout(Duration::from_secs(10), asked.wait_for(|n| *n > times)).await;
+        assert!(waited.is_ok(), "nobody asked");
+    }
+
     fn answer<T: Send + 'static>(&self, value: T) -> Answer<'_, T> {
         let (broken, hangs) = (self.broken, self.hangs);
         Box::pin(async move {
@@ -80,6 +118,11 @@ impl FakeStore {
 /// Readers never write.
 fn refuse<'a, T: Send + 'a>() -> Answer<'a, T> {
     Box::pin(async { Err(StoreError::Stopped) })
+}
+
+fn framed<T>(query: &BinQuery, rows: Vec<T>) -> Bins<T> {
+    let WindowQuery { from_ms, to_ms, .. } = query.range;
+    Bins { width_ms: query.width_ms.unwrap_or(WIDTH_MS), from_ms, to_ms, rows }
 }
 
 fn wanted(query: &WindowQuery, topic: &str, window_ms: i64) -> bool {
@@ -103,7 +146,7 @@ impl Store for FakeStore {
     fn audit_lost(&self, _: AuditLoss) -> Answer<'_, AuditStand> {
         refuse()
     }
-    fn audit_through(&self, _: Vec<(AuditPartition, i64)>) -> Answer<'_, ()> {
+    fn audit_through(&self, _: Vec<AuditThrough>) -> Answer<'_, ()> {
         refuse()
     }
     fn claim(&self, _: ClaimRequest) -> Answer<'_, Claim> {
@@ -115,14 +158,57 @@ impl Store for FakeStore {
     fn judge<'a>(&'a self, _: i64, _: &'a Pipelines) -> Answer<'a, u64> {
         refuse()
     }
+    fn sweep(&self, _: i64, _: Retention) -> Answer<'_, Swept> {
+        refuse()
+    }
+    fn hop_bins(&self, query: BinQuery) -> Answer<'_, Bins<HopBin>> {
+        let rows = self.windows.iter().filter(|w| wanted(&query.range, &w.topic, w.window_ms)).map(|w| HopBin {
+            topic: w.topic.clone(),
+            from_stage: w.from_stage.clone(),
+            to_stage: w.to_stage.clone(),
+            hop: 0,
+            window_ms: w.window_ms,
+            width_ms: w.width_ms,
+            worst: w.verdict,
+            windows: 1,
+            verdicts: [(w.verdict, 1)].into(),
+            missing_min: w.missing_min,
+            surplus_min: w.surplus_min,
+            delayed: w.delayed,
+            amendments: 0,
+        });
+        self.answer(framed(&query, rows.collect()))
+    }
+    fn stage_bins(&self, query: BinQuery) -> Answer<'_, Bins<StageWindow>> {
+        let rows = self.counts.iter().filter(|w| wanted(&query.range, &w.topic, w.window_ms));
+        self.answer(framed(&query, rows.cloned().collect()))
+    }
     fn windows(&self, query: WindowQuery) -> Answer<'_, Vec<HopWindow>> {
         self.answer(limit(&query, self.windows.iter().filter(|w| wanted(&query, &w.topic, w.window_ms)).cloned()))
     }
+    fn windows_page(&self, query: WindowQuery, after: Option<WindowKey>) -> Answer<'_, Vec<HopWindow>> {
+        let key = |w: &HopWindow| {
+            let HopWindow { topic, from_stage, to_stage, window_ms, .. } = w.clone();
+            (std::cmp::Reverse(window_ms), topic, from_stage, to_stage)
+        };
+        let mut rows: Vec<_> = self.windows.iter().filter(|w| wanted(&query, &w.topic, w.window_ms)).cloned().collect();
+        rows.sort_by_key(key);
+        if let Some(a) = after {
+            let after = (std::cmp::Reverse(a.window_ms), a.topic, a.from_stage, a.to_stage);
+            rows.retain(|w| key(w) > after);
+        }
+        self.answer(limit(&query, rows.into_iter()))
+    }
     fn stage_windows(&self, query: WindowQuery) -> Answer<'_, Vec<StageWindow>> {
+        self.asked.send_modify(|n| *n += 1);
         self.answer(limit(&query, self.counts.iter().filter(|w| wanted(&query, &w.topic, w.window_ms)).cloned()))
     }
-    fn offsets(&self, _: OffsetsQuery) -> Answer<'_, Vec<Offsets>> {
-        self.answer(Vec::new())
+    fn offsets(&self, query: OffsetsQuery) -> Answer<'_, Vec<Offsets>> {
+        let all = self.offsets.get(&query.stage).into_iter().flatten();
+        self.answer(all.filter(|o| (query.from_ms..query.to_ms).contains(&o.window_ms)).copied().collect())
+    }
+    fn detail(&self, query: DetailQuery) -> Answer<'_, WindowDetail> {
+        self.answer(self.details.get(&(query.topic, query.from_ms)).cloned().unwrap_or_default())
     }
     fn topics(&self, query: WindowQuery) -> Answer<'_, Vec<TopicSummary>> {
         let all = self.topics.iter().filter(|t| query.topic.as_deref().is_none_or(|name| name == t.topic));
@@ -132,13 +218,28 @@ impl Store for FakeStore {
         self.answer(Vec::new())
     }
     fn expected(&self) -> Answer<'_, Vec<ExpectedState>> {
-        self.answer(Vec::new())
+        self.answer(self.expected.clone())
     }
     fn reporters(&self, _: i64) -> Answer<'_, Vec<ReporterState>> {
         self.answer(self.reporters.clone())
     }
     fn quarantined(&self, _: u32) -> Answer<'_, Vec<Quarantined>> {
-        self.answer(Vec::new())
+        self.answer(self.unbelieved.quarantined.clone())
+    }
+    fn hops(&self) -> Answer<'_, Vec<HopStand>> {
+        self.answer(self.hops.clone())
+    }
+    fn rules(&self) -> Answer<'_, Vec<StageRule>> {
+        self.answer(self.rules.clone())
+    }
+    fn unbelieved(&self, _: u32) -> Answer<'_, Unbelieved> {
+        self.answer(self.unbelieved.clone())
+    }
+    fn account(&self, _: WindowQuery, _: i64) -> Answer<'_, Account> {
+        self.answer(self.account.clone())
+    }
+    fn books(&self) -> Answer<'_, Books> {
+        self.answer(self.books.clone())
     }
     fn note_lag(&self, _: LagRound) -> Answer<'_, ()> {
         refuse()
@@ -161,6 +262,32 @@ impl Store for FakeStore {
     fn processes(&self) -> Answer<'_, Vec<ProcessState>> {
         self.answer(Vec::new())
     }
+    fn note_action(&self, action: Action) -> Answer<'_, ()> {
+        if !self.broken {
+            self.actions.lock().expect("lock").push(action);
+        }
+        self.answer(())
+    }
+    fn actions(&self, before: i64, limit: u32) -> Answer<'_, Vec<NumberedAction>> {
+        let noted = self.actions.lock().expect("lock").clone();
+        let rows = noted
+            .into_iter()
+            .enumerate()
+            .map(|(i, action)| NumberedAction { number: 1 + i64::try_from(i).expect("few"), action });
+        let mut rows: Vec<_> = rows.filter(|a| a.number < before).collect();
+        rows.reverse();
+        rows.truncate(limit as usize);
+        self.answer(rows)
+    }
+    fn complete_through(&self) -> Answer<'_, Vec<(String, Option<i64>)>> {
+        refuse()
+    }
+    fn size(&self) -> Answer<'_, StoreSize> {
+        refuse()
+    }
+    fn export(&self, _: ExportQuery) -> Answer<'_, Exported> {
+        refuse()
+    }
     fn status(&self) -> Answer<'_, Status> {
         self.answer(Status { revision: *self.revision.borrow(), read: 7, applied: 7, ..Status::default() })
     }
@@ -174,7 +301,7 @@ struct NoMetrics;
 
 impl chaperone_web::Metrics for NoMetrics {
     fn text(&self) -> Pin<Box<dyn Future<Output = String> + Send + '_>> {
-        Box::pin(async { "up 1\n".to_owned() })
+        Box::pin(async { "up 1\nlag{topic=\"rides.events\"} 3\n".to_owned() })
     }
 }
 
@@ -197,8 +324,23 @@ pub(crate) fn bench(store: FakeStore, pipelines: Pipelines) -> Bench {
         problems: problems_seen,
         metrics: Arc::new(NoMetrics),
         version: "0.1.0-test",
+        build: Arc::new(build()),
+        reload: None,
     };
     Bench { state, problems, clock, store }
+}
+
+/// What a build may know of itself.
+fn build() -> Build {
+    let evidence = "| promise | promised | measured | holds | run | commit | date | issue |\n| --- |\n\
+        | spine.missing | = 0 | 0 | yes | ci | 0a1b2c3d4e5f | 2026-11-21T10:00:00Z | #2 |\n\
+        | spine.surplus | = 0 | 0 | yes | ci | 0a1b2c3d4e5f | 2026-11-21T10:00:00Z | #2 |\n\
+        | soak.lost | = 0 |  | not measured | full |  |  | #2 |\n\
+        | perf.count_ns | ≤ 300 | 312 | no | full | 0a1b2c3d4e5f+ | 2026-11-20T10:00:00Z | #9 |\n";
+    Build {
+        parts: vec![("commit", "0a1b2c3d4e5f".into()), ("sqlite", "3.50.0".into())],
+        promises: Promise::table(evidence),
+    }
 }
 
 /// Quick limits, so that no test waits.
@@ -253,7 +395,7 @@ pub(crate) fn seen(topic: &str, stage: &str, window_ms: i64, n: u64) -> StageWin
         window_ms,
         width_ms: WIDTH_MS,
         n,
-        acked: 0,
+        acked: n,
         failed: 0,
         bytes: n * 200,
         f_in: chaperone_audit::Fingerprint::ZERO,

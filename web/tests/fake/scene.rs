@@ -2,11 +2,10 @@
 //! consumer that restarted, and fourteen quieter topics. The same on every run.
 
 use chaperone_audit::Histogram;
-use chaperone_collector::query::{HopWindow, PartitionState, ReporterState};
-use chaperone_collector::{Caveat, CaveatKind, Doubt, Pipelines, Verdict};
-use uuid::Uuid;
+use chaperone_collector::query::{HopWindow, PartitionState};
+use chaperone_collector::{Caveat, CaveatKind, Counting, Doubt, Expected, Pipeline, Pipelines, Verdict};
 
-use super::{FakeStore, NOW_MS, WIDTH_MS, hop, pipeline, seen, summary};
+use super::{FakeStore, NOW_MS, WIDTH_MS, account, hop, pipeline, seen, summary};
 
 pub(crate) const TOPIC: &str = "rides.events";
 pub(crate) const STAGES: [&str; 5] = ["producer", "proxy", "kafka:sjc", "kafka:agg", "consumer:billing"];
@@ -20,43 +19,36 @@ pub(crate) const fn at(window: i64) -> i64 {
 }
 
 pub(crate) fn pipelines() -> Pipelines {
-    Pipelines::from(vec![
-        pipeline("main", "sjc", "^(rides|driver|payments|maps|fraud|identity|pricing|notify|search)\\..*", &STAGES),
-        pipeline("eats", "phx", "^(eats|freight|support)\\..*", &["producer", "kafka:phx", "consumer:kitchen"]),
-    ])
+    let topics = "^(rides|driver|payments|maps|fraud|identity|pricing|notify|search)\\..*";
+    let main = Pipeline {
+        owner: Some("trip-platform".to_owned()),
+        runbook: Some("https://runbooks.example/audit/main".to_owned()),
+        expected: vec![Expected { stage: "consumer:billing".into(), application: "billing".into(), at_least: 8 }],
+        counting: Counting { time: "json:/meta/ts".into(), unit: "us".into(), ..Counting::default() },
+        ..pipeline("main", "sjc", topics, &STAGES)
+    };
+    let mut eats =
+        pipeline("eats", "phx", "^(eats|freight|support)\\..*", &["producer", "kafka:phx", "consumer:kitchen"]);
+    eats.stages[0].complete = false;
+    eats.stages[2].expect = "20%..40%".parse().expect("an expectation");
+    Pipelines::from(vec![main, eats])
 }
 
 pub(crate) fn store() -> FakeStore {
     let mut store = FakeStore { lag: super::lag::scene(), ..FakeStore::default() };
     rides(&mut store);
     quiet(&mut store);
-    for (stage, library, n) in [
-        ("producer", "chaperone-audit 0.1.0", 24),
-        ("proxy", "chaperone-audit 0.1.0", 6),
-        ("kafka:sjc", "tap 0.1.0", 1),
-        ("kafka:agg", "tap 0.1.0", 1),
-        ("consumer:billing", "chaperone-audit 0.1.0", 8),
-        ("kafka:phx", "tap 0.1.0", 1),
-    ] {
-        store.reporters.extend((0..n).map(|i| reporter(stage, library, i)));
-    }
+    store.reporters = super::reporters::scene();
+    store.expected = super::reporters::expected();
+    store.account = account::day();
+    store.books = account::books();
+    store.unbelieved = account::unbelieved();
+    account::stands(&mut store);
+    super::window::fill(&mut store);
     for stage in ["kafka:sjc", "kafka:agg"] {
         store.partitions.insert(stage.to_owned(), (0..32).map(partition).collect());
     }
     store
-}
-
-fn reporter(stage: &str, library: &str, i: u128) -> ReporterState {
-    ReporterState {
-        incarnation: Uuid::from_u128(i),
-        stage: stage.to_owned(),
-        host: format!("{}-{i:02}", stage.replace(':', "-")),
-        application: stage.to_owned(),
-        library: library.to_owned(),
-        state: if stage == "producer" && i == 3 { "gone" } else { "live" }.to_owned(),
-        watermark_ms: Some(NOW_MS - 2_000),
-        last_ms: NOW_MS - 1_000,
-    }
 }
 
 fn partition(partition: i32) -> PartitionState {

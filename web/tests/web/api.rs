@@ -112,7 +112,7 @@ async fn topics_reporters_and_status_are_the_rows() {
     assert_eq!(topics["topics"][0]["topic"], "rides.events");
     assert_eq!(topics["topics"][0]["worst"], "missing");
     let reporters = get(&router, "/api/v1/reporters").await.json();
-    assert_eq!(reporters["reporters"].as_array().map(Vec::len), Some(41));
+    assert_eq!(reporters["reporters"].as_array().map(Vec::len), Some(42));
     let status = get(&router, "/api/v1/status").await.json();
     assert_eq!((status["revision"].as_u64(), status["read"].as_u64()), (Some(41), Some(7)));
     assert_eq!(get(&router, "/api/v1/status?x=1").await.status, StatusCode::BAD_REQUEST);

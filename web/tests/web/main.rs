@@ -1,13 +1,28 @@
 //! The routes from outside: requests through the router, answers as a browser or a script sees them.
 
+mod about;
 mod api;
+mod bins;
+mod door;
 #[path = "../fake/mod.rs"]
 mod fake;
 mod guard;
 mod lag;
+mod listener;
 mod live;
+mod openapi;
 mod overview;
+mod pages;
+mod pipelines;
+mod quarantine;
+mod readable;
+mod report;
+mod reporters;
+mod roles;
+mod snapshots;
+mod states;
 mod topic;
+mod window;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};

@@ -9,6 +9,13 @@ CREATE TABLE meta (
 ) STRICT;
 INSERT INTO meta VALUES (1, 0);
 
+-- Which releases may work on this store: those that know schema `least` or a later one. Raised only by a migration that takes
+-- something away.
+CREATE TABLE compatible (
+    least INTEGER NOT NULL
+) STRICT;
+INSERT INTO compatible VALUES (1);
+
 -- Topics and stages, by number everywhere else.
 CREATE TABLE name (
     id   INTEGER PRIMARY KEY,
@@ -66,7 +73,8 @@ CREATE INDEX audit_lost_by_topic ON audit_lost (cluster, topic, partition, log);
 
 -- One life of one process at one stage. `known` and `sealed` are ranges of slot ids; `awaited` is the newest watermark
 -- whose sums the applied ones do not equal yet, `farewell` an end that waits likewise; `owed` is what they lack, and
--- `lost_ms` the time until when records of it may be lost whose counts are waited for no longer.
+-- `lost_ms` the time until when records of it may be lost whose counts are waited for no longer. `checkins`: when it was
+-- heard in the last hour (collector/src/checkins.rs).
 CREATE TABLE reporter (
     id               INTEGER PRIMARY KEY,
     incarnation      BLOB    NOT NULL,
@@ -100,6 +108,11 @@ CREATE TABLE reporter (
     ended            TEXT CHECK (ended IN ('clean', 'crash', 'power')),
     heap             INTEGER NOT NULL,
     dropped          TEXT,
+    checkins         BLOB,
+    late             INTEGER NOT NULL DEFAULT 0,
+    no_time          INTEGER NOT NULL DEFAULT 0,
+    malformed        INTEGER NOT NULL DEFAULT 0,
+    out_of_range     INTEGER NOT NULL DEFAULT 0,
     UNIQUE (incarnation, stage)
 ) STRICT;
 CREATE INDEX reporter_by_age   ON reporter (stage, last_append_ms);
@@ -123,6 +136,22 @@ CREATE TABLE final_slots (
 ) STRICT;
 CREATE INDEX final_slots_by_id  ON final_slots (reporter, last_id);
 CREATE INDEX final_slots_by_age ON final_slots (final_ms);
+
+-- Who counted what of windows that were not proven when the slots behind it were dropped; a reporter may have several rows
+-- of a window. The newest 1,000,000 are kept (collector/src/tables/shares.rs).
+CREATE TABLE reporter_window (
+    id        INTEGER PRIMARY KEY,
+    topic     INTEGER NOT NULL,
+    window_ms INTEGER NOT NULL,
+    reporter  INTEGER NOT NULL,
+    width_ms  INTEGER NOT NULL,
+    n         INTEGER NOT NULL,
+    acked     INTEGER NOT NULL,
+    failed    INTEGER NOT NULL,
+    bytes     INTEGER NOT NULL,
+    last_ms   INTEGER
+) STRICT;
+CREATE INDEX reporter_window_by_window ON reporter_window (topic, window_ms);
 
 -- Windows in which a reporter has slots that are not final, and how many of their messages have no delivery report.
 CREATE TABLE open_window (
@@ -161,6 +190,55 @@ CREATE TABLE stage_window (
     PRIMARY KEY (topic, window_ms, stage, class, width_ms)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX stage_window_by_time ON stage_window (window_ms);
+CREATE INDEX stage_window_wide ON stage_window (topic, window_ms) WHERE width_ms > 10000;
+CREATE INDEX stage_window_wide_by_time ON stage_window (window_ms) WHERE width_ms > 10000;
+
+-- Totals again, in wider slices of event time: Σ of the rows of `stage_window` that are narrower than `level_ms` (60, 600 or
+-- 3600 s), of what the sweep has rolled up so far (collector/src/tables/levels.rs).
+CREATE TABLE stage_level (
+    topic     INTEGER NOT NULL,
+    window_ms INTEGER NOT NULL,
+    stage     INTEGER NOT NULL,
+    class     INTEGER NOT NULL,
+    level_ms  INTEGER NOT NULL,
+    rule_min  INTEGER NOT NULL,
+    rule_max  INTEGER NOT NULL,
+    n         INTEGER NOT NULL,
+    acked     INTEGER NOT NULL,
+    failed    INTEGER NOT NULL,
+    bytes     INTEGER NOT NULL,
+    f_in      BLOB    NOT NULL,
+    f_acked   BLOB    NOT NULL,
+    f_failed  BLOB    NOT NULL,
+    hist      TEXT    NOT NULL,
+    min_ms    INTEGER,
+    max_ms    INTEGER,
+    last_ms   INTEGER,
+    first_ms  INTEGER,
+    PRIMARY KEY (topic, level_ms, window_ms, stage, class)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX stage_level_by_time ON stage_level (level_ms, window_ms);
+
+-- How far each job of the sweep is: windows that began before `from_ms` are done, and those before `to_ms` of topics up to
+-- `topic`. Job 0 rolls up; 10000, 60000, 600000 and 3600000 drop what is so wide; 1 drops what `kept` kept.
+CREATE TABLE sweep (
+    job     INTEGER PRIMARY KEY,
+    from_ms INTEGER NOT NULL,
+    to_ms   INTEGER NOT NULL,
+    topic   INTEGER NOT NULL
+) STRICT;
+INSERT INTO sweep (job, from_ms, to_ms, topic) VALUES
+    (0, -9223372036854775807, -9223372036854775807, 0), (1, -9223372036854775807, -9223372036854775807, 0),
+    (10000, -9223372036854775807, -9223372036854775807, 0), (60000, -9223372036854775807, -9223372036854775807, 0),
+    (600000, -9223372036854775807, -9223372036854775807, 0), (3600000, -9223372036854775807, -9223372036854775807, 0);
+
+-- Ten minutes of a topic that were not dropped at this width although it was their time: there is evidence in them.
+CREATE TABLE kept (
+    level_ms  INTEGER NOT NULL,
+    window_ms INTEGER NOT NULL,
+    topic     INTEGER NOT NULL,
+    PRIMARY KEY (window_ms, level_ms, topic)
+) STRICT, WITHOUT ROWID;
 
 -- By which rules a stage has counted a topic, and between which arrivals, in whole hours of broker time.
 CREATE TABLE stage_rule (
@@ -306,6 +384,7 @@ CREATE TABLE process (
     id         BLOB    PRIMARY KEY,
     role       TEXT    NOT NULL,
     clusters   TEXT    NOT NULL,
+    reads      TEXT    NOT NULL,
     host       TEXT    NOT NULL,
     pid        INTEGER NOT NULL,
     version    TEXT    NOT NULL,
@@ -313,6 +392,22 @@ CREATE TABLE process (
     beat_ms    INTEGER NOT NULL,
     problems   TEXT    NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- What people did, in the order in which it was recorded. Rows are only added.
+CREATE TABLE operator_action (
+    id      INTEGER PRIMARY KEY AUTOINCREMENT,
+    at_ms   INTEGER NOT NULL,
+    who     TEXT NOT NULL,
+    role    TEXT NOT NULL,
+    address TEXT NOT NULL,
+    action  TEXT NOT NULL,
+    what    TEXT NOT NULL,
+    outcome TEXT NOT NULL
+) STRICT;
+CREATE TRIGGER operator_action_stays BEFORE UPDATE ON operator_action
+BEGIN SELECT raise(ABORT, 'operator_action: rows are only added'); END;
+CREATE TRIGGER operator_action_remains BEFORE DELETE ON operator_action
+BEGIN SELECT raise(ABORT, 'operator_action: rows are only added'); END;
 
 -- The judge's queue: windows that are open, settling, changed, or to be looked at again. `version`: who put it here last.
 CREATE TABLE pending (
@@ -354,7 +449,39 @@ CREATE TABLE hop_window (
     PRIMARY KEY (topic, window_ms, from_stage, to_stage)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX hop_window_by_time ON hop_window (window_ms);
+CREATE INDEX hop_window_wide ON hop_window (topic, window_ms) WHERE width_ms > 10000;
+CREATE INDEX hop_window_wide_by_time ON hop_window (window_ms) WHERE width_ms > 10000;
 CREATE INDEX hop_window_trouble ON hop_window (window_ms, verdict) WHERE verdict <> 'ok';
+
+-- Verdicts again, in wider slices of event time: how many windows narrower than `level_ms` have each verdict, and the sums of
+-- their bounds. Written with every verdict.
+CREATE TABLE hop_level (
+    topic           INTEGER NOT NULL,
+    level_ms        INTEGER NOT NULL,
+    window_ms       INTEGER NOT NULL,
+    from_stage      INTEGER NOT NULL,
+    to_stage        INTEGER NOT NULL,
+    hop             INTEGER NOT NULL,
+    n_ok            INTEGER NOT NULL,
+    n_missing       INTEGER NOT NULL,
+    n_surplus       INTEGER NOT NULL,
+    n_re_read       INTEGER NOT NULL,
+    n_mixed         INTEGER NOT NULL,
+    n_unproven      INTEGER NOT NULL,
+    n_partial       INTEGER NOT NULL,
+    n_delayed       INTEGER NOT NULL,
+    n_overdue       INTEGER NOT NULL,
+    n_open          INTEGER NOT NULL,
+    n_settling      INTEGER NOT NULL,
+    n_no_report     INTEGER NOT NULL,
+    n_uncertain     INTEGER NOT NULL,
+    missing_min     INTEGER NOT NULL,
+    surplus_min     INTEGER NOT NULL,
+    delayed         INTEGER NOT NULL,
+    amendments      INTEGER NOT NULL,
+    PRIMARY KEY (level_ms, window_ms, topic, from_stage, to_stage)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX hop_level_by_topic ON hop_level (topic, level_ms, window_ms);
 
 -- The pipeline that a topic runs through, as of the last judgement of one of its windows.
 CREATE TABLE topic_pipeline (
@@ -477,11 +604,64 @@ FROM stage_window w
 JOIN name t ON t.id = w.topic
 JOIN name s ON s.id = w.stage;
 
+CREATE VIEW v_hop_bin AS
+SELECT t.text AS topic, f.text AS from_stage, d.text AS to_stage, x.window_ms / 1000 AS window_start, x.window_ms, x.width_ms,
+       x.worst, x.windows, x.windows_ok, x.missing_min, x.surplus_min, x.delayed, x.amendments, x.hop, p.pipeline, p.owner,
+       p.runbook
+FROM (
+    SELECT h.topic, h.from_stage, h.to_stage, h.window_ms, h.level_ms AS width_ms,
+           CASE WHEN h.n_missing > 0 THEN 'missing'
+            WHEN h.n_mixed > 0 THEN 'mixed'
+            WHEN h.n_surplus > 0 THEN 'surplus'
+            WHEN h.n_overdue > 0 THEN 'overdue'
+            WHEN h.n_delayed > 0 THEN 'delayed'
+            WHEN h.n_uncertain > 0 THEN 'uncertain'
+            WHEN h.n_no_report > 0 THEN 'no_report'
+            WHEN h.n_unproven > 0 THEN 'unproven'
+            WHEN h.n_partial > 0 THEN 'partial'
+            WHEN h.n_re_read > 0 THEN 're-read'
+            WHEN h.n_settling > 0 THEN 'settling'
+            WHEN h.n_open > 0 THEN 'open'
+            ELSE 'ok' END AS worst,
+           h.n_ok + h.n_missing + h.n_surplus + h.n_re_read + h.n_mixed + h.n_unproven + h.n_partial +
+           h.n_delayed + h.n_overdue + h.n_open + h.n_settling + h.n_no_report + h.n_uncertain AS windows,
+           h.n_ok AS windows_ok, h.missing_min, h.surplus_min, h.delayed, h.amendments, h.hop
+    FROM hop_level h
+    UNION ALL
+    SELECT h.topic, h.from_stage, h.to_stage, h.window_ms, h.width_ms, h.verdict, 1,
+           CASE h.verdict WHEN 'ok' THEN 1 ELSE 0 END, h.missing_min, h.surplus_min, h.delayed, h.amendments, h.hop
+    FROM hop_window h
+) x
+JOIN name t ON t.id = x.topic
+JOIN name f ON f.id = x.from_stage
+JOIN name d ON d.id = x.to_stage
+LEFT JOIN topic_pipeline p ON p.topic = x.topic;
+
+CREATE VIEW v_stage_bin AS
+SELECT t.text AS topic, s.text AS stage, w.window_ms / 1000 AS window_start, w.window_ms, w.level_ms AS width_ms,
+       CASE w.class WHEN 0 THEN 'stamped' WHEN 1 THEN 'bare' WHEN 2 THEN 'no_time' WHEN 3 THEN 'malformed'
+                    WHEN 4 THEN 'out_of_range' ELSE 'rewritten' END AS class,
+       w.n, w.acked, w.failed, w.bytes, lower(hex(w.f_in)) AS f_in, lower(hex(w.f_acked)) AS f_acked,
+       lower(hex(w.f_failed)) AS f_failed, w.min_ms, w.max_ms, w.last_ms, w.last_ms / 1000 AS last_at
+FROM stage_level w
+JOIN name t ON t.id = w.topic
+JOIN name s ON s.id = w.stage
+UNION ALL
+SELECT t.text, s.text, w.window_ms / 1000, w.window_ms, w.width_ms,
+       CASE w.class WHEN 0 THEN 'stamped' WHEN 1 THEN 'bare' WHEN 2 THEN 'no_time' WHEN 3 THEN 'malformed'
+                    WHEN 4 THEN 'out_of_range' ELSE 'rewritten' END,
+       w.n, w.acked, w.failed, w.bytes, lower(hex(w.f_in)), lower(hex(w.f_acked)),
+       lower(hex(w.f_failed)), w.min_ms, w.max_ms, w.last_ms, w.last_ms / 1000
+FROM stage_window w
+JOIN name t ON t.id = w.topic
+JOIN name s ON s.id = w.stage;
+
 CREATE VIEW v_reporter AS
 SELECT lower(hex(r.incarnation)) AS incarnation, s.text AS stage, r.host, r.application, r.library, r.pid, r.datacenter,
        r.audited_since_ms, r.watermark_ms, r.last_append_ms, r.ended, r.sum_n AS n, r.sum_acked AS acked,
        r.sum_failed AS failed, r.dropped, r.audited_since_ms / 1000 AS audited_since_at,
-       r.watermark_ms / 1000 AS watermark_at, r.last_append_ms / 1000 AS heard_at
+       r.watermark_ms / 1000 AS watermark_at, r.last_append_ms / 1000 AS heard_at, r.late, r.no_time, r.malformed,
+       r.out_of_range
 FROM reporter r
 JOIN name s ON s.id = r.stage;
 
@@ -490,7 +670,7 @@ SELECT e.stage, e.application, e.at_least, e.live, e.state, e.since_ms, e.since_
 FROM expected_reporter e;
 
 CREATE VIEW v_process AS
-SELECT lower(hex(p.id)) AS id, p.role, p.clusters, p.host, p.pid, p.version, p.started_ms, p.beat_ms, p.problems
+SELECT lower(hex(p.id)) AS id, p.role, p.clusters, p.reads, p.host, p.pid, p.version, p.started_ms, p.beat_ms, p.problems
 FROM process p;
 
 CREATE VIEW v_amendment AS

@@ -7,7 +7,7 @@ use crate::caveat::{Caveat, CaveatKind, Doubt};
 use crate::db::{AsValue, Done, Tx, params};
 use crate::pipeline::{Stage, StageKind};
 use crate::tables::facts::{Doubtful, Facts};
-use crate::tables::totals::StageSum;
+use crate::tables::sums::StageSum;
 use crate::verdict::Evidence;
 
 /// A stamp that was seen so long before or after, ms, tells that stamps are kept on the way.

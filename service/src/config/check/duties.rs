@@ -1,6 +1,7 @@
 //! `pipeline.NAME.expect`, `.owner`, `.runbook`, `.expected`: what a hop passes on, who sees to it, who reports.
 
-use chaperone_collector::{Expect, Expected, Stage, StageKind};
+use chaperone_audit::Width;
+use chaperone_collector::{Counting, Expect, Expected, Stage, StageKind};
 
 use super::{Mistakes, suggestion};
 use crate::config::file;
@@ -22,6 +23,18 @@ pub(super) fn expect(path: &str, raw: &file::Pipeline, stages: &mut [Stage], m: 
         };
         let expect = text.parse::<Expect>().map_err(|e| e.to_string());
         stage.expect = m.take(path, expect).unwrap_or_default();
+    }
+}
+
+/// How its messages are counted, for those who read the page.
+pub(super) fn counting(raw: &file::Pipeline, width: Width) -> Counting {
+    let as_said = |said: &Option<String>, default: String| said.clone().unwrap_or(default);
+    let default = Counting::default();
+    Counting {
+        time: as_said(&raw.time, default.time),
+        unit: as_said(&raw.unit, default.unit),
+        id: as_said(&raw.id, default.id),
+        width_ms: width.ms(),
     }
 }
 

@@ -1,7 +1,13 @@
 //! What answers about the audit topic and its ends lead to: it is created, opened, found to be another one (see
 //! [`logs`](super::logs)), or found to be read as far as it goes.
+//!
+//! How far it was read is told in the brokers' time, and a record read says by how much our clock is ahead of that. Who shares a
+//! topic may have partitions without any record: then what others told before we asked for the ends is the time that the
+//! brokers' clock had certainly passed. What is appended after the question is appended later than that.
 
 use std::time::Instant;
+
+use chaperone_collector::AuditThrough;
 
 use super::Reader;
 use crate::intake::open::Open;
@@ -9,6 +15,20 @@ use crate::kafka::asker::Answer;
 use crate::kafka::context::Plain;
 use crate::kafka::stall::Broken;
 use crate::kafka::topic::Creator;
+
+/// A time that the brokers' clock had passed when ours showed `known_ms`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Passed {
+    known_ms: i64,
+    broker_ms: i64,
+}
+
+/// Whether brokers' time is known by what others told.
+#[derive(Debug, Clone, Copy)]
+enum Guess {
+    Never,
+    By(Option<Passed>),
+}
 
 impl Reader {
     pub(super) fn answer(&mut self, answer: &Answer) -> Result<(), String> {
@@ -23,10 +43,11 @@ impl Reader {
         if self.suspicion.is_raised() {
             return Ok(());
         }
+        self.divide(partitions);
         if !self.open.is_empty() && !self.is_ours(answer, partitions) {
             return Ok(());
         }
-        let new = (0..partitions).any(|p| !self.open.contains_key(&p));
+        let new = (0..partitions).any(|p| self.is_mine(p) && !self.open.contains_key(&p));
         if new {
             self.apply(true);
             let waits = self.resume_at.is_some_and(|at| Instant::now() < at);
@@ -65,6 +86,24 @@ impl Reader {
         }
     }
 
+    /// Takes note of what is ours. Where that has changed, all is read anew from where the store stands.
+    fn divide(&mut self, partitions: i32) {
+        let now = self.shared.share.borrow().part(&self.settings.source());
+        if now != self.part {
+            self.apply(true);
+            self.shut(None);
+            self.part = now;
+        }
+        if !(0..partitions).any(|p| self.is_mine(p)) {
+            // More collectors than partitions: a spare one has nothing to say.
+            self.shared.problems.clear(&self.key("read"));
+        }
+    }
+
+    pub(super) fn is_mine(&self, partition: i32) -> bool {
+        self.part.holds(&self.settings.source(), partition)
+    }
+
     fn create_topic(&mut self) {
         let (cluster, audit) = (&self.settings.cluster, &self.settings.audit);
         let key = self.key("create");
@@ -97,13 +136,22 @@ impl Reader {
     fn tell_through(&mut self) {
         let now_ms = self.shared.clock.now_ms();
         // A partition without records of its own is taken to be as far off as the worst of the others.
-        let worst = self.open.values().filter_map(|o| o.skew().ms(now_ms)).max().unwrap_or(0);
+        let worst = self.open.values().filter_map(|o| o.skew().ms(now_ms)).max();
+        let guess = if worst.is_none() && self.part.is_shared() { Guess::By(self.passed) } else { Guess::Never };
         let mut through = Vec::new();
         for open in self.open.values_mut() {
-            if let Some(reached_ms) = open.through_ms() {
-                let ahead_ms = open.skew().ms(now_ms).unwrap_or(worst);
-                through.push((open.source().clone(), reached_ms.saturating_sub(ahead_ms)));
-            }
+            let (next, source) = (Some(open.stands_at()), open.source().clone());
+            let Some(reached_ms) = open.through_ms() else { continue };
+            let ahead_ms = open.skew().ms(now_ms).or(worst).unwrap_or(0);
+            let through_ms = match guess {
+                Guess::Never => reached_ms.saturating_sub(ahead_ms),
+                Guess::By(Some(passed)) if passed.known_ms <= reached_ms => passed.broker_ms,
+                Guess::By(_) => continue,
+            };
+            through.push(AuditThrough { source, next, through_ms });
+        }
+        if matches!(guess, Guess::By(_)) {
+            self.ask_what_passed();
         }
         if through.is_empty() {
             return;
@@ -111,5 +159,12 @@ impl Reader {
         if let Err(e) = self.shared.runtime.block_on(self.shared.store.audit_through(through)) {
             self.shut(Some(&e));
         }
+    }
+    /// The latest broker time that anybody told of this topic.
+    fn ask_what_passed(&mut self) {
+        let (cluster, topic) = (&self.settings.cluster.name, &self.settings.audit.topic);
+        let Ok(stands) = self.shared.runtime.block_on(self.shared.store.audit_stands(cluster, topic)) else { return };
+        let told = stands.iter().filter(|stand| !stand.closed).filter_map(|stand| stand.through_ms).max();
+        self.passed = told.map(|broker_ms| Passed { known_ms: self.shared.clock.now_ms(), broker_ms });
     }
 }

@@ -59,7 +59,7 @@ impl Reader {
         stands: Vec<AuditStand>,
     ) -> rdkafka::error::KafkaResult<()> {
         let place = |stand: &AuditStand| -> Tp { (topic.to_owned(), stand.partition) };
-        let asked: Vec<Tp> = stands.iter().filter(|s| !s.closed).map(place).collect();
+        let asked: Vec<Tp> = stands.iter().filter(|s| !s.closed && self.is_mine(s.partition)).map(place).collect();
         let ends = self.asker.client.ends(&asked)?;
         let behind = |s: &&AuditStand| ends.get(&place(s)).is_some_and(|end| s.next < *end);
         let readers = stands.iter().filter(behind).map(|s| (place(s), s.next)).collect();

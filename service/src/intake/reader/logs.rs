@@ -66,25 +66,28 @@ impl Reader {
         let mut list = TopicPartitionList::new();
         let mut open = BTreeMap::new();
         for stand in stands.into_iter().filter(|s| s.partition < partitions) {
+            if !self.is_mine(stand.partition) {
+                continue;
+            }
             let tp = (topic.clone(), stand.partition);
             let (Some(start), Some(end)) = (starts.get(&tp), ends.get(&tp)) else { continue };
             let short = self.short.entry(tp.1).or_default();
-            let place = match reading(&stand, id, (*start, *end), *short >= SHORT) {
-                Reading::From(next) => (stand.log, next),
+            let (place, stands_at) = match reading(&stand, id, (*start, *end), *short >= SHORT) {
+                Reading::From(next) => ((stand.log, next), stand.next),
                 Reading::Unsure => {
                     *short += 1;
                     return Ok(());
                 }
                 Reading::Lost(resumes, cause) => {
                     let Some(stand) = self.lose(&stand, resumes, cause, id) else { return Ok(()) };
-                    (stand.log, stand.next)
+                    ((stand.log, stand.next), stand.next)
                 }
             };
             self.short.remove(&tp.1);
             list.add_partition_offset(&topic, tp.1, Offset::Offset(place.1)).map_err(|e| format!("assign: {e}"))?;
             let source = AuditPartition { cluster: cluster.clone(), topic: topic.clone(), partition: tp.1 };
             let skew = self.open.get(&tp.1).map(|o| o.skew().clone()).or_else(|| self.skews.remove(&tp.1));
-            open.insert(tp.1, Open::new(source, place, skew.unwrap_or_default()));
+            open.insert(tp.1, Open::new(source, place, stands_at, skew.unwrap_or_default()));
         }
         if open.is_empty() {
             return Ok(());
@@ -210,7 +213,8 @@ mod tests {
     #[test]
     fn where_a_partition_is_read_and_what_is_lost() {
         let (a, b) = (Some(Uuid::from_u128(1)), Some(Uuid::from_u128(2)));
-        let stand = |log, next, topic_id| AuditStand { partition: 0, log, next, topic_id, closed: false };
+        let stand =
+            |log, next, topic_id| AuditStand { partition: 0, log, next, topic_id, closed: false, through_ms: None };
         let table = [
             (stand(0, 0, a), a, (0, 0), Reading::From(0)),
             (stand(0, 0, a), a, (7, 9), Reading::From(7)),

@@ -1,4 +1,4 @@
-//! A process that counts, for suites that kill it: `victim busy|acts|rest|log|calls|stall|memory|forks|full DIR …`.
+//! A process that counts, for suites that kill it: `victim busy|acts|rest|log|store|calls|stall|memory|forks|full DIR …`.
 //!
 //! What it tells of itself (a byte for each message counted, on standard output) and what its sink stores (a file of JSON
 //! lines) goes through `writev`, which neither log nor slots use: faults of other calls spare the witness.
@@ -11,6 +11,7 @@ mod full;
 mod host;
 mod log;
 mod sink;
+mod store;
 
 use std::fs::File;
 use std::io::{self, IoSlice, Write};
@@ -42,6 +43,7 @@ fn run(arguments: &[&str]) -> anyhow::Result<()> {
         ["acts", dir, sink, end] => acts::run(Path::new(dir), Path::new(sink), end),
         ["rest", dir, sink] => acts::rest(Path::new(dir), Path::new(sink)),
         ["log", dir] => log::run(Path::new(dir)),
+        ["store", path] => store::run(Path::new(path)),
         ["calls", dir] => host::calls(Path::new(dir)),
         ["stall", dir, seconds] => host::stall(Path::new(dir), seconds.parse()?),
         ["memory", dir, slots] => host::memory(Path::new(dir), slots.parse()?),

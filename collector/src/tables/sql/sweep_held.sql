@@ -1,0 +1,4 @@
+SELECT job, from_ms, to_ms, topic
+FROM sweep
+ORDER BY job
+--pg FOR SHARE
