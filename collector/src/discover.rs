@@ -46,7 +46,7 @@ pub fn discover(
         let mut delays: Vec<(&str, Histogram)> =
             stages.into_iter().filter(|(_, delay)| delay.total() >= MESSAGES_ENOUGH).collect();
         if let Some(known) = known
-            && delays.iter().all(|(stage, _)| known.stages.iter().any(|s| s.name == *stage))
+            && delays.iter().all(|(stage, _)| known.stages.iter().any(|s| s.is_reported_by(stage)))
         {
             return Some(known.clone());
         }

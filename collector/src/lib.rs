@@ -36,4 +36,4 @@ pub use postgres::PostgresStore;
 pub use retention::{Retention, Swept};
 pub use sqlite::{SqliteStore, SqliteView};
 pub use store::{Claim, ClaimRequest, Store, StoreError};
-pub use verdict::{Evidence, Expect, Judgement, LeftOut, Passage, Progress, Verdict, judge};
+pub use verdict::{Evidence, Expect, Judgement, LeftOut, Members, Passage, Progress, Verdict, judge};

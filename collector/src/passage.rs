@@ -6,6 +6,10 @@
 //! | client → client | a downstream reporter, live or cleanly ended, with a watermark ≥ T |
 //! | Kafka → client | the consumer's position against the window's largest offset, on every partition that holds it |
 //! | Kafka → Kafka | the partition's event-time frontier against the end of the window and its last arrival |
+//! | several Kafka → any | a later window in which so many arrived that some are of the partition, and behind the window's |
+//!
+//! Where several clusters flow into one place, a position or a frontier there is that of whichever came last: one cluster may be
+//! hours behind while another's messages pass. What is counted there can still be told apart by number ([`is_followed`]).
 
 use crate::verdict::Passage;
 
@@ -89,9 +93,38 @@ pub fn relevant(
         let of = |q: &i32| Frontier { downstream_ms: frontier(downstream, *q), upstream_ms: frontier(upstream, *q) };
         return held.iter().map(of).collect();
     }
-    let furthest = upstream.iter().filter_map(|p| p.frontier_ms).max();
-    let with_traffic = downstream.iter().filter(|p| p.traffic);
-    with_traffic.map(|p| Frontier { downstream_ms: p.frontier_ms, upstream_ms: furthest }).collect()
+    with_traffic(upstream, downstream)
+}
+
+/// The downstream partitions that ever held a message, against the furthest upstream; of all members of groups.
+pub fn with_traffic<'a>(
+    upstream: impl IntoIterator<Item = &'a Partition>,
+    downstream: impl IntoIterator<Item = &'a Partition>,
+) -> Vec<Frontier> {
+    let furthest = upstream.into_iter().filter_map(|p| p.frontier_ms).max();
+    let downstream = downstream.into_iter().filter(|p| p.traffic);
+    downstream.map(|p| Frontier { downstream_ms: p.frontier_ms, upstream_ms: furthest }).collect()
+}
+
+/// A later window of one partition of one of several clusters, with both sides of the hop's equation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Follower {
+    /// The first offset that holds it.
+    pub first_offset: i64,
+    /// How many of what is expected are the partition's.
+    pub messages: u64,
+    /// Expected downstream of all clusters.
+    pub expected: u64,
+    /// Counted downstream.
+    pub arrived: u64,
+}
+
+/// Whether a message of the partition behind `max_offset` has provably arrived: more did than all the others could have
+/// brought. Replicators and consumers keep the order of a partition, so what lies before it was passed. Nothing is said of a
+/// window with more than was expected. Limit: copies too many that hide behind as many losses count as arrivals.
+pub fn is_followed(max_offset: i64, f: &Follower) -> bool {
+    let others = f.expected.saturating_sub(f.messages);
+    f.first_offset > max_offset && f.messages > 0 && others < f.arrived && f.arrived <= f.expected
 }
 
 #[cfg(test)]
@@ -181,6 +214,25 @@ mod tests {
         }
         let unknown = Frontier { downstream_ms: Some(20), upstream_ms: None };
         assert_eq!(by_frontier(10, Some(30), &[unknown]), Passage::None);
+    }
+
+    /// Every small window of a partition and the others: it is followed iff no choice of arrivals leaves it out.
+    #[test]
+    fn a_partition_is_followed_iff_so_many_arrived_that_some_are_its_own() {
+        let mut followed = 0;
+        for (messages, others, arrived) in
+            (0..5u64).flat_map(|m| (0..5).flat_map(move |o| (0..12).map(move |a| (m, o, a))))
+        {
+            let expected = messages + others;
+            let f = Follower { first_offset: 8, messages, expected, arrived };
+            // How many of its own may be among them.
+            let mut own = (0..=messages).filter(|own| arrived >= *own && arrived - own <= others).peekable();
+            let certain = own.peek().is_some_and(|least| *least > 0);
+            assert_eq!(is_followed(7, &f), certain, "{f:?}");
+            assert!(!is_followed(8, &f), "its first message may be the window's own last");
+            followed += u32::from(certain);
+        }
+        assert!(followed > 40, "{followed}");
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! Pipelines: which stages a set of topics runs through, and what may be expected of each.
 //!
-//! Invariant: a hop is two neighbours of one pipeline; a topic belongs to the first pipeline whose pattern matches it.
+//! A stage may be a *group*: several stages, its members, that together stand at one place, as the clusters of several
+//! datacenters do between their proxies and one aggregate. A hop compares the sum of its members.
+//!
+//! Invariants: a hop is two neighbours of one pipeline; a topic belongs to the first pipeline whose pattern matches it; reports
+//! come from members and never from a group.
 
 use std::time::Duration;
 
@@ -22,8 +26,11 @@ pub enum StageKind {
 /// One stage of a pipeline.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Stage {
-    /// Its name, as reported.
+    /// Its name, as reported; of a group, what people call it.
     pub name: String,
+    /// Of a group: the stages that make it up, as reported, all of one kind; else empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<String>,
     /// Where its counts come from.
     pub kind: StageKind,
     /// Every message of the topic passes an audited process here; without it nothing downstream is ever `ok` by it.
@@ -41,12 +48,33 @@ impl Stage {
     pub fn new(name: impl Into<String>, kind: StageKind) -> Self {
         Self {
             name: name.into(),
+            members: Vec::new(),
             kind,
             complete: kind == StageKind::Kafka,
             at_least_once: false,
             stamped_only: false,
             expect: Expect::ALL,
         }
+    }
+
+    /// A group of stages of one kind, of which nothing special is said.
+    pub fn group(name: impl Into<String>, kind: StageKind, members: impl IntoIterator<Item = String>) -> Self {
+        Self { members: members.into_iter().collect(), ..Self::new(name, kind) }
+    }
+
+    /// Whether several stages make it up.
+    pub fn is_group(&self) -> bool {
+        !self.members.is_empty()
+    }
+
+    /// The stages that report for it: its members, or itself.
+    pub fn reported(&self) -> &[String] {
+        if self.is_group() { &self.members } else { std::slice::from_ref(&self.name) }
+    }
+
+    /// Whether `stage` reports for it.
+    pub fn is_reported_by(&self, stage: &str) -> bool {
+        self.reported().iter().any(|name| name == stage)
     }
 }
 
@@ -97,7 +125,7 @@ impl Default for Counting {
 /// Processes that are expected at a stage: hosts come and go, an application does not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Expected {
-    /// A client stage of the pipeline.
+    /// A client stage of the pipeline, or a member of one.
     pub stage: String,
     /// The application, as its reporters call it.
     pub application: String,

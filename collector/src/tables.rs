@@ -6,7 +6,7 @@
 //!
 //! Whoever has an [`Engine`] has a [`Store`]. Invariants: every write is one transaction, and one that is run again, whole,
 //! after it may or may not have been committed changes nothing more. Where several processes write, rows are held in
-//! this order, each table's by their keys: names, audit partition, reporters, tapped partitions, what grows by the newest word, how far the sweep is, rules, totals, the judge's queue,
+//! this order, each table's by their keys: names, groups of stages, audit partition, reporters, tapped partitions, what grows by the newest word, how far the sweep is, rules, totals, the judge's queue,
 //! offsets of windows, revision.
 
 mod account;
@@ -18,6 +18,7 @@ mod codec;
 mod facts;
 mod flags;
 mod gather;
+mod groups;
 mod hop_levels;
 mod ids;
 mod inventory;
@@ -56,7 +57,7 @@ use crate::audit::{AuditFollow, AuditLoss, AuditStand, AuditThrough};
 use crate::batch::{Applied, Batch};
 use crate::db::{Db, Done, Tx};
 use crate::lag::{Bracket, LagReport, LagRound};
-use crate::pipeline::Pipelines;
+use crate::pipeline::{Pipelines, Stage};
 use crate::query::{
     Action, BinQuery, Bins, DetailQuery, ExpectedState, HopBin, HopTrouble, HopWindow, NumberedAction, Offsets,
     OffsetsQuery, PartitionState, ProcessState, Quarantined, ReporterState, StageWindow, Status, TopicSummary,
@@ -101,8 +102,8 @@ impl Silence {
         known.clear();
         for pipeline in &pipelines.list {
             let ms = gather::millis(pipeline.silent_after);
-            for stage in &pipeline.stages {
-                known.entry(stage.name.clone()).and_modify(|k| *k = ms.min(*k)).or_insert(ms);
+            for stage in pipeline.stages.iter().flat_map(Stage::reported) {
+                known.entry(stage.clone()).and_modify(|k| *k = ms.min(*k)).or_insert(ms);
             }
         }
     }

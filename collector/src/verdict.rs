@@ -20,6 +20,7 @@
 //! caveats; `ok` only by ids.
 
 mod expect;
+mod members;
 mod stamped;
 
 use std::fmt;
@@ -29,6 +30,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::caveat::{Caveat, Doubt};
 pub use expect::{Expect, UnknownExpect};
+pub use members::Members;
 pub use stamped::LeftOut;
 
 /// The comparison of a hop in a window.
@@ -212,6 +214,8 @@ pub struct Evidence {
     pub left_out: Option<LeftOut>,
     /// What of it is expected downstream.
     pub expect: Expect,
+    /// Of stages that are groups: which of their members something is to be said of.
+    pub members: Members,
 }
 
 /// A verdict with its numbers and its reason.
@@ -242,7 +246,7 @@ fn n(count: u64, noun: &str) -> String {
 /// Judges one hop in one window.
 pub fn judge(e: &Evidence) -> Judgement {
     let judged = first_match(&e.equation());
-    Judgement { why: stamped::note(e, expect::note(e, judged.why)), ..judged }
+    Judgement { why: members::note(e, stamped::note(e, expect::note(e, judged.why))), ..judged }
 }
 
 fn first_match(e: &Evidence) -> Judgement {
@@ -294,7 +298,10 @@ fn not_judged(e: &Evidence) -> Option<Judgement> {
         (Progress::Open, _) => {
             Some(Judgement::plain(Verdict::Open, "the window has not ended; messages may still arrive".into()))
         }
-        (_, Some(why)) => Some(Judgement::plain(Verdict::NoReport, format!("{why}: silence is not a zero"))),
+        (_, Some(why)) => {
+            let why = members::silent(e).unwrap_or_else(|| why.to_owned());
+            Some(Judgement::plain(Verdict::NoReport, format!("{why}: silence is not a zero")))
+        }
         (Progress::Settling { awaited }, None) => {
             Some(Judgement::plain(Verdict::Settling, format!("the window has ended; awaited: {awaited}")))
         }

@@ -27,6 +27,7 @@ pub(super) fn settled(t: u64, a: u64, x: u64, down: u64) -> Evidence {
         at_least_once: false,
         left_out: None,
         expect: Expect::ALL,
+        members: Members::default(),
     }
 }
 
@@ -52,6 +53,25 @@ fn each_rule_has_its_verdict() {
     assert_eq!(v(&Evidence { progress: Progress::Open, ..settled(10, 10, 0, 0) }), Verdict::Open);
     let waiting = Progress::Settling { awaited: "the tap".into() };
     assert_eq!(v(&Evidence { progress: waiting, ..settled(10, 10, 0, 0) }), Verdict::Settling);
+}
+
+#[test]
+fn members_of_groups_are_named_and_decide_nothing() {
+    let members = |never: &[&str], doubted: &[&str]| {
+        let [never, doubted] = [never, doubted].map(|names| names.iter().map(|n| (*n).to_owned()).collect());
+        Members { never, doubted }
+    };
+    let silent = Evidence { upstream_reports: false, members: members(&["dc2"], &[]), ..settled(10, 10, 0, 10) };
+    let said = judge(&silent);
+    assert_eq!(said.verdict, Verdict::NoReport);
+    assert_eq!(said.why, "dc2 has never reported, and nothing stands in for a member: silence is not a zero");
+    let both = judge(&Evidence { members: members(&["dc1", "dc2"], &[]), ..silent });
+    assert!(both.why.starts_with("dc1, dc2 have never reported"), "{}", both.why);
+    let caveats = vec![Caveat::new(CaveatKind::ReporterGone, Doubt::Downstream)];
+    let doubted = Evidence { caveats, members: members(&[], &["dc2"]), ..settled(10, 10, 0, 8) };
+    let (with, without) = (judge(&doubted), judge(&Evidence { members: Members::default(), ..doubted.clone() }));
+    assert_eq!(with.why, format!("{}; its caveats are about dc2", without.why));
+    assert_eq!((with.verdict, with.missing_min), (without.verdict, without.missing_min));
 }
 
 #[test]

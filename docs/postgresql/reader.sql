@@ -11,6 +11,6 @@ BEGIN
 END
 $$;
 GRANT SELECT ON
-    v_hop_window, v_hop_bin, v_topic, v_stage_window, v_stage_bin, v_reporter, v_lag, v_amendment, v_unaudited, v_audit_lost, v_expected,
+    v_hop_window, v_hop_bin, v_topic, v_stage_window, v_stage_bin, v_reporter, v_lag, v_amendment, v_unaudited, v_audit_lost, v_expected, v_stage_group,
     v_process
 TO chaperone_reader;

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use chaperone_audit::wire::End;
 
+use super::gather::Later;
 use super::life::Life;
 use super::reporters::end_of;
 use crate::caveat::CaveatKind;
@@ -90,6 +91,8 @@ pub(super) struct Facts {
     stages: HashMap<(i64, i64), Rc<StageFacts>>,
     taps: HashMap<(i64, i64), Rc<TapFacts>>,
     ids: HashMap<String, Option<i64>>,
+    /// What windows of hops say of earlier ones, by topic, hop and start: see [`later`](super::gather).
+    pub(super) later: HashMap<(i64, i64, i64, i64), Option<Later>>,
 }
 
 impl Facts {
@@ -114,6 +117,7 @@ impl Facts {
             stages: HashMap::new(),
             taps: HashMap::new(),
             ids: HashMap::new(),
+            later: HashMap::new(),
         })
     }
 
@@ -145,14 +149,14 @@ impl Facts {
         recent.map(mark).collect()
     }
 
-    /// How far the audit topics have been applied on which either stage may report: condition (i) of *settled*. One that
+    /// How far the audit topics have been applied on which one of these stages may report: condition (i) of *settled*. One that
     /// is no longer read holds up nothing, one that has never been read everything that it may carry.
-    pub(super) fn audit(&self, from: &str, to: &str) -> Vec<Mark> {
+    pub(super) fn audit(&self, stages: &[&str]) -> Vec<Mark> {
         if self.sources.is_empty() {
             return self.audit.iter().map(|a| a.mark.clone()).collect();
         }
         let mut marks = Vec::new();
-        for source in self.sources.iter().filter(|s| s.carries(from) || s.carries(to)) {
+        for source in self.sources.iter().filter(|s| stages.iter().any(|stage| s.carries(stage))) {
             let before = marks.len();
             let of_source = self.audit.iter().filter(|a| (&a.cluster, &a.topic) == (&source.cluster, &source.topic));
             marks.extend(of_source.map(|a| a.mark.clone()));

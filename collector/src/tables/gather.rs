@@ -1,21 +1,25 @@
 //! Evidence: what is known of one hop in one window, read from the totals and the facts.
 
 mod caveats;
+mod later;
+mod passing;
+mod side;
 
 use std::collections::HashMap;
-use std::rc::Rc;
 
-use super::facts::{Facts, StageFacts, TapFacts};
+use super::facts::Facts;
+use super::levels::Levels;
 use super::life::Life;
 use super::reporters::end_of;
 use super::sums::{StageSum, StageSums};
 use crate::caveat::Doubt;
-use crate::db::{AsValue, Done, Row, Tx, Value, count, params};
-use crate::passage::{self, Held, by_frontier, by_position, by_watermark};
+use crate::db::{AsValue, Done, Tx, count, params};
 use crate::pipeline::{Pipeline, Stage, StageKind};
 use crate::settle::{Mark, Settling, settle, settle_passed, settles_at};
-use crate::verdict::{Evidence, LeftOut, Passage, Progress};
+use crate::verdict::{Evidence, LeftOut, Members, Passage, Progress};
 use caveats::Caveats;
+pub(super) use later::Later;
+use side::{Side, Source};
 
 /// A window of event time at the width that a hop compares at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -37,51 +41,6 @@ impl Span {
     }
 }
 
-/// A stage as one side of a hop.
-enum Side {
-    /// Nothing ever came from it.
-    Unknown,
-    Client(i64, Rc<StageFacts>),
-    Kafka(i64, Rc<TapFacts>),
-}
-
-impl Side {
-    fn load(tx: &dyn Tx, facts: &mut Facts, stage: &Stage, pipeline: &Pipeline, topic: i64) -> Done<Self> {
-        let Some(id) = facts.id(tx, &stage.name)? else { return Ok(Self::Unknown) };
-        Ok(match stage.kind {
-            StageKind::Client => Self::Client(id, facts.stage(tx, id, &stage.name, millis(pipeline.silent_after))?),
-            StageKind::Kafka => Self::Kafka(id, facts.tap(tx, id, &stage.name, topic)?),
-        })
-    }
-    fn id(&self) -> Option<i64> {
-        match self {
-            Self::Unknown => None,
-            Self::Client(id, _) | Self::Kafka(id, _) => Some(*id),
-        }
-    }
-    fn ever(&self) -> bool {
-        match self {
-            Self::Unknown => false,
-            Self::Client(_, f) => f.ever,
-            Self::Kafka(_, f) => f.ever,
-        }
-    }
-    fn marks(&self) -> &[Mark] {
-        match self {
-            Self::Unknown => &[],
-            Self::Client(_, f) => &f.live,
-            Self::Kafka(_, f) => std::slice::from_ref(&f.mark),
-        }
-    }
-    fn audited_since_ms(&self) -> Option<i64> {
-        match self {
-            Self::Unknown => None,
-            Self::Client(_, f) => f.audited_since_ms,
-            Self::Kafka(_, f) => f.audited_since_ms,
-        }
-    }
-}
-
 /// Milliseconds of a duration.
 pub(super) fn millis(d: std::time::Duration) -> i64 {
     i64::try_from(d.as_millis()).unwrap_or(i64::MAX)
@@ -96,6 +55,8 @@ pub(super) struct Case<'a> {
     pub(super) span: Span,
     /// When a consumer's position was first seen past it, if it was.
     pub(super) passed_ms: Option<i64>,
+    /// Which rows hold a window.
+    pub(super) levels: &'a Levels,
 }
 
 /// Whether a doubt may go away without a record of the window.
@@ -127,48 +88,40 @@ pub(super) fn gather(
     case: &Case<'_>,
     sums: &HashMap<i64, StageSums>,
 ) -> Done<Gathered> {
-    let up = Side::load(tx, facts, case.from, case.pipeline, case.topic)?;
-    let down = Side::load(tx, facts, case.to, case.pipeline, case.topic)?;
-    let none = StageSums::default();
-    let sum = |side: &Side| side.id().and_then(|id| sums.get(&id)).unwrap_or(&none);
-    let (u, d) = (sum(&up), sum(&down));
+    let mut up = Side::load(tx, facts, case, case.from, sums)?;
+    let mut down = Side::load(tx, facts, case, case.to, sums)?;
     // Of all classes, whatever is compared: what is left out is told too.
-    let (u_last_ms, d_last_ms) = (u.all.last_ms, d.all.last_ms);
+    let (u_last_ms, d_last_ms) = (up.sums.all.last_ms, down.sums.all.last_ms);
     let grace_ms = millis(case.pipeline.grace);
     let settles_at_ms = settles_at(case.span.end_ms(), u_last_ms, grace_ms);
-    let mut evidence = counts(u, d, case);
-    evidence.upstream_reports = up.ever();
-    evidence.downstream = evidence.downstream.filter(|_| down.ever());
+    let mut evidence = counts(&up, &down, case);
     if facts.now_ms < case.span.end_ms() {
         evidence.progress = Progress::Open;
         return Ok(Gathered { evidence, settles_at_ms, hope: Hope::None, passed_ms: None });
     }
-    let open_up = OpenSlots::load(tx, facts, case, &up)?;
-    let open_down = OpenSlots::load(tx, facts, case, &down)?;
-    evidence.in_flight = open_up.in_flight;
-    let mut audit = facts.audit(&case.from.name, &case.to.name);
-    for stage in [case.from, case.to].into_iter().filter(|stage| stage.kind == StageKind::Client) {
-        audit.extend(facts.unheard(&stage.name, millis(case.pipeline.silent_after)));
+    for member in up.members.iter_mut().chain(&mut down.members) {
+        member.open = OpenSlots::load(tx, facts, case, &member.source)?;
     }
+    evidence.in_flight = up.members.iter().fold(0, |sum, m| sum.saturating_add(m.open.in_flight));
     evidence.progress = settle(&Settling {
         now_ms: facts.now_ms,
         end_ms: case.span.end_ms(),
         last_arrival_ms: u_last_ms,
         grace_ms,
-        audit: &audit,
-        upstream: up.marks(),
-        downstream: down.marks(),
-        in_flight: open_up.in_flight,
+        audit: &audit(facts, case),
+        upstream: &up.marks,
+        downstream: &down.marks,
+        in_flight: evidence.in_flight,
     });
     let mut passed_ms = None;
     if evidence.progress == Progress::Settled && evidence.may_lack() {
         let times = (u_last_ms, settles_at_ms);
-        let (passage, at_ms) = passage(tx, case, (&up, &down), times)?;
+        let (passage, at_ms) = passing::passage(tx, facts, case, (&up, &down), times)?;
         evidence.passage = passage;
         // What it was first seen to have passed stands, unless a message arrived later than that.
         passed_ms = at_ms.map(|at| case.passed_ms.filter(|p| Some(*p) >= u_last_ms).unwrap_or(at));
         if let Some(at_ms) = passed_ms {
-            evidence.progress = settle_passed(at_ms, down.marks());
+            evidence.progress = settle_passed(at_ms, &down.marks);
         }
     }
     // A message counted downstream was upstream before: nothing is too many, and no ids differ, before the upstream
@@ -178,32 +131,33 @@ pub(super) fn gather(
         && !evidence.lacks()
         && let (false, Some(last_ms)) = (evidence.is_ok(), d_last_ms)
     {
-        evidence.progress = settle_passed(last_ms.saturating_add(grace_ms), up.marks());
+        evidence.progress = settle_passed(last_ms.saturating_add(grace_ms), &up.marks);
     }
     let mut caveats = Caveats::default();
     if evidence.progress == Progress::Settled {
-        caveats.rules(tx, case, (compared(u, case), up.id()), (compared(d, case), down.id()))?;
-        caveats.stamps(tx, case, &evidence, down.id())?;
-        caveats.early((&up, &down), (compared(u, case), compared(d, case)), &evidence, grace_ms);
-        caveats.side(tx, case, (&up, Doubt::Upstream), open_up.abandoned, None)?;
-        caveats.side(tx, case, (&down, Doubt::Downstream), open_down.abandoned, passed_ms)?;
         let until_ms = passed_ms.max(d_last_ms.map(|last| last.saturating_add(grace_ms))).unwrap_or(settles_at_ms);
-        for (stage, doubt, open) in [(case.from, Doubt::Upstream, &open_up), (case.to, Doubt::Downstream, &open_down)] {
-            let until_ms = until_ms.max(settles_at_ms);
-            caveats.audit_lost(
-                facts,
-                (stage, doubt),
-                open.lost,
-                (case.span.start_ms.saturating_sub(grace_ms), until_ms),
-            );
-        }
+        let lost_ms = (case.span.start_ms.saturating_sub(grace_ms), until_ms.max(settles_at_ms));
+        caveats.settled(tx, facts, case, (&up, &down), &evidence, (passed_ms, lost_ms))?;
     }
     // Said while it is waited for: no watermark passes an open transaction, so that the window cannot settle before.
     for (side, doubt) in [(&up, Doubt::Upstream), (&down, Doubt::Downstream)] {
         caveats.held((side, doubt), facts.now_ms, settles_at_ms, grace_ms);
     }
     evidence.caveats = caveats.all;
+    evidence.members.doubted = caveats.doubted;
     Ok(Gathered { evidence, settles_at_ms, hope: caveats.hope, passed_ms })
+}
+
+/// The audit partitions, and whoever may report there unheard, that the hop waits for.
+fn audit(facts: &Facts, case: &Case<'_>) -> Vec<Mark> {
+    let stages: Vec<&str> = [case.from, case.to].into_iter().flat_map(Stage::reported).map(String::as_str).collect();
+    let mut audit = facts.audit(&stages);
+    for stage in [case.from, case.to].into_iter().filter(|stage| stage.kind == StageKind::Client) {
+        for name in stage.reported() {
+            audit.extend(facts.unheard(name, millis(case.pipeline.silent_after)));
+        }
+    }
+    audit
 }
 
 /// What the hop compares of a stage.
@@ -211,7 +165,8 @@ fn compared<'a>(sums: &'a StageSums, case: &Case<'_>) -> &'a StageSum {
     if case.from.stamped_only { &sums.stamped } else { &sums.all }
 }
 
-fn counts(of_up: &StageSums, of_down: &StageSums, case: &Case<'_>) -> Evidence {
+fn counts(up: &Side, down: &Side, case: &Case<'_>) -> Evidence {
+    let (of_up, of_down) = (&up.sums, &down.sums);
     let (u, d) = (compared(of_up, case), compared(of_down, case));
     // What it failed to pass on is not there.
     let passed_on = |sum: &StageSum| sum.n.saturating_sub(sum.failed);
@@ -224,8 +179,8 @@ fn counts(of_up: &StageSums, of_down: &StageSums, case: &Case<'_>) -> Evidence {
         acked: u.acked,
         failed: u.failed,
         in_flight: 0,
-        downstream: Some(passed_on(d)),
-        upstream_reports: true,
+        downstream: down.ever().then(|| passed_on(d)),
+        upstream_reports: up.ever(),
         f_in: u.f_in,
         f_acked: u.f_acked,
         f_failed: u.f_failed,
@@ -237,6 +192,7 @@ fn counts(of_up: &StageSums, of_down: &StageSums, case: &Case<'_>) -> Evidence {
         at_least_once: case.to.at_least_once,
         left_out: case.from.stamped_only.then_some(left_out),
         expect: case.to.expect,
+        members: Members { never: up.never().chain(down.never()).collect(), doubted: Vec::new() },
     }
 }
 
@@ -252,8 +208,8 @@ struct OpenSlots {
 }
 
 impl OpenSlots {
-    fn load(tx: &dyn Tx, facts: &Facts, case: &Case<'_>, side: &Side) -> Done<Self> {
-        let Side::Client(stage, known) = side else { return Ok(Self::default()) };
+    fn load(tx: &dyn Tx, facts: &Facts, case: &Case<'_>, source: &Source) -> Done<Self> {
+        let Source::Client(stage, known) = source else { return Ok(Self::default()) };
         let mut open = Self::default();
         let end_ms = case.span.end_ms();
         let place = params![case.topic, case.span.start_ms, end_ms, stage];
@@ -279,49 +235,4 @@ impl OpenSlots {
         })?;
         Ok(open)
     }
-}
-
-/// Whether the hop has passed the window; with positions, also when that was known at the latest.
-fn passage(
-    tx: &dyn Tx,
-    case: &Case<'_>,
-    (up, down): (&Side, &Side),
-    (last_ms, settles_at_ms): (Option<i64>, i64),
-) -> Done<(Passage, Option<i64>)> {
-    let passage = match (up, down) {
-        (Side::Unknown, _) | (_, Side::Unknown) => Passage::None,
-        (Side::Client(..), Side::Kafka(..)) => Passage::Passed,
-        (Side::Client(..), Side::Client(_, f)) => by_watermark(f.watermarks.iter().copied(), settles_at_ms),
-        (Side::Kafka(from, _), Side::Client(to, _)) => {
-            let (held, at_ms) = held(tx, case, *from, *to)?;
-            let passage = by_position(&held);
-            return Ok((passage, at_ms.filter(|_| passage == Passage::Passed)));
-        }
-        (Side::Kafka(from, f), Side::Kafka(_, t)) => {
-            let holding: Vec<i32> = holding(tx, case, *from)?.into_iter().map(|(q, _)| q).collect();
-            let relevant = passage::relevant((f.count, t.count), &holding, &f.partitions, &t.partitions);
-            by_frontier(case.span.end_ms(), last_ms, &relevant)
-        }
-    };
-    Ok((passage, None))
-}
-
-/// Partitions that hold messages of the window at a broker stage, with the largest offset.
-fn holding(tx: &dyn Tx, case: &Case<'_>, stage: i64) -> Done<Vec<(i32, i64)>> {
-    let end_ms = case.span.end_ms();
-    let place = params![case.topic, case.span.start_ms, end_ms, stage];
-    tx.query(include_str!("sql/holding.sql"), place, |r| Ok((r.get(0)?, r.get(1)?)))
-}
-
-/// Those partitions with the consumer's positions, and the latest time of the positions.
-fn held(tx: &dyn Tx, case: &Case<'_>, from: i64, to: i64) -> Done<(Vec<Held>, Option<i64>)> {
-    let holding = holding(tx, case, from)?;
-    let keys: Vec<Value<'_>> = holding.iter().flat_map(|(partition, _)| *params![to, case.topic, partition]).collect();
-    let read = |r: &Row<'_>| Ok((r.get::<i64>(0)?, r.get::<i64>(1)?));
-    let positions = tx.first_many(include_str!("sql/position_select.sql"), 3, &keys, read)?;
-    let latest = positions.iter().flatten().map(|(_, at_ms)| *at_ms).max();
-    let held = holding.iter().zip(positions);
-    let held =
-        held.map(|((_, max_offset), p)| Held { max_offset: *max_offset, position: p.map(|(position, _)| position) });
-    Ok((held.collect(), latest))
 }

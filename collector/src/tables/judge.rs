@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::Options;
 use super::facts::Facts;
 use super::gather::{Case, Gathered, Hope, Span, gather};
+use super::groups;
 use super::inventory;
 use super::levels::Levels;
 use super::offsets;
@@ -18,7 +19,7 @@ use super::slots;
 use super::standing::{self, Entry, Row, Standing, record};
 use super::sums::{StageSums, stage_sums};
 use crate::db::{AsValue, Db, Done, Tx, Value, params};
-use crate::pipeline::{Hop, Pipeline, Pipelines};
+use crate::pipeline::{Hop, Pipeline, Pipelines, Stage};
 use crate::verdict::{Verdict, judge as decide};
 
 /// The widest window: see [`chaperone_audit::Width::ALL`].
@@ -71,6 +72,8 @@ impl Findings {
 
 /// Drops what is kept for a while, and counts who reports of those who are expected to.
 pub(crate) fn tidy(db: &mut Db<'_>, now_ms: i64, pipelines: &Pipelines, options: &Options) -> Done<()> {
+    // Names are held before reporters are.
+    groups::take(db, pipelines)?;
     slots::seal(db, now_ms.saturating_sub(options.seal_after_ms), SEALED_PER_CALL)?;
     offsets::forget(db, now_ms)?;
     if inventory::take(db, now_ms, pipelines)? {
@@ -187,12 +190,21 @@ impl<'a> Court<'a> {
         Ok(())
     }
 
-    /// The window at the width that both stages of the hop can be compared at.
+    /// The numbers of the stages that report for this one.
+    fn reported(&mut self, tx: &dyn Tx, stage: &Stage) -> Done<Vec<i64>> {
+        let mut ids = Vec::new();
+        for name in stage.reported() {
+            ids.extend(self.facts.id(tx, name)?);
+        }
+        Ok(ids)
+    }
+
+    /// The window at the width that all stages of the hop can be compared at.
     fn span(&mut self, tx: &dyn Tx, w: &Due, hop: Hop<'_>, wider: &[(i64, i64)]) -> Done<Span> {
         let mut width_ms = w.width_ms;
         if !wider.is_empty() {
-            let stages = [self.facts.id(tx, &hop.from.name)?, self.facts.id(tx, &hop.to.name)?];
-            let of_hop = wider.iter().filter(|(stage, _)| stages.contains(&Some(*stage)));
+            let stages = [self.reported(tx, hop.from)?, self.reported(tx, hop.to)?].concat();
+            let of_hop = wider.iter().filter(|(stage, _)| stages.contains(stage));
             width_ms = of_hop.map(|(_, width)| *width).fold(width_ms, i64::max);
         }
         Ok(Span::holding(w.window_ms, width_ms))
@@ -206,17 +218,18 @@ impl<'a> Court<'a> {
         sums: &HashMap<i64, StageSums>,
         touched: bool,
     ) -> Done<Option<Ruling>> {
-        let counted = |id: Option<i64>| id.is_some_and(|id| sums.contains_key(&id));
-        let (from, to) = (self.facts.id(tx, &hop.from.name)?, self.facts.id(tx, &hop.to.name)?);
-        if !counted(from) && !counted(to) {
+        let stages = [self.reported(tx, hop.from)?, self.reported(tx, hop.to)?].concat();
+        if !stages.iter().any(|id| sums.contains_key(id)) {
             return Ok(None);
         }
+        let (from, to) = (self.facts.id(tx, &hop.from.name)?, self.facts.id(tx, &hop.to.name)?);
         let old = match (from, to) {
             (Some(from), Some(to)) => Standing::load(tx, topic, span.start_ms, (from, to))?,
             _ => None,
         };
         let passed_ms = old.as_ref().and_then(|o| o.passed_ms);
-        let case = Case { pipeline, from: hop.from, to: hop.to, topic, span, passed_ms };
+        let levels = &self.levels;
+        let case = Case { pipeline, from: hop.from, to: hop.to, topic, span, passed_ms, levels };
         let gathered = gather(tx, &mut self.facts, &case, sums)?;
         let judgement = decide(&gathered.evidence);
         let now_ms = self.facts.now_ms;

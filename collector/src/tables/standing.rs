@@ -64,6 +64,11 @@ impl Standing {
 }
 
 impl Standing {
+    /// Whether nothing limits it and nothing is too many: what was counted downstream came from upstream.
+    pub(super) fn is_sound(&self) -> bool {
+        let absent = [Verdict::Ok, Verdict::Missing, Verdict::Delayed, Verdict::Overdue];
+        self.caveats == "[]" && absent.iter().any(|verdict| verdict.as_str() == self.verdict)
+    }
     /// What counts of it in wider levels.
     fn counted(&self) -> Done<Counted> {
         let bounds = [self.missing, self.surplus, self.delayed, self.amendments.into()];

@@ -44,6 +44,23 @@ impl StageSum {
         self.first_ms = least(self.first_ms, r.get(12)?);
         Ok(())
     }
+
+    /// Adds what another stage of the same group counted.
+    fn join(&mut self, o: &Self) {
+        self.n = self.n.saturating_add(o.n);
+        self.acked = self.acked.saturating_add(o.acked);
+        self.failed = self.failed.saturating_add(o.failed);
+        self.f_in = self.f_in.plus(o.f_in);
+        self.f_acked = self.f_acked.plus(o.f_acked);
+        self.f_failed = self.f_failed.plus(o.f_failed);
+        self.last_ms = self.last_ms.max(o.last_ms);
+        self.first_ms = least(self.first_ms, o.first_ms);
+        self.rules = match (self.rules, o.rules) {
+            (Some((a, b)), Some((low, high))) => Some((a.min(low), b.max(high))),
+            (known, other) => known.or(other),
+        };
+        self.width_ms = self.width_ms.max(o.width_ms);
+    }
 }
 
 /// A stage's sums: over all classes with a time, and over stamped messages alone.
@@ -51,6 +68,18 @@ impl StageSum {
 pub(super) struct StageSums {
     pub(super) all: StageSum,
     pub(super) stamped: StageSum,
+}
+
+impl StageSums {
+    /// Of all members of a group, or of a stage alone.
+    pub(super) fn of<'a>(members: impl IntoIterator<Item = &'a Self>) -> Self {
+        let mut sums = Self::default();
+        for member in members {
+            sums.all.join(&member.all);
+            sums.stamped.join(&member.stamped);
+        }
+        sums
+    }
 }
 
 /// The sums of every stage that counted `topic` in windows that begin within the span. What was dropped of it is in its

@@ -10,10 +10,10 @@ macro_rules! counted {
 }
 
 /// Every table of both databases.
-const TABLES: [(&str, &str); 39] = counted!(
+const TABLES: [(&str, &str); 40] = counted!(
     "amendment" "audit_former" "audit_lost" "audit_partition" "compatible" "consumer_position" "event" "expected_reporter" "final_slots"
     "group_lag" "hop_level" "hop_window" "index_partition" "kept" "lag_round" "meta" "name" "offset_index" "open_slots"
-    "open_window" "operator_action" "pending" "process" "quarantine" "reporter" "reporter_window" "stage_flag" "stage_level" "stage_rule" "stage_window" "sweep"
+    "open_window" "operator_action" "pending" "process" "quarantine" "reporter" "reporter_window" "stage_flag" "stage_group" "stage_level" "stage_rule" "stage_window" "sweep"
     "tap_begun" "tap_former" "tap_partition" "tap_topic" "tap_window" "topic_pipeline" "unaudited" "window_offsets"
 );
 

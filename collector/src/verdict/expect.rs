@@ -47,7 +47,8 @@ impl Expect {
     /// Every message once.
     pub const ALL: Self = Self::Linear { upstream: 1, downstream: 1 };
 
-    const fn factors(self) -> (u64, u64) {
+    /// a and b; of a share 1 and 1.
+    pub(crate) const fn factors(self) -> (u64, u64) {
         match self {
             Self::Linear { upstream, downstream } => (upstream as u64, downstream as u64),
             Self::Share { .. } => (1, 1),
@@ -136,6 +137,7 @@ impl Evidence {
             f_down: times(self.f_down, b),
             progress: self.progress.clone(),
             caveats: self.caveats.clone(),
+            members: self.members.clone(),
             ..*self
         }
     }

@@ -9,6 +9,7 @@ mod clocks;
 mod early;
 mod evidence;
 mod five_stages;
+mod groups;
 mod lag;
 mod lost;
 mod model;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use chaperone_collector::lag::{GroupLag, LagRound, Round, State, Trend};
 use chaperone_collector::query::{ProcessState, WindowQuery};
-use chaperone_collector::{Expected, SqliteStore, Store};
+use chaperone_collector::{Expected, Pipeline, SqliteStore, Stage, StageKind, Store, TopicPattern};
 use rusqlite::Connection;
 use rusqlite::types::Value;
 
@@ -15,7 +15,7 @@ use crate::sim::START;
 
 const TEXT: &str = include_str!("../../../docs/SQL.md");
 /// These may never be gone.
-const KEPT: [&str; 12] = [
+const KEPT: [&str; 13] = [
     "v_hop_window",
     "v_hop_bin",
     "v_topic",
@@ -27,6 +27,7 @@ const KEPT: [&str; 12] = [
     "v_unaudited",
     "v_audit_lost",
     "v_expected",
+    "v_stage_group",
     "v_process",
 ];
 
@@ -90,6 +91,9 @@ async fn store(path: &Path) -> SqliteStore {
     let mut pipelines = filled(&store).await;
     pipelines.list[0].owner = Some("orders on call".into());
     pipelines.list[0].expected = vec![Expected { stage: "consumer".into(), application: "app".into(), at_least: 2 }];
+    let group = Stage::group("both", StageKind::Client, ["one", "two"].map(str::to_owned));
+    let stages = vec![group, Stage::new("consumer", StageKind::Client)];
+    pipelines.list.push(Pipeline::new("grouped", vec![TopicPattern::Name("others".into())], stages));
     store.judge(START + 61_000, &pipelines).await.expect("judge");
     store.note_lag(lag()).await.expect("lag");
     let process = ProcessState {

@@ -1,7 +1,7 @@
 //! `inspect verdict`: one hop in one window, judged.
 
 use chaperone_audit::Fingerprint;
-use chaperone_collector::{Caveat, Evidence, Expect, Passage, Progress, Verdict, judge};
+use chaperone_collector::{Caveat, Evidence, Expect, Members, Passage, Progress, Verdict, judge};
 use serde::{Deserialize, Serialize};
 
 #[derive(Deserialize)]
@@ -82,6 +82,7 @@ pub fn answer(line: &str) -> Result<String, String> {
         at_least_once: hop.at_least_once,
         left_out: None,
         expect: hop.expect,
+        members: Members::default(),
     });
     let answer = Answer {
         verdict: judged.verdict,

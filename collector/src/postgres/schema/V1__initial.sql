@@ -453,6 +453,13 @@ CREATE TABLE topic_pipeline (
     runbook  TEXT
 );
 
+CREATE TABLE stage_group (
+    stage    BIGINT NOT NULL,
+    of_group BIGINT NOT NULL,
+    pipeline TEXT    NOT NULL,
+    PRIMARY KEY (stage, of_group, pipeline)
+);
+
 CREATE TABLE expected_reporter (
     stage       TEXT    NOT NULL,
     application TEXT    NOT NULL,
@@ -619,6 +626,12 @@ SELECT encode(r.incarnation, 'hex') AS incarnation, s.text AS stage, r.host, r.a
        r.out_of_range
 FROM reporter r
 JOIN name s ON s.id = r.stage;
+
+CREATE VIEW v_stage_group AS
+SELECT g.pipeline, o.text AS of_group, s.text AS stage
+FROM stage_group g
+JOIN name o ON o.id = g.of_group
+JOIN name s ON s.id = g.stage;
 
 CREATE VIEW v_expected AS
 SELECT e.stage, e.application, e.at_least, e.live, e.state, e.since_ms, e.since_ms / 1000 AS since_at

@@ -491,6 +491,14 @@ CREATE TABLE topic_pipeline (
     runbook  TEXT
 ) STRICT;
 
+-- Members of the groups of stages, as the pipelines of the last judgement say.
+CREATE TABLE stage_group (
+    stage    INTEGER NOT NULL,
+    of_group INTEGER NOT NULL,
+    pipeline TEXT    NOT NULL,
+    PRIMARY KEY (stage, of_group, pipeline)
+) STRICT, WITHOUT ROWID;
+
 -- Who is expected to report, and how many of them lived at the last judgement: `ok`, `few`, `silent`, `never`.
 CREATE TABLE expected_reporter (
     stage       TEXT    NOT NULL,
@@ -664,6 +672,12 @@ SELECT lower(hex(r.incarnation)) AS incarnation, s.text AS stage, r.host, r.appl
        r.out_of_range
 FROM reporter r
 JOIN name s ON s.id = r.stage;
+
+CREATE VIEW v_stage_group AS
+SELECT g.pipeline, o.text AS of_group, s.text AS stage
+FROM stage_group g
+JOIN name o ON o.id = g.of_group
+JOIN name s ON s.id = g.stage;
 
 CREATE VIEW v_expected AS
 SELECT e.stage, e.application, e.at_least, e.live, e.state, e.since_ms, e.since_ms / 1000 AS since_at

@@ -1,0 +1,1 @@
+SELECT DISTINCT of_group FROM stage_group WHERE stage = ?1
