@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use chaperone_audit::SystemClock;
-use chaperone_collector::{StageKind, TopicPattern};
+use chaperone_collector::{Stage, StageKind, TopicPattern};
 use clap::Args;
 
 use super::print;
@@ -160,8 +160,11 @@ impl Plan {
             return (self.stages, 1);
         };
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        let taps = pipeline.stages.iter().filter(|stage| stage.kind == StageKind::Kafka).count();
-        (count(pipeline.stages.len()), count(taps).max(1))
+        let reported = |of: &dyn Fn(&Stage) -> bool| {
+            pipeline.stages.iter().filter(|stage| of(stage)).map(|stage| stage.reported().len()).sum::<usize>()
+        };
+        let taps = reported(&|stage| stage.kind == StageKind::Kafka);
+        (count(reported(&|_| true)), count(taps).max(1))
     }
 }
 

@@ -1,6 +1,7 @@
 //! From the file's shape to a [`Config`]: fills in defaults, resolves names and references, and lists every mistake.
 
 mod duties;
+mod groups;
 mod lag;
 mod retention;
 pub(super) mod rules;
@@ -395,18 +396,21 @@ fn pipeline(name: &str, raw: &file::Pipeline, clusters: &[Cluster], m: &mut Mist
         .stages
         .iter()
         .map(|stage| {
-            let kind = if tapped(stage).is_some() { StageKind::Kafka } else { StageKind::Client };
+            let members = raw.groups.get(stage).cloned().unwrap_or_default();
+            let is_tapped = tapped(members.first().unwrap_or(stage)).is_some();
+            let kind = if is_tapped { StageKind::Kafka } else { StageKind::Client };
             Stage {
                 complete: kind == StageKind::Kafka || raw.complete.contains(stage),
                 at_least_once: raw.at_least_once.contains(stage),
                 stamped_only: raw.stamped_only.contains(stage),
-                ..Stage::new(stage.as_str(), kind)
+                ..Stage::group(stage.as_str(), kind, members)
             }
         })
         .collect();
+    groups::check(&path, raw, |stage| tapped(stage).is_some(), m);
     stamped::check(&path, &stages, m);
     duties::expect(&path, raw, &mut stages, m);
-    let first_tapped = raw.stages.iter().find_map(|s| tapped(s));
+    let first_tapped = stages.iter().flat_map(Stage::reported).find_map(|s| tapped(s));
     let cluster = first_tapped.map_or_else(|| "-".to_owned(), |c| c.name.clone());
     let owner = duties::owner(&path, raw, m);
     let runbook = duties::runbook(&path, raw, m);

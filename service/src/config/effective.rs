@@ -236,6 +236,7 @@ fn pipelines(file: &file::File, config: &Config) -> Table {
         let mut table = table([
             ("topics", texts(&raw.topics)),
             ("stages", texts(&raw.stages)),
+            ("groups", groups(raw).into()),
             ("complete", texts(&raw.complete)),
             ("at_least_once", texts(&raw.at_least_once)),
             ("stamped_only", texts(&raw.stamped_only)),
@@ -252,6 +253,10 @@ fn pipelines(file: &file::File, config: &Config) -> Table {
         out.insert(name.clone(), table.into());
     }
     out
+}
+
+fn groups(raw: &file::Pipeline) -> Table {
+    raw.groups.iter().map(|(group, members)| (group.clone(), texts(members))).collect()
 }
 
 fn expects(pipeline: &Pipeline) -> Table {

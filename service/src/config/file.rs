@@ -340,6 +340,11 @@ pub struct Pipeline {
     pub topics: Vec<String>,
     /// Stages in order, upstream first, at least two. Required. A stage that a tap has is a Kafka stage.
     pub stages: Vec<String>,
+    /// Stages that several others make up, by name: `{ regional = ["kafka:dc1", "kafka:dc2"] }`. What the members have counted
+    /// is compared as one sum. Members are 2 to 64 stages as they report, all with a tap or all linked, and no stages of
+    /// `stages` themselves; `stages` and the other keys name the group. Default: none.
+    #[serde(default)]
+    pub groups: BTreeMap<String, Vec<String>>,
     /// Stages at which every message passes an audited process. Default: none. Without it nothing downstream of a
     /// client stage is ever `ok` or `surplus` by that stage. Kafka stages always are.
     #[serde(default)]

@@ -92,6 +92,7 @@ pub const EFFECTS: &[(&str, Effect)] = &[
     ("pipeline", Effect::Reload),
     ("pipeline.NAME.topics", Effect::Reload),
     ("pipeline.NAME.stages", Effect::Reload),
+    ("pipeline.NAME.groups", Effect::Reload),
     ("pipeline.NAME.complete", Effect::Reload),
     ("pipeline.NAME.at_least_once", Effect::Reload),
     ("pipeline.NAME.stamped_only", Effect::Reload),

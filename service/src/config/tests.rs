@@ -286,6 +286,42 @@ fn what_cannot_be_expected_of_hops_and_people_is_named() {
 }
 
 #[test]
+fn a_stage_may_be_made_up_of_several_and_mistakes_in_that_are_named() {
+    use StageKind::{Client, Kafka};
+    let with = |stages: &str, groups: &str| {
+        format!("{FULL}\n[pipeline.grouped]\ntopics = [\"g\"]\nstages = {stages}\ngroups = {groups}\n")
+    };
+    let stages = "[\"proxies\", \"all\", \"consumer\"]";
+    let good = "{ proxies = [\"proxy:1\", \"proxy:2\"], all = [\"kafka:regional\", \"kafka:agg\"] }";
+    let text = with(stages, good)
+        + "complete = [\"proxies\"]\nexpected = [{ stage = \"proxy:2\", application = \"edge\" }]\nexpect = { all = \"2/1\" }\n";
+    let c = Config::parse(&text, &Fixed).expect("good");
+    let p = c.pipelines.list.last().expect("there");
+    let said: Vec<_> = p.stages.iter().map(|s| (s.kind, s.members.len(), s.complete, s.reported().len())).collect();
+    assert_eq!(said, [(Client, 2, true, 2), (Kafka, 2, true, 2), (Client, 0, false, 1)]);
+    assert_eq!(p.cluster, "regional", "that of the first member with a tap");
+    for (groups, parts) in [
+        ("{ al = [\"kafka:regional\", \"kafka:agg\"] }", ["groups.\"al\": 'al' is no stage", "did you mean all?"]),
+        ("{ all = [] }", ["groups.\"all\": has 0 members", "2 to 64"]),
+        ("{ all = [\"kafka:agg\"] }", ["groups.\"all\": has 1 members", "2 to 64"]),
+        ("{ all = [\"kafka:agg\", \"kafka:agg\"] }", ["groups.\"all\"[1]: 'kafka:agg' is there twice", "count twice"]),
+        (
+            "{ all = [\"a\", \"consumer\"] }",
+            ["groups.\"all\"[1]: 'consumer' is a stage of this pipeline as well", "not its members"],
+        ),
+        ("{ all = [\"a\", \"b\"], proxies = [\"c\", \"b\"] }", ["groups.\"proxies\"[1]: 'b' is a member of 'all'", ""]),
+        ("{ all = [\"kafka:agg\", \"proxy:1\"] }", ["'kafka:agg' has a tap and 'proxy:1' is linked", "all members"]),
+        ("{ all = [\"kafka:agg\", \"kafka:dc9\"] }", ["'kafka:dc9' is the stage of no tap", "write [kafka.dc9.tap]"]),
+        ("{ all = [\"a\", \"\"] }", ["groups.\"all\"[1]: a stage's name", "1 to 255 bytes"]),
+    ] {
+        let said = mistakes(&with(stages, groups));
+        assert!(parts.iter().all(|part| said.contains(part)), "{groups}: {said}");
+    }
+    let said = mistakes(&with("[\"proxy\", \"kafka:agg\"]", "{ \"kafka:agg\" = [\"a\", \"b\"] }"));
+    assert!(said.contains("'kafka:agg' is the stage of a tap"), "{said}");
+}
+
+#[test]
 fn renames_and_exclusions_that_cannot_be_are_named() {
     each_is_named(&[
         (

@@ -60,7 +60,7 @@ pub(super) fn runbook(path: &str, raw: &file::Pipeline, m: &mut Mistakes) -> Opt
 /// Who is expected to report.
 pub(super) fn expected(path: &str, raw: &file::Pipeline, stages: &[Stage], m: &mut Mistakes) -> Vec<Expected> {
     let linked = stages.iter().filter(|stage| stage.kind == StageKind::Client);
-    let linked: Vec<&str> = linked.map(|stage| stage.name.as_str()).collect();
+    let linked: Vec<&str> = linked.flat_map(Stage::reported).map(String::as_str).collect();
     let mut all: Vec<Expected> = Vec::new();
     for (i, one) in raw.expected.iter().enumerate() {
         let path = format!("{path}.expected[{i}]");
