@@ -71,6 +71,8 @@ struct StageBox {
     who: String,
     nobody: bool,
     note: String,
+    /// Of a group: each member, with who reports there now.
+    members: Vec<String>,
     edge: Option<Edge>,
 }
 
@@ -205,9 +207,9 @@ pub(crate) fn through(hops: &[HopStand], topics: &BTreeSet<&str>, hop: Hop<'_>) 
     hops.iter().filter(of).map(|h| h.complete_through_ms).min()
 }
 
-/// How many of a stage's reporters live, and how many are silent.
-pub(crate) fn reporting(reporters: &[ReporterState], stage: &str) -> (usize, usize) {
-    let of = |state: &str| reporters.iter().filter(|r| r.stage == stage && r.state == state).count();
+/// How many of the reporters of these stages live, and how many are silent.
+pub(crate) fn reporting(reporters: &[ReporterState], stages: &[String]) -> (usize, usize) {
+    let of = |state: &str| reporters.iter().filter(|r| stages.contains(&r.stage) && r.state == state).count();
     (of("live"), of("gone"))
 }
 
@@ -248,14 +250,16 @@ fn panel(p: &Pipeline, topics: &BTreeSet<&str>, known: &Known, zone: Zone, now_m
 }
 
 fn boxed(stage: &Stage, known: &Known, edge: Option<Edge>) -> StageBox {
-    let (live, silent) = reporting(&known.reporters, &stage.name);
     let noun = if stage.kind == StageKind::Kafka { "tap" } else { "reporter" };
-    let who = match (live, silent) {
+    let who = |stages: &[String]| match reporting(&known.reporters, stages) {
         (0, 0) => "nobody reports".to_owned(),
         (0, n) => format!("{} silent", format::plural(n as u64, noun)),
         (n, 0) => format::plural(n as u64, noun),
         (n, s) => format!("{}, {s} silent", format::plural(n as u64, noun)),
     };
+    // A group without one of its members is no group.
+    let nobody = stage.reported().iter().any(|s| reporting(&known.reporters, std::slice::from_ref(s)).0 == 0);
+    let members = stage.members.iter().map(|s| format!("{}: {}", format::name(s), who(std::slice::from_ref(s))));
     let mut notes = Vec::new();
     if stage.kind == StageKind::Client {
         notes.push(if stage.complete { "complete" } else { "not declared complete" });
@@ -269,9 +273,10 @@ fn boxed(stage: &Stage, known: &Known, edge: Option<Edge>) -> StageBox {
     StageBox {
         name: format::name(&stage.name),
         kind: if stage.kind == StageKind::Kafka { "Kafka, tapped" } else { "linked" },
-        who,
-        nobody: live == 0,
+        who: who(stage.reported()),
+        nobody,
         note: notes.join(", "),
+        members: members.collect(),
         edge,
     }
 }
@@ -293,7 +298,7 @@ fn facts(p: &Pipeline, topics: &BTreeSet<&str>, known: &Known) -> Vec<Fact> {
     } else {
         String::new()
     };
-    let stages: BTreeSet<&str> = p.stages.iter().map(|s| s.name.as_str()).collect();
+    let stages: BTreeSet<&str> = p.stages.iter().flat_map(Stage::reported).map(String::as_str).collect();
     let of = known.rules.iter().filter(|r| topics.contains(r.topic.as_str()) && stages.contains(r.stage.as_str()));
     // The newest rule of each topic and stage.
     let mut newest: BTreeMap<(&str, &str), &StageRule> = BTreeMap::new();

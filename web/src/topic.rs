@@ -178,7 +178,7 @@ async fn ask(
     // Read first: a page that shows more than its revision says is fetched once too often, never too seldom.
     let revision = *store.revisions().borrow();
     let query = WindowQuery { topic: Some(topic.to_owned()), from_ms, to_ms, limit: Some(ROWS_MAX) };
-    // There is one stage more than hops: two halves keep its rows below the cap that the verdicts just meet.
+    // There are more stages than hops: two halves keep their rows below the cap that the verdicts just meet.
     let middle_ms = i64::midpoint(from_ms, to_ms);
     let early = WindowQuery { to_ms: middle_ms, ..query.clone() };
     let late = WindowQuery { from_ms: middle_ms, ..query.clone() };
@@ -192,7 +192,10 @@ async fn ask(
     counts.extend(more);
     let mut partitions = Vec::new();
     for stage in &pipeline.stages {
-        let of_stage = if stage.kind == StageKind::Kafka { store.partitions(&stage.name).await? } else { Vec::new() };
+        let mut of_stage = Vec::new();
+        for name in stage.reported().iter().filter(|_| stage.kind == StageKind::Kafka) {
+            of_stage.extend(store.partitions(name).await?);
+        }
         partitions.push(of_stage);
     }
     let summary = topics.into_iter().find(|t| t.topic == topic);
@@ -205,7 +208,6 @@ fn view(pipeline: &Pipeline, links: &Links, first_ms: i64, answers: Answers, now
     let grid = Grid::build(pipeline, answers.windows, &answers.counts, &answers.reporters);
     let axis = Axis::new(first_ms, links.range.to_ms, grid.width_ms());
     let selected_row = links.window_ms.and_then(|ms| grid.row_at(ms)).and_then(|i| grid.rows.get(i));
-    let names: Vec<&str> = pipeline.stages.iter().map(|s| s.name.as_str()).collect();
     let sources = flow::Sources { reporters: &answers.reporters, partitions: &answers.partitions, topic: &links.topic };
     let through = answers.summary.and_then(|s| s.complete_through_ms).map(|ms| Through {
         clock: zone.clock(ms),
@@ -229,7 +231,7 @@ fn view(pipeline: &Pipeline, links: &Links, first_ms: i64, answers: Answers, now
         notes: notes(&grid, links, first_ms),
         empty: grid.rows.is_empty(),
         extent: extent(&grid, links),
-        flow: flow::flow(&grid, &names, &sources, now_ms),
+        flow: flow::flow(&grid, &pipeline.stages, &sources, now_ms),
         cells: cells(&grid),
         stage_names: grid.stages.iter().map(|s| s.name.clone()).collect(),
         axis: AxisView { ticks: axis.ticks(zone), from_ms: axis.from_ms, to_ms: axis.to_ms, width_ms: grid.width_ms() },

@@ -220,14 +220,20 @@ async fn ask(app: &App, pipeline: &Pipeline, topic: &str, ms: i64, now_ms: i64) 
     let row = grid.row_at(ms).and_then(|i| grid.rows.get(i)).cloned();
     let mut facts = Facts { topic: topic.to_owned(), grid, revision, now_ms, reporters, ..Facts::default() };
     let Some(row) = row else { return Ok(facts) };
-    let stages = pipeline.stages.iter().filter(|s| s.kind == StageKind::Client).map(|s| s.name.clone()).collect();
+    let stages =
+        pipeline.stages.iter().filter(|s| s.kind == StageKind::Client).flat_map(|s| s.reported().to_vec()).collect();
     let (from_ms, to_ms) = (row.from_ms, row.to_ms);
     facts.detail = store.detail(DetailQuery { topic: topic.to_owned(), stages, from_ms, to_ms }).await?;
     for stage in &pipeline.stages {
-        // Only a tap knows offsets.
-        let query = OffsetsQuery { topic: topic.to_owned(), stage: stage.name.clone(), from_ms, to_ms };
-        let offsets = if stage.kind == StageKind::Kafka { store.offsets(query).await? } else { Vec::new() };
-        facts.offsets.push(facts::by_partition(&offsets));
+        let mut parts = Vec::new();
+        for name in stage.reported() {
+            // Only a tap knows offsets.
+            let query = OffsetsQuery { topic: topic.to_owned(), stage: name.clone(), from_ms, to_ms };
+            let offsets = if stage.kind == StageKind::Kafka { store.offsets(query).await? } else { Vec::new() };
+            let total = facts::total(std::slice::from_ref(name), &row, &counts);
+            parts.push(facts::Part { stage: name.clone(), total, offsets: facts::by_partition(&offsets) });
+        }
+        facts.parts.push(parts);
     }
     facts.totals = facts::totals(pipeline, &row, &counts);
     facts.names = pipeline.stages.iter().map(|s| s.name.clone()).collect();

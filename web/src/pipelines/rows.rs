@@ -77,7 +77,7 @@ async fn api_answer(app: &App, uri: &Uri, headers: &HeaderMap) -> Result<Respons
     let reporters = app.state.store.reporters(app.now_ms()).await?;
     let pipelines = app.pipelines();
     let count = |stage: &Stage| {
-        let (live, silent) = reporting(&reporters, &stage.name);
+        let (live, silent) = reporting(&reporters, stage.reported());
         StageRow { stage: stage.clone(), live, silent }
     };
     let rows: Vec<Row> = pipelines.list.iter().map(|p| row(p, &pipelines, &hops, count)).collect();

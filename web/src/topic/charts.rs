@@ -255,7 +255,13 @@ mod tests {
     #[test]
     fn a_gap_interrupts_the_path() {
         let axis = Axis { from_ms: 0, to_ms: 40_000 };
-        let row = |i: i64| Row { from_ms: i * 10_000, to_ms: (i + 1) * 10_000, hops: vec![], counts: vec![] };
+        let row = |i: i64| Row {
+            from_ms: i * 10_000,
+            to_ms: (i + 1) * 10_000,
+            hops: vec![],
+            counts: vec![],
+            parts: std::collections::BTreeMap::new(),
+        };
         let rows = [row(0), row(1), row(3)];
         let points = || rows.iter().map(|r| (r, Some(5.0)));
         assert_eq!(path(axis, points(), None), "M0 5.0H10V5.0H20M30 5.0H40");

@@ -1,7 +1,7 @@
 //! The flow: which hop. Boxes count, edges compare.
 
-use chaperone_collector::StageKind;
 use chaperone_collector::query::{PartitionState, ReporterState};
+use chaperone_collector::{Stage, StageKind};
 
 use crate::format::{count, plural, short, signed};
 use crate::look::{Look, Span, class};
@@ -16,6 +16,8 @@ pub(crate) struct StageBox {
     pub(crate) known: bool,
     pub(crate) who: String,
     pub(crate) note: String,
+    /// Of a group: each member with its count.
+    pub(crate) members: Vec<(String, String)>,
     /// The hop that leaves it.
     pub(crate) edge: Option<Edge>,
 }
@@ -39,7 +41,7 @@ pub(crate) struct Sources<'a> {
     pub(crate) topic: &'a str,
 }
 
-pub(crate) fn flow(grid: &Grid, names: &[&str], sources: &Sources<'_>, now_ms: i64) -> Vec<StageBox> {
+pub(crate) fn flow(grid: &Grid, stages: &[Stage], sources: &Sources<'_>, now_ms: i64) -> Vec<StageBox> {
     let counted: Vec<&Row> = grid.rows.iter().filter(|r| r.is_counted()).collect();
     let stage = |(i, seen): (usize, &grid::StageSeen)| {
         let total = sum(&counted, i);
@@ -58,8 +60,9 @@ pub(crate) fn flow(grid: &Grid, names: &[&str], sources: &Sources<'_>, now_ms: i
                 (true, false) => count(total.n),
             },
             known: seen.known,
-            who: who(seen.kind, names.get(i).copied().unwrap_or_default(), i, sources),
+            who: who(seen.kind, stages.get(i).map(Stage::reported).unwrap_or_default(), i, sources),
             note: notes.join(", "),
+            members: members(seen, &counted, i),
             edge: (i < grid.hop_count()).then(|| edge(grid, &counted, i, now_ms)),
         }
     };
@@ -74,15 +77,30 @@ pub(crate) fn extent(grid: &Grid) -> Option<(u64, i64, i64)> {
     Some((n, first.from_ms, last.to_ms))
 }
 
+/// What each member of a group has of its count.
+fn members(seen: &grid::StageSeen, rows: &[&Row], stage: usize) -> Vec<(String, String)> {
+    let of = |(member, (name, known)): (usize, &(String, bool))| {
+        let parts = rows.iter().filter_map(|r| r.parts.get(&(stage, member)));
+        let n = parts.fold(0u64, |sum, part| sum.saturating_add(part.n));
+        let text = match (*known, rows.is_empty()) {
+            (false, _) => "unknown".to_owned(),
+            (true, true) => "–".to_owned(),
+            (true, false) => count(n),
+        };
+        (name.clone(), text)
+    };
+    seen.members.iter().enumerate().map(of).collect()
+}
+
 fn sum(rows: &[&Row], stage: usize) -> Count {
     let mut total = Count::default();
     rows.iter().filter_map(|r| r.count(stage)).for_each(|c| total.merge(c));
     total
 }
 
-fn who(kind: StageKind, stage: &str, index: usize, sources: &Sources<'_>) -> String {
+fn who(kind: StageKind, stages: &[String], index: usize, sources: &Sources<'_>) -> String {
     let of_stage = |state: &str| {
-        let n = sources.reporters.iter().filter(|r| r.stage == stage && r.state == state).count();
+        let n = sources.reporters.iter().filter(|r| stages.contains(&r.stage) && r.state == state).count();
         u64::try_from(n).unwrap_or(u64::MAX)
     };
     let (live, gone, left) = (of_stage("live"), of_stage("gone"), of_stage("goodbye"));

@@ -19,8 +19,10 @@ pub(crate) struct StageSeen {
     /// The same as it was reported, for addresses.
     pub(crate) raw: String,
     pub(crate) kind: StageKind,
-    /// Something ever reported it; without that its counts are unknown.
+    /// Something ever reported it, of a group each member; without that its counts are unknown.
     pub(crate) known: bool,
+    /// Members of a group, and whether they are known.
+    pub(crate) members: Vec<(String, bool)>,
 }
 
 /// What a stage counted.
@@ -62,6 +64,8 @@ pub(crate) struct Row {
     pub(crate) to_ms: i64,
     pub(crate) hops: Vec<Option<HopWindow>>,
     pub(crate) counts: Vec<Option<Count>>,
+    /// Of groups, by stage and member.
+    pub(crate) parts: BTreeMap<(usize, usize), Count>,
 }
 
 impl Row {
@@ -127,6 +131,7 @@ impl Grid {
                 to_ms: window.window_ms,
                 hops: vec![None; hop_count],
                 counts: vec![None; stage_count],
+                parts: BTreeMap::new(),
             });
             row.to_ms = row.to_ms.max(window.window_ms.saturating_add(window.width_ms));
             if let Some(place) = row.hops.get_mut(hop) {
@@ -134,13 +139,18 @@ impl Grid {
             }
         }
         for count in counts {
-            let Some(stage) = pipeline.stages.iter().position(|s| s.name == count.stage) else { continue };
+            let Some(stage) = pipeline.stages.iter().position(|s| s.is_reported_by(&count.stage)) else { continue };
+            let member =
+                pipeline.stages.get(stage).and_then(|s| s.members.iter().position(|name| *name == count.stage));
             // A hop compares at the coarser width, so a finer count belongs to the window that holds it.
             let Some((_, row)) = rows.range_mut(..=count.window_ms).next_back() else { continue };
             if count.window_ms < row.to_ms
                 && let Some(place) = row.counts.get_mut(stage)
             {
                 place.get_or_insert_default().add(count);
+                if let Some(member) = member {
+                    row.parts.entry((stage, member)).or_default().add(count);
+                }
             }
         }
         let heard: HashSet<&str> =
@@ -149,7 +159,8 @@ impl Grid {
             name: format::name(&s.name),
             raw: s.name.clone(),
             kind: s.kind,
-            known: heard.contains(s.name.as_str()),
+            known: s.reported().iter().all(|name| heard.contains(name.as_str())),
+            members: s.members.iter().map(|name| (format::name(name), heard.contains(name.as_str()))).collect(),
         });
         Self { stages: stages.collect(), rows: rows.into_values().collect(), strangers }
     }

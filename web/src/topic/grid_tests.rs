@@ -71,6 +71,30 @@ fn empty_is_not_zero_and_failed_is_not_expected() {
 }
 
 #[test]
+fn a_group_is_the_sum_of_its_members_and_known_when_all_of_them_are() {
+    let group = Stage::group("b", StageKind::Kafka, ["b1", "b2"].map(str::to_owned));
+    let stages = vec![Stage::new("a", StageKind::Client), group];
+    let pipeline = Pipeline::new("p", Vec::new(), stages);
+    let hops = || vec![window(("a", "b"), 0, 10_000, Verdict::Ok)];
+    let counts = [count("a", 0, 5, 5, 0), count("b1", 0, 3, 3, 0), count("b2", 0, 2, 2, 0), count("b", 0, 9, 9, 0)];
+    let grid = Grid::build(&pipeline, hops(), &counts, &[]);
+    let row = &grid.rows[0];
+    assert_eq!(row.count(1).map(|c| c.n), Some(5), "nothing reports as the group itself");
+    let parts: Vec<_> = row.parts.iter().map(|(at, c)| (*at, c.n)).collect();
+    assert_eq!(parts, [((1, 0), 3), ((1, 1), 2)]);
+    assert!(grid.stages[1].known);
+    let silent = Grid::build(&pipeline, hops(), &counts[..2], &[]);
+    assert!(!silent.stages[1].known, "one of them was never heard");
+    assert_eq!(silent.stages[1].members, [("b1".to_owned(), true), ("b2".to_owned(), false)]);
+    let sources = crate::topic::flow::Sources { reporters: &[], partitions: &[], topic: "t" };
+    let flow = |grid: &Grid| crate::topic::flow::flow(grid, &pipeline.stages, &sources, 60_000);
+    let told = |grid: &Grid| (flow(grid)[1].count.clone(), flow(grid)[1].members.clone());
+    let member = |name: &str, count: &str| (name.to_owned(), count.to_owned());
+    assert_eq!(told(&grid), ("5".to_owned(), vec![member("b1", "3"), member("b2", "2")]));
+    assert_eq!(told(&silent), ("unknown".to_owned(), vec![member("b1", "3"), member("b2", "unknown")]));
+}
+
+#[test]
 fn sums_compare_like_with_like() {
     let counted = |verdicts: [Verdict; 2]| {
         let [a, b] = verdicts;

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use chaperone_audit::Histogram;
-use chaperone_collector::Pipeline;
 use chaperone_collector::query::{HopWindow, Offsets, ReporterState, StageWindow, WindowDetail};
+use chaperone_collector::{Pipeline, Stage};
 
 use crate::look::Look;
 use crate::topic::grid::{Grid, Row};
@@ -37,6 +37,16 @@ impl Total {
     }
 }
 
+/// A stage that reports: the stage itself, or a member of a group.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Part {
+    /// As it was reported.
+    pub(super) stage: String,
+    pub(super) total: Option<Total>,
+    /// Of a tapped stage.
+    pub(super) offsets: BTreeMap<i32, Spot>,
+}
+
 /// All of it. Lists by stage and hop are in the order of the pipeline.
 #[derive(Debug, Default)]
 pub(super) struct Facts {
@@ -48,7 +58,8 @@ pub(super) struct Facts {
     /// Stages as they were reported.
     pub(super) names: Vec<String>,
     pub(super) totals: Vec<Option<Total>>,
-    pub(super) offsets: Vec<BTreeMap<i32, Spot>>,
+    /// Who reports for each stage; one for each that is no group.
+    pub(super) parts: Vec<Vec<Part>>,
     pub(super) detail: WindowDetail,
     pub(super) reporters: Vec<ReporterState>,
     pub(super) revision: u64,
@@ -71,6 +82,14 @@ impl Facts {
     pub(super) fn expected(&self, stage: usize) -> u64 {
         self.total(stage).map_or(0, |t| t.n.saturating_sub(t.failed))
     }
+    /// Who reports for a stage.
+    pub(super) fn parts(&self, stage: usize) -> &[Part] {
+        self.parts.get(stage).map(Vec::as_slice).unwrap_or_default()
+    }
+    /// Who reports for the stages of a hop.
+    pub(super) fn parts_of_hop(&self, hop: usize) -> impl Iterator<Item = &Part> {
+        self.parts(hop).iter().chain(self.parts(hop + 1))
+    }
     pub(super) fn is_known(&self, stage: usize) -> bool {
         self.grid.stages.get(stage).is_some_and(|s| s.known)
     }
@@ -80,22 +99,24 @@ impl Facts {
     }
 }
 
-/// Sums of the stages in the window.
+/// The sum of these stages in the window.
+pub(super) fn total(stages: &[String], row: &Row, counts: &[StageWindow]) -> Option<Total> {
+    let is_in = |c: &&StageWindow| stages.contains(&c.stage) && (row.from_ms..row.to_ms).contains(&c.window_ms);
+    counts.iter().filter(is_in).fold(None::<Total>, |sum, c| {
+        let mut sum = sum.unwrap_or_default();
+        sum.n = sum.n.saturating_add(c.n);
+        sum.acked = sum.acked.saturating_add(c.acked);
+        sum.failed = sum.failed.saturating_add(c.failed);
+        sum.bytes = sum.bytes.saturating_add(c.bytes);
+        sum.hist.add(&c.hist);
+        sum.last_ms = sum.last_ms.max(c.last_ms);
+        Some(sum)
+    })
+}
+
+/// Sums of the stages in the window, of groups over all members.
 pub(super) fn totals(pipeline: &Pipeline, row: &Row, counts: &[StageWindow]) -> Vec<Option<Total>> {
-    let of_stage = |name: &str| {
-        let parts = counts.iter().filter(|c| c.stage == name && (row.from_ms..row.to_ms).contains(&c.window_ms));
-        parts.fold(None::<Total>, |sum, c| {
-            let mut sum = sum.unwrap_or_default();
-            sum.n = sum.n.saturating_add(c.n);
-            sum.acked = sum.acked.saturating_add(c.acked);
-            sum.failed = sum.failed.saturating_add(c.failed);
-            sum.bytes = sum.bytes.saturating_add(c.bytes);
-            sum.hist.add(&c.hist);
-            sum.last_ms = sum.last_ms.max(c.last_ms);
-            Some(sum)
-        })
-    };
-    pipeline.stages.iter().map(|s| of_stage(&s.name)).collect()
+    pipeline.stages.iter().map(Stage::reported).map(|stages| total(stages, row, counts)).collect()
 }
 
 /// Finer windows of a wide one are one; of two logs the newer one stands.

@@ -10,7 +10,7 @@ use chaperone_collector::{Pipeline, StageKind};
 
 use crate::format::{self, count, name, plural, share, signed};
 use crate::look::{Look, Span};
-use crate::window::facts::{Facts, Total};
+use crate::window::facts::{Facts, Part, Total};
 use crate::zone::Zone;
 
 /// Most reporters of a stage on the page; the CSV has all.
@@ -56,11 +56,11 @@ pub(crate) struct Line {
 }
 
 pub(super) fn hosts(pipeline: &Pipeline, facts: &Facts, hop: usize, zone: Zone) -> Hosts {
-    let stages = [hop, hop + 1].into_iter().filter_map(|stage| {
-        let of = pipeline.stages.get(stage)?;
-        Some(match of.kind {
-            StageKind::Client => client(facts, stage, &of.name, zone),
-            StageKind::Kafka => tap(facts, stage, &of.name, zone),
+    let stages = [hop, hop + 1].into_iter().filter_map(|stage| Some((stage, pipeline.stages.get(stage)?)));
+    let stages = stages.flat_map(|(stage, of)| {
+        facts.parts(stage).iter().map(move |part| match of.kind {
+            StageKind::Client => client(facts, stage, part, zone),
+            StageKind::Kafka => tap(facts, part, zone),
         })
     });
     let mut note = "Sequence numbers and gaps are those of the reporter as of now, over all its windows.".to_owned();
@@ -70,9 +70,9 @@ pub(super) fn hosts(pipeline: &Pipeline, facts: &Facts, hop: usize, zone: Zone) 
     Hosts { stages: stages.collect(), note }
 }
 
-fn client(facts: &Facts, stage: usize, raw: &str, zone: Zone) -> StageHosts {
-    let shares: Vec<&ReporterShare> = facts.detail.shares.iter().filter(|s| s.stage == raw).collect();
-    let total = facts.total(stage);
+fn client(facts: &Facts, stage: usize, part: &Part, zone: Zone) -> StageHosts {
+    let shares: Vec<&ReporterShare> = facts.detail.shares.iter().filter(|s| s.stage == part.stage).collect();
+    let total = part.total.as_ref();
     let told = shares.iter().fold(0u64, |sum, s| sum.saturating_add(s.n));
     let mut by_center: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
     for s in &shares {
@@ -86,7 +86,7 @@ fn client(facts: &Facts, stage: usize, raw: &str, zone: Zone) -> StageHosts {
     };
     let lines = shares.iter().take(MOST).map(|s| line(s, whole, facts, zone)).collect();
     StageHosts {
-        name: display(facts, stage),
+        name: name(&part.stage),
         sub: match (total, shares.len() as u64) {
             (None, _) => "counted nothing in this window".to_owned(),
             (Some(_), 0) => format!("{} messages", count(whole)),
@@ -96,10 +96,6 @@ fn client(facts: &Facts, stage: usize, raw: &str, zone: Zone) -> StageHosts {
         note: note(facts, stage, (told, shares.len()), total),
         centers: if by_center.len() > 1 { by_center.into_iter().map(center).collect() } else { Vec::new() },
     }
-}
-
-fn display(facts: &Facts, stage: usize) -> String {
-    facts.grid.stages.get(stage).map(|s| s.name.clone()).unwrap_or_default()
 }
 
 /// What the lines do not say.
@@ -173,10 +169,11 @@ fn line(s: &ReporterShare, whole: u64, facts: &Facts, zone: Zone) -> Line {
     }
 }
 
-fn tap(facts: &Facts, stage: usize, raw: &str, zone: Zone) -> StageHosts {
-    let taps: Vec<&ReporterState> = facts.reporters.iter().filter(|r| r.stage == raw && r.state == "live").collect();
-    let total = facts.total(stage);
-    let told = facts.offsets.get(stage).map_or(0, |spots| spots.values().fold(0u64, |sum, s| sum.saturating_add(s.n)));
+fn tap(facts: &Facts, part: &Part, zone: Zone) -> StageHosts {
+    let taps: Vec<&ReporterState> =
+        facts.reporters.iter().filter(|r| r.stage == part.stage && r.state == "live").collect();
+    let total = part.total.as_ref();
+    let told = part.offsets.values().fold(0u64, |sum, s| sum.saturating_add(s.n));
     let line = |r: &&ReporterState| Line {
         host: name(&r.host),
         application: name(&r.application),
@@ -193,7 +190,7 @@ fn tap(facts: &Facts, stage: usize, raw: &str, zone: Zone) -> StageHosts {
     };
     let whole = total.map_or(0, |t| t.n);
     StageHosts {
-        name: display(facts, stage),
+        name: name(&part.stage),
         sub: match total {
             None => "counted nothing in this window".to_owned(),
             Some(t) => format!("{}, {} messages", plural(taps.len() as u64, "tap"), count(t.n)),

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::format::{count, difference, plural, signed, tint};
+use crate::format::{count, difference, name, plural, signed, tint};
 use crate::look::{Look, Span, class};
 use crate::window::facts::{Facts, Spot};
 
@@ -65,22 +65,23 @@ pub(crate) struct Line {
 
 /// `None` where no stage of the hop is tapped, or its offsets are not kept any more.
 pub(super) fn partitions(facts: &Facts, hop: usize) -> Option<Partitions> {
-    let known = |stage: usize| facts.offsets.get(stage).filter(|spots| !spots.is_empty()).map(|spots| (stage, spots));
-    let tapped: Vec<(usize, &BTreeMap<i32, Spot>)> = [hop, hop + 1].into_iter().filter_map(known).collect();
+    let known = facts.parts_of_hop(hop).filter(|part| !part.offsets.is_empty());
+    let tapped: Vec<(&str, &BTreeMap<i32, Spot>)> = known.map(|part| (part.stage.as_str(), &part.offsets)).collect();
+    // Partitions of a group's members have nothing in common but their numbers.
+    let is_group = facts.parts(hop).len() > 1 || facts.parts(hop + 1).len() > 1;
     let numbers: BTreeSet<i32> = tapped.iter().flat_map(|(_, spots)| spots.keys().copied()).collect();
     let shown: Vec<i32> = numbers.iter().copied().take(MOST).collect();
     let pair = match tapped.as_slice() {
         [] => return None,
-        [(_, up), (_, down)] => Some((*up, *down)),
+        [(_, up), (_, down)] if !is_group => Some((*up, *down)),
         _ => None,
     };
-    let names: Vec<String> =
-        tapped.iter().filter_map(|(stage, _)| facts.grid.stages.get(*stage)).map(|s| s.name.clone()).collect();
+    let names: Vec<String> = tapped.iter().map(|(stage, _)| name(stage)).collect();
     let n = |spots: &BTreeMap<i32, Spot>, p: i32| spots.get(&p).map_or(0, |s| s.n);
     let differs = |p: i32| pair.map_or(0, |(up, down)| difference(n(down, p), n(up, p)));
     let most = tapped.iter().flat_map(|(_, spots)| spots.values()).map(|s| s.n).max().unwrap_or(1).max(1);
     let expected = |p: i32| pair.map_or(0, |(up, _)| n(up, p));
-    let counted = |p: i32| tapped.first().map_or(0, |(_, spots)| n(spots, p));
+    let counted = |p: i32| tapped.iter().map(|(_, spots)| n(spots, p)).max().unwrap_or(0);
     // What is absent here is as lost, or as late, as the window's verdict says.
     let absent = match facts.look(hop) {
         look @ (Look::Delayed | Look::Overdue | Look::Open | Look::Settling) => look,
@@ -101,7 +102,7 @@ pub(super) fn partitions(facts: &Facts, hop: usize) -> Option<Partitions> {
                 names[0],
                 plural(all as u64, "partition")
             ),
-            None => format!("{} · {}; taller: more messages", names.join(""), plural(all as u64, "partition")),
+            None => format!("{} · {}; taller: more messages", names.join(", "), plural(all as u64, "partition")),
         },
         view: format!("0 0 {} 64", columns(shown.len())),
         bars: bars.collect(),
@@ -220,7 +221,7 @@ fn axis(shown: &[i32], differs: impl Fn(i32) -> i64) -> Vec<Label> {
     labels
 }
 
-fn line(partition: i32, tapped: &[(usize, &BTreeMap<i32, Spot>)], absent: Look, differs: Option<i64>) -> Line {
+fn line(partition: i32, tapped: &[(&str, &BTreeMap<i32, Spot>)], absent: Look, differs: Option<i64>) -> Line {
     let cell = |spots: &BTreeMap<i32, Spot>| match spots.get(&partition) {
         Some(s) => (count(s.n), offsets(s)),
         None => ("0".to_owned(), "–".to_owned()),

@@ -39,6 +39,9 @@ struct Hop<'a> {
 #[expect(clippy::struct_field_names, reason = "the names are the format's")]
 struct Stage<'a> {
     stage: &'a str,
+    /// The group that it is a member of, as hops call it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<&'a str>,
     n: u64,
     acked: u64,
     failed: u64,
@@ -64,18 +67,20 @@ fn hops(facts: &Facts) -> impl Iterator<Item = &HopWindow> {
 }
 
 fn stages(facts: &Facts) -> impl Iterator<Item = Stage<'_>> {
-    facts.names.iter().zip(&facts.totals).filter_map(|(stage, total)| {
-        let t = total.as_ref()?;
+    let all = facts.names.iter().zip(&facts.parts).flat_map(|(name, parts)| parts.iter().map(move |part| (name, part)));
+    all.filter_map(|(name, part)| {
+        let t = part.total.as_ref()?;
+        let (stage, group) = (&part.stage, (*name != part.stage).then_some(name.as_str()));
         let (p50_ms, p99_ms) = (t.hist.quantile_ms(500), t.hist.quantile_ms(990));
         let last_ms = t.last_ms;
-        Some(Stage { stage, n: t.n, acked: t.acked, failed: t.failed, bytes: t.bytes, last_ms, p50_ms, p99_ms })
+        Some(Stage { stage, group, n: t.n, acked: t.acked, failed: t.failed, bytes: t.bytes, last_ms, p50_ms, p99_ms })
     })
 }
 
 fn partitions(facts: &Facts) -> impl Iterator<Item = Partition<'_>> {
-    facts.names.iter().zip(&facts.offsets).flat_map(|(stage, spots)| {
-        spots.iter().map(move |(partition, Spot { log, n, first, last })| Partition {
-            stage,
+    facts.parts.iter().flatten().flat_map(|part| {
+        part.offsets.iter().map(move |(partition, Spot { log, n, first, last })| Partition {
+            stage: &part.stage,
             partition: *partition,
             log: *log,
             n: *n,

@@ -25,12 +25,25 @@ pub(crate) struct Sum {
 
 pub(super) fn sum(pipeline: &Pipeline, facts: &Facts, hop: usize) -> Sum {
     let mut lines = upstream(pipeline, facts, hop);
+    lines.extend(members(facts, hop));
     lines.push(match facts.total(hop + 1) {
         Some(t) if t.failed > 0 => line(format!("attempted at {}", name(facts, hop + 1)), count(t.n)),
         Some(t) => line(format!("seen at {}", name(facts, hop + 1)), count(t.n)),
         None => line(format!("seen at {}", name(facts, hop + 1)), nothing(facts, hop + 1)),
     });
+    lines.extend(members(facts, hop + 1));
     Sum { lines, total: total(facts, hop), history: settled(facts, hop) }
+}
+
+/// Of a group: what each member has of it.
+fn members(facts: &Facts, stage: usize) -> impl Iterator<Item = Line> {
+    let parts = facts.parts(stage);
+    let parts = if parts.len() > 1 { parts } else { &[] };
+    parts.iter().map(|part| Line {
+        label: format!("of these at {}", format::name(&part.stage)),
+        value: part.total.as_ref().map_or_else(|| "nothing reported".to_owned(), |t| count(t.n)),
+        quiet: part.total.is_none(),
+    })
 }
 
 fn line(label: String, value: impl Into<String>) -> Line {

@@ -8,7 +8,7 @@ use crate::format::{count, name, plural};
 use crate::look::Look;
 use crate::topic::links::Links;
 use crate::topic::sentence;
-use crate::window::facts::Facts;
+use crate::window::facts::{Facts, Part};
 use crate::window::{history, partitions};
 
 /// Most rows of a table in a ticket.
@@ -51,7 +51,7 @@ pub(super) fn markdown(facts: &Facts, links: &Links, hop: usize, origin: &str) -
             Look::of(w).word()
         ));
     }
-    let of_hop: Vec<&str> = facts.names.iter().skip(hop).take(2).map(String::as_str).collect();
+    let of_hop: Vec<&str> = facts.parts_of_hop(hop).map(|part| part.stage.as_str()).collect();
     let shares: Vec<_> = facts.detail.shares.iter().filter(|s| of_hop.contains(&s.stage.as_str())).collect();
     if !shares.is_empty() {
         say(format_args!("\n| stage | host | application | counted | acked | failed |\n|---|---|---|---:|---:|---:|"));
@@ -66,10 +66,8 @@ pub(super) fn markdown(facts: &Facts, links: &Links, hop: usize, origin: &str) -
         }
         more(&mut say, shares.len(), "reporter");
     }
-    for (stage, spots) in
-        facts.grid.stages.iter().zip(&facts.offsets).skip(hop).take(2).filter(|(_, spots)| !spots.is_empty())
-    {
-        say(format_args!("\n| {} partition | messages | offsets |\n|---:|---:|---|", safe(&stage.name)));
+    for Part { stage, offsets: spots, .. } in facts.parts_of_hop(hop).filter(|part| !part.offsets.is_empty()) {
+        say(format_args!("\n| {} partition | messages | offsets |\n|---:|---:|---|", safe(stage)));
         for (partition, spot) in spots.iter().take(MOST) {
             say(format_args!("| {partition} | {} | {} |", count(spot.n), partitions::offsets(spot)));
         }
