@@ -17,6 +17,8 @@ mod early;
 mod evidence;
 #[path = "../../collector/tests/store/five_stages.rs"]
 mod five_stages;
+#[path = "../../collector/tests/store/groups.rs"]
+mod groups;
 #[path = "../../collector/tests/store/lag.rs"]
 mod lag;
 #[path = "../../collector/tests/store/lost.rs"]

@@ -337,6 +337,33 @@ async fn a_long_gap_of_one_datacenter_is_missing_once_it_is_copied_again() {
     }
 }
 
+/// What the aggregate counts before its source has told of it is not a stalled datacenter's.
+#[tokio::test]
+async fn what_is_counted_downstream_first_proves_nothing_about_another_datacenter() {
+    let mut world = World::whole(fan_in()).await;
+    world.until(30).await;
+    world.stalled = true;
+    world.until(80).await;
+    // Late messages of the large datacenter, more than the small one has in that window in a partition.
+    for n in 0..12 {
+        let m = Msg { id: 990_000 + n, topic: "orders", event_ms: START + 55_000 };
+        world.logs[0].append(0, m, world.now_ms());
+        world.agg.append(0, m, world.now_ms());
+    }
+    for second in 0..20 {
+        let now_ms = world.now_ms() + 1_000 * second;
+        let beats = vec![world.agg_tap.beat(&world.agg, now_ms), world.taps[1].beat(&world.logs[1], now_ms)];
+        world.audit.send(&*world.store, beats, now_ms).await;
+        world.store.judge(now_ms, &world.pipelines).await.expect("judge");
+    }
+    let found = world.at("kafka:agg").await;
+    assert_eq!(found[&50].delayed, 8, "it was judged by what the aggregate counted: {}", found[&50].why);
+    for start in [30, 40] {
+        let w = &found[&start];
+        assert!(matches!(w.verdict, Verdict::Overdue | Verdict::Delayed), "{start}: {} {}", w.verdict, w.why);
+    }
+}
+
 #[tokio::test]
 async fn a_caveat_says_which_member_it_is_about() {
     let (client, kafka) = (StageKind::Client, StageKind::Kafka);

@@ -1,20 +1,22 @@
 //! What later windows say of one that lacks messages, where several clusters flow into one place: that a partition of one of them
 //! has been copied beyond it. [`passage::is_followed`](crate::passage::is_followed) is the rule; this finds what it is asked with.
 //!
-//! Only windows that have settled without a caveat and without a surplus are asked. Limits: [`NEAR`] windows after the one in
+//! Only windows that have settled without a caveat and without a surplus are asked, and have not changed since. Limits: [`NEAR`] windows after the one in
 //! question, and the [`NEAR`] newest: a partition in which neither holds a message says nothing.
 
 use std::collections::BTreeMap;
 
 use super::passing::holding;
-use super::side::Side;
-use super::{Case, Facts, Span, compared};
+use super::side::{Member, Side};
+use super::{Case, Facts, Span, StageSum, StageSums, compared, millis};
 use crate::db::{AsValue, Done, Tx, params};
 use crate::passage::{Follower, is_followed};
 use crate::query::OffsetsQuery;
+use crate::settle::settle_passed;
 use crate::tables::offsets;
 use crate::tables::standing::Standing;
 use crate::tables::sums::stage_sums;
+use crate::verdict::Progress;
 
 /// See the module's head.
 const NEAR: i64 = 12;
@@ -115,23 +117,31 @@ fn later(
         return Ok(*known);
     }
     let span = Span { start_ms, ..case.span };
-    let sound = Standing::load(tx, case.topic, start_ms, (from, to))?.is_some_and(|standing| standing.is_sound());
-    let mut found = None;
-    if sound {
-        let sums = stage_sums(tx, case.levels, case.topic, span)?;
-        let of = |side: &Side| {
-            let ids = side.members.iter().filter_map(super::side::Member::id);
-            super::StageSums::of(ids.filter_map(|id| sums.get(&id)))
-        };
-        let (of_up, of_down) = (of(up), of(down));
-        let (a, b) = case.to.expect.factors();
-        let passed_on = |sum: &super::StageSum| sum.n.saturating_sub(sum.failed);
-        found = Some(Later {
-            expected: passed_on(compared(&of_up, case)).saturating_mul(a),
-            arrived: passed_on(compared(&of_down, case)).saturating_mul(b),
-            last_ms: of_down.all.last_ms.unwrap_or(i64::MIN),
-        });
-    }
+    let found = sound(tx, case, (up, down), (from, to), span)?;
     facts.later.insert(key, found);
     Ok(found)
+}
+
+/// Reads it. Downstream may be told of a message before upstream is: what is expected is known once upstream has reported through
+/// the last arrival downstream.
+fn sound(tx: &dyn Tx, case: &Case<'_>, (up, down): (&Side, &Side), hop: (i64, i64), span: Span) -> Done<Option<Later>> {
+    let standing = Standing::load(tx, case.topic, span.start_ms, hop)?;
+    let of_span = params![case.topic, span.start_ms, span.end_ms()];
+    if !standing.is_some_and(|s| s.is_sound()) || tx.exists(include_str!("../sql/pending_changed.sql"), of_span)? {
+        return Ok(None);
+    }
+    let sums = stage_sums(tx, case.levels, case.topic, span)?;
+    let of = |side: &Side| StageSums::of(side.members.iter().filter_map(Member::id).filter_map(|id| sums.get(&id)));
+    let (of_up, of_down) = (of(up), of(down));
+    let Some(last_ms) = of_down.all.last_ms else { return Ok(None) };
+    if settle_passed(last_ms.saturating_add(millis(case.pipeline.grace)), &up.marks) != Progress::Settled {
+        return Ok(None);
+    }
+    let (a, b) = case.to.expect.factors();
+    let passed_on = |sum: &StageSum| sum.n.saturating_sub(sum.failed);
+    Ok(Some(Later {
+        expected: passed_on(compared(&of_up, case)).saturating_mul(a),
+        arrived: passed_on(compared(&of_down, case)).saturating_mul(b),
+        last_ms,
+    }))
 }
