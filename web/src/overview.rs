@@ -31,9 +31,9 @@ const TOPICS_MAX: usize = 500;
 /// Most windows that are read for the strips of one page; of topics beyond slices are.
 const WINDOWS_MAX: usize = 6_000;
 /// Most slices; topics beyond have no strip.
-const SLICES_MAX: usize = 12_000;
-/// Most slices of a hop.
-const SLICES: i64 = 150;
+const SLICES_MAX: usize = 4_800;
+/// Most slices of a hop in trouble, and of one without.
+const SLICES: (i64, i64) = (150, 90);
 /// Cells of a strip.
 const CELLS: i64 = 60;
 /// Tint of a strip in the list, where counts to compare with are not read.
@@ -130,17 +130,19 @@ async fn strips(
     let mut strips = HashMap::new();
     let (mut windows_left, mut slices_left) = (WINDOWS_MAX, SLICES_MAX);
     let length = |width_ms: i64| usize::try_from((query.to_ms - query.from_ms) / width_ms).unwrap_or(usize::MAX);
-    let width_ms = fitting_ms(query.to_ms - query.from_ms, SLICES, 0);
     for topic in topics {
+        let is_trouble = Look::of_verdict(topic.worst).is_trouble();
+        let at_most = if is_trouble { SLICES.0 } else { SLICES.1 };
+        let width_ms = fitting_ms(query.to_ms - query.from_ms, at_most, 0);
         let range = WindowQuery { topic: Some(topic.topic.clone()), ..query.clone() };
         let hops = topic.stages.len().saturating_sub(1).max(1);
         let (windows, slices) = (length(10_000).saturating_mul(hops), length(width_ms).saturating_mul(hops));
-        let pieces: Vec<Piece> = if Look::of_verdict(topic.worst).is_trouble() && windows <= windows_left {
+        let pieces: Vec<Piece> = if is_trouble && windows <= windows_left {
             windows_left -= windows;
             store.windows(range).await?.iter().rev().map(Piece::of).collect()
         } else if slices <= slices_left {
             slices_left -= slices;
-            let bins = store.hop_bins(BinQuery { range, width_ms: None, at_most: Some(SLICES) }).await?;
+            let bins = store.hop_bins(BinQuery { range, width_ms: None, at_most: Some(at_most) }).await?;
             bins.rows.into_iter().rev().map(slices::piece).collect()
         } else {
             continue;
