@@ -1,3 +1,5 @@
+//! What counts of reports by zombies, behind holes, of deleted beginnings, and cut differently.
+
 use super::*;
 
 use chaperone_audit::RuleId;
