@@ -184,6 +184,10 @@ pub(super) fn gather(
     if evidence.progress == Progress::Settled {
         caveats.rules(tx, case, (compared(u, case), up.id()), (compared(d, case), down.id()))?;
         caveats.stamps(tx, case, &evidence, down.id())?;
+        if caveats.in_part(facts, case) {
+            // What both sides have by half may be the same half.
+            evidence.complete = false;
+        }
         caveats.early((&up, &down), (compared(u, case), compared(d, case)), &evidence, grace_ms);
         caveats.side(tx, case, (&up, Doubt::Upstream), open_up.abandoned, None)?;
         caveats.side(tx, case, (&down, Doubt::Downstream), open_down.abandoned, passed_ms)?;

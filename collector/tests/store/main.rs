@@ -16,6 +16,7 @@ mod offsets;
 mod passage;
 mod place;
 mod readers;
+mod rebuild;
 mod retention;
 mod rules;
 mod shares;
