@@ -147,8 +147,8 @@ impl Log {
             limits.insert(*claim, limit);
             end = end.max(limit);
         }
-        let last = seen.claims.keys().next_back().copied();
-        Self { start, end, limits, last, lost, counted: Runs::default(), front: start }
+        let newest = seen.claims.keys().next_back().copied();
+        Self { start, end, limits, last: newest, lost, counted: Runs::default(), front: start }
     }
 
     fn rule(&mut self, claim: Claimed, i: &Interval) -> Ruling {
@@ -243,13 +243,11 @@ impl Plan {
     }
 
     fn interval(&mut self, m: &AuditMessage, i: &Interval) -> Ruling {
-        match self.log(m, &i.topic, i.partition, i.log) {
-            Some(log) => log.rule((i.claim_from, i.epoch, m.incarnation), i),
-            None => {
-                let stand = Stand { start: i.from, next: i.from };
-                Ruling { outcome: Outcome::Fenced, lost: Vec::new(), stand }
-            }
-        }
+        let Some(log) = self.log(m, &i.topic, i.partition, i.log) else {
+            let stand = Stand { start: i.from, next: i.from };
+            return Ruling { outcome: Outcome::Fenced, lost: Vec::new(), stand };
+        };
+        log.rule((i.claim_from, i.epoch, m.incarnation), i)
     }
 
     fn mark(&mut self, m: &AuditMessage, mark: &PartitionMark) -> Stand {

@@ -51,7 +51,9 @@ fn told(tap: u128, epoch: u64, claim_from: i64, (from, to): (i64, i64)) -> Audit
 /// What became of each, where the count stands at last, and what is lost.
 fn ruled(all: &[AuditMessage], shown: &[usize], whole: bool) -> (Vec<Outcome>, i64, Vec<(i64, i64)>) {
     let mut survey = Survey::default();
-    all.iter().for_each(|m| survey.note(m));
+    for m in all {
+        survey.note(m);
+    }
     let mut plan = survey.plan(whole);
     let rulings: Vec<Ruling> = shown.iter().flat_map(|i| plan.rule(&all[*i]).intervals).collect();
     let next = rulings.last().map_or(0, |r| r.stand.next);
