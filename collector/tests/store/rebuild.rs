@@ -73,10 +73,7 @@ async fn rebuild(topic: &[Vec<Item>], starts: &[i64], store: &dyn Rebuild, rng: 
     let sources = sources(topic, starts);
     let mut work = Rebuilding::begin(store, survey.plan(whole), with, &sources, now_ms).await.expect("begun");
     let mut unread: Vec<(i32, &[Item])> = (0..).zip(topic).map(|(no, records)| (no, records.as_slice())).collect();
-    loop {
-        let Some((no, records)) = unread.iter_mut().filter(|(_, records)| !records.is_empty()).choose(rng) else {
-            break;
-        };
+    while let Some((no, records)) = unread.iter_mut().filter(|(_, records)| !records.is_empty()).choose(rng) {
         let (items, rest) = records.split_at(rng.random_range(1..=records.len()));
         *records = rest;
         let next = items.last().expect("some").offset + 1;
@@ -123,7 +120,7 @@ struct Outcome {
 
 async fn history(seed: u64, live: &Place, anew: &Place) -> Outcome {
     let mut h = History::new(seed);
-    let in_order = seed % 3 == 0;
+    let in_order = seed.is_multiple_of(3);
     if in_order {
         h.topic.truncate(1);
     }

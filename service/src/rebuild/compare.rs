@@ -107,9 +107,9 @@ pub async fn compare(
 ) -> Result<Compared, StoreError> {
     let mut from_ms = now_ms.saturating_sub(kept_ms).saturating_add(SWEPT_MS);
     from_ms = from_ms.max(new.whole_since_ms().await?.unwrap_or(i64::MIN));
-    let ((of_old, old_ms), (of_new, new_ms)) = (stands(old, topics).await?, stands(new, topics).await?);
+    let ((of_old, old_through_ms), (of_new, new_through_ms)) = (stands(old, topics).await?, stands(new, topics).await?);
     let same = of_old == of_new;
-    let to_ms = if same { now_ms } else { old_ms.min(new_ms).min(now_ms).saturating_sub(TOLD_MS) };
+    let to_ms = if same { now_ms } else { old_through_ms.min(new_through_ms).min(now_ms).saturating_sub(TOLD_MS) };
     // Where nobody has anything there is nothing to walk through.
     let first_ms = new.size().await?.widths.iter().chain(&old.size().await?.widths).map(|w| w.first_ms).min();
     let mut compared = Compared { from_ms: from_ms.max(first_ms.unwrap_or(to_ms)), to_ms, ..Compared::default() };
