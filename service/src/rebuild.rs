@@ -1,7 +1,7 @@
 //! `chaperone store rebuild`: makes a store anew from the audit topics, beside the one that there is, and compares the two.
 //!
 //! The topics are read twice: first for what taps claimed, then to be applied ([`chaperone_collector::rebuild`] says why). Records
-//! of all partitions are applied in step, by slices of [`SLICE_MS`] of their append times. Nothing is left on the clusters, and the
+//! of all partitions are applied in step, by slices of `SLICE_MS` of their append times. Nothing is left on the clusters, and the
 //! store that there is is only read.
 
 pub mod compare;

@@ -1,7 +1,7 @@
 //! Compares the store that was made anew with the one that there was: totals and verdicts of the windows that both should have.
 //!
 //! Limits: windows that the new store has in part are not compared, nor those that the old one may have dropped or that the
-//! old one had not read to their end; [`SHOWN`] differences are kept.
+//! old one had not read to their end; `SHOWN` differences are kept.
 
 use std::collections::BTreeMap;
 

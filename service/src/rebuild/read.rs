@@ -2,7 +2,7 @@
 //! the cluster.
 //!
 //! Each partition's records wait in a queue of its own, so that partitions can be read in step. Limits: a partition holds
-//! [`RECORDS`] decoded records and what librdkafka fetches ahead, together [`AHEAD_KIB`] of all partitions of a topic; what cannot be
+//! [`RECORDS`] decoded records and what librdkafka fetches ahead, together `AHEAD_KIB` of all partitions of a topic; what cannot be
 //! read ends the reading with a word that says why.
 
 use std::collections::{BTreeSet, VecDeque};
