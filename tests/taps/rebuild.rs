@@ -47,8 +47,10 @@ fn lived(scene: &Scene) -> anyhow::Result<u64> {
     second.process.kill()?;
     upstream.send_in_next_window(MESSAGES)?;
     scene.counted(upstream.sent())?;
-    first.process.terminate(WAIT)?;
     recorder.close(WAIT);
+    // Without a tap no window would settle any more.
+    scene.verdicts()?;
+    first.process.terminate(WAIT)?;
     recount::say_again(scene.cluster, &scene.audit)?;
     api::has_read(&scene.data_dir(), &scene.audit, &scene.cluster.offsets(&scene.audit)?)?;
     Ok(upstream.sent())
