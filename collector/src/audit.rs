@@ -69,6 +69,8 @@ pub enum LossCause {
     Gone,
     /// Their batches are corrupt.
     Corrupt,
+    /// They were deleted before this store was made anew from the topic: it begins behind them.
+    Before,
 }
 
 impl LossCause {
@@ -79,6 +81,7 @@ impl LossCause {
             Self::Truncated => "the log was truncated or made anew",
             Self::Gone => "they were deleted before they were read",
             Self::Corrupt => "their batches are corrupt and cannot be read",
+            Self::Before => "they were deleted before the store was made anew",
         }
     }
     /// Whether another log begins.

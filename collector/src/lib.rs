@@ -19,6 +19,7 @@ pub mod passage;
 pub mod pipeline;
 pub mod postgres;
 pub mod query;
+pub mod rebuild;
 pub mod retention;
 pub mod settle;
 pub mod sqlite;

@@ -124,6 +124,19 @@ impl Settings {
         Self { patience, ..self }
     }
 
+    /// Another database, reached in the same way: with our password, if its URL has none.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn at(&self, url: &str) -> Result<Self, String> {
+        let apart = Self::new(url, None, self.tls.clone(), self.connections)?;
+        let ours = self.config.get_password().filter(|_| apart.config.get_password().is_none());
+        match ours.map(std::str::from_utf8) {
+            Some(Ok(password)) => Self::new(url, Some(password), self.tls.clone(), self.connections),
+            _ => Ok(apart),
+        }
+    }
+
     /// In words, without user or password.
     pub fn place(&self) -> &str {
         &self.place

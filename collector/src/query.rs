@@ -109,8 +109,10 @@ pub struct BinQuery {
     /// Topic, range and number of rows. The range is widened to whole slices.
     pub range: WindowQuery,
     /// Width of the slices, one of [`BINS_MS`](crate::retention::BINS_MS); `None`: the narrowest that is kept for the
-    /// whole range and gives at most 400 slices.
+    /// whole range and gives at most [`at_most`](Self::at_most) slices.
     pub width_ms: Option<i64>,
+    /// Slices, where no width is asked for; `None`: 400.
+    pub at_most: Option<i64>,
 }
 
 /// An answer in slices of one width.

@@ -13,6 +13,7 @@ mod account;
 mod actions;
 mod apply;
 mod audit;
+mod bequest;
 mod bins;
 mod codec;
 mod facts;
@@ -45,7 +46,7 @@ mod taps;
 mod totals;
 mod upkeep;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -53,9 +54,9 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::account::{Account, Books, HopStand, StageRule, Unbelieved};
-use crate::audit::{AuditFollow, AuditLoss, AuditStand, AuditThrough};
+use crate::audit::{AuditFollow, AuditLoss, AuditStand, AuditThrough, LossCause};
 use crate::batch::{Applied, Batch};
-use crate::db::{Db, Done, Tx};
+use crate::db::{AsValue, Db, Done, Tx, params};
 use crate::lag::{Bracket, LagReport, LagRound};
 use crate::pipeline::{Pipelines, Stage};
 use crate::query::{
@@ -63,6 +64,7 @@ use crate::query::{
     OffsetsQuery, PartitionState, ProcessState, Quarantined, ReporterState, StageWindow, Status, TopicSummary,
     WindowDetail, WindowKey, WindowQuery,
 };
+use crate::rebuild::{Bequest, GivenUp, Rebuild, Rulings};
 use crate::retention::{Retention, Swept};
 use crate::store::{Answer, Claim, ClaimRequest, Store};
 use crate::upkeep::{ExportQuery, Exported, StoreSize};
@@ -140,7 +142,7 @@ pub(crate) trait Engine: Send + Sync {
 impl<E: Engine> Store for E {
     fn apply(&self, batch: Batch) -> Answer<'_, Applied> {
         let options = self.options();
-        self.write("apply a batch", move |db| apply::apply(db, &batch, &options))
+        self.write("apply a batch", move |db| apply::apply(db, &batch, &options, None))
     }
 
     fn audit_stands<'a>(&'a self, cluster: &'a str, topic: &'a str) -> Answer<'a, Vec<AuditStand>> {
@@ -301,5 +303,31 @@ impl<E: Engine> Store for E {
 
     fn revisions(&self) -> watch::Receiver<u64> {
         self.follow()
+    }
+}
+
+impl<E: Engine> Rebuild for E {
+    fn apply_again(&self, batch: Batch, ruled: BTreeMap<i64, Rulings>) -> Answer<'_, Applied> {
+        let options = self.options();
+        self.write("apply a batch again", move |db| apply::apply(db, &batch, &options, Some(&ruled)))
+    }
+
+    fn give_up(&self, all: Vec<GivenUp>, at_ms: i64) -> Answer<'_, ()> {
+        self.write("give up what is reported by nobody", move |db| taps::again::give_up(db, &all, at_ms))
+    }
+
+    fn bequest(&self) -> Answer<'_, Bequest> {
+        self.read("read what only this store knows", bequest::read)
+    }
+
+    fn inherit(&self, bequest: Bequest, whole: bool) -> Answer<'_, ()> {
+        self.write("take over what only another store knows", move |db| bequest::take(db, &bequest, whole))
+    }
+
+    fn whole_since_ms(&self) -> Answer<'_, Option<i64>> {
+        self.read("read since when the store is whole", |tx| {
+            let sql = "SELECT max(to_ms) FROM audit_lost WHERE cause = ?1";
+            tx.one(sql, params![LossCause::Before.as_str()], |r| r.get(0))
+        })
     }
 }

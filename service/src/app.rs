@@ -30,6 +30,7 @@ use crate::metrics::Metrics;
 use crate::metrics::meters::Meters;
 use crate::presence::{Presence, Role, farewell};
 use crate::problems::Problems;
+use crate::rebuild::target::refuse_half_made;
 use crate::reload::{Reached, Reload};
 use crate::share::{self, Share};
 use crate::tap::{self, Shared};
@@ -125,7 +126,9 @@ impl App {
             (view.store(), Some(view))
         } else {
             // A database may take a while to answer.
-            (tokio::task::block_in_place(|| open_store(&config))?, None)
+            let store = tokio::task::block_in_place(|| open_store(&config))?;
+            refuse_half_made(&*store, &config.store_place()).await?;
+            (store, None)
         };
         let collects = matches!(parts.role, Role::Run | Role::Collect);
         let blueprint = Blueprint {

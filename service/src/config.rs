@@ -263,6 +263,11 @@ impl Config {
         self.data_dir.join("chaperone.sqlite")
     }
 
+    /// Where the store is, in words, without a password.
+    pub fn store_place(&self) -> String {
+        self.store.as_ref().map_or_else(|| self.store_path().display().to_string(), |store| store.place().to_owned())
+    }
+
     /// A cluster by name.
     pub fn cluster(&self, name: &str) -> Option<&Cluster> {
         self.clusters.iter().find(|c| c.name == name)

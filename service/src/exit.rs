@@ -6,7 +6,7 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Code {
-    /// `recount`: Kafka and the store do not agree. `wal inspect`: some of the log cannot be read.
+    /// `recount`: Kafka and the store do not agree; `store rebuild`: the two stores. `wal inspect`: some of the log cannot be read.
     Differs = 1,
     /// The command line or a line of input cannot be understood.
     Usage = 64,

@@ -33,6 +33,8 @@ pub struct Alone<C: ConsumerContext> {
     taken: Taken,
     /// Where messages go, if not to the client's main queue.
     lanes: Option<[Queue; 2]>,
+    /// Each partition's messages wait in a queue of its own.
+    each: bool,
     consumer: BaseConsumer<C>,
 }
 
@@ -66,8 +68,25 @@ impl<C: ConsumerContext> Alone<C> {
             started: TopicPartitionList::new(),
             taken: Taken::default(),
             lanes: None,
+            each: false,
             consumer,
         }
+    }
+
+    /// Reads nothing yet. The messages of each partition wait in a queue of its own, whose size librdkafka bounds, until
+    /// [`of`](Self::of) takes them.
+    pub fn each(consumer: BaseConsumer<C>) -> Self {
+        let mut alone = Self::new(consumer);
+        alone.each = true;
+        alone
+    }
+
+    /// The next messages and errors of a partition, at most `most`: as soon as there are as many, else after `wait`. Only of
+    /// [`each`](Self::each); `None`: it is not read.
+    pub fn of(&mut self, topic: &str, partition: i32, wait: Duration, most: usize) -> Option<Batch<'_>> {
+        let topic = self.topics.get(topic).filter(|_| self.each)?;
+        self.taken.fill_of(topic.0, partition, wait, most);
+        Some(self.taken.batch())
     }
 
     /// Reads nothing yet. Its messages do not come by [`poll`](Self::poll), which serves what concerns the whole client, but
@@ -85,6 +104,7 @@ impl<C: ConsumerContext> Alone<C> {
             started: TopicPartitionList::new(),
             taken: Taken::default(),
             lanes,
+            each: false,
             consumer,
         })
     }
@@ -228,6 +248,10 @@ impl<C: ConsumerContext> Alone<C> {
             self.topics.insert(topic.to_owned(), Topic(NonNull::new(handle).ok_or_else(last_error)?));
         }
         let Some(topic) = self.topics.get(topic) else { return Err(last_error()) };
+        if self.each {
+            // SAFETY: the topic is alive, the partition is not being read (`stop` came first).
+            return succeeded(unsafe { c::rd_kafka_consume_start(topic.0.as_ptr(), partition, offset) });
+        }
         let main;
         let queue = if let Some([first, second]) = &self.lanes {
             if lane == Lane::First { first } else { second }

@@ -26,6 +26,7 @@ pub mod metrics;
 pub mod plan;
 pub mod presence;
 pub mod problems;
+pub mod rebuild;
 pub mod recount;
 pub mod reload;
 pub mod share;

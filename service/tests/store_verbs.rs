@@ -1,4 +1,4 @@
-//! `chaperone store stats | export | vacuum` on a store of a few windows: what they print, what they refuse, and that a process
+//! `chaperone store stats | export | vacuum | rebuild` on a store of a few windows: what they print, what they refuse, and that a process
 //! that has the store open is not in their way, but for `vacuum`.
 
 use std::path::Path;
@@ -120,4 +120,54 @@ fn room_is_given_back_only_when_nobody_has_the_store_open() {
     std::fs::remove_file(&path).expect("removed");
     let none = chaperone(dir.path(), &["stats"]);
     assert!(!none.status.success() && String::from_utf8_lossy(&none.stderr).contains("no store yet"));
+}
+
+#[test]
+fn a_rebuild_touches_nothing_that_is_there_and_needs_something_to_read() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let store = filled(dir.path(), 1);
+    let to = dir.path().join("data/chaperone.sqlite");
+    let before = std::fs::read(&to).expect("there");
+    let rebuild = |to: &str| {
+        let output = chaperone(dir.path(), &["rebuild", "--to", to]);
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, words) = rebuild(&to.to_string_lossy());
+    assert!(code == Some(73) && words.contains("is there already"), "{code:?}: {words}");
+    // Nothing is made before there is something to make it from.
+    let (code, words) = rebuild(&dir.path().join("new.sqlite").to_string_lossy());
+    assert!(code == Some(69) && words.contains("127.0.0.1:1"), "{code:?}: {words}");
+    let (code, words) = rebuild("postgres://chaperone:hidden@db/other");
+    assert!(code == Some(64) && words.contains("[store]") && !words.contains("hidden"), "{code:?}: {words}");
+    assert_eq!(std::fs::read(&to).expect("there"), before);
+    assert!(!dir.path().join("new.sqlite").exists());
+    drop(store);
+}
+
+#[test]
+fn nobody_works_on_a_store_that_was_half_made() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let store = filled(dir.path(), 1);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let maker = ProcessState {
+        id: Uuid::now_v7(),
+        role: "rebuild".into(),
+        clusters: String::new(),
+        reads: String::new(),
+        host: "h".into(),
+        pid: 4711,
+        version: "0".into(),
+        started_ms: 1,
+        beat_ms: 1,
+        problems: vec![],
+    };
+    runtime.block_on(store.beat(maker.clone())).expect("beats");
+    let config = dir.path().join("chaperone.toml");
+    // The verb writes the configuration too.
+    assert!(chaperone(dir.path(), &["stats"]).status.success());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_chaperone"));
+    let output = command.arg("collect").arg("--config").arg(&config).env("RUST_LOG", "warn").output().expect("runs");
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    let said = words.contains("half-made store") && words.contains("process 4711 on h");
+    assert!(output.status.code() == Some(73) && said, "{:?}: {words}", output.status);
 }

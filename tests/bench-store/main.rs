@@ -44,7 +44,7 @@ async fn median<T, F: Future<Output = Result<T, chaperone_collector::StoreError>
 async fn topic(store: &SqliteView, topic: u64, hours: i64) -> Result<usize, chaperone_collector::StoreError> {
     let range =
         WindowQuery { topic: Some(topic_name(topic)), from_ms: NOW_MS - hours * HOUR_MS, to_ms: NOW_MS, limit: None };
-    let query = BinQuery { range, width_ms: None };
+    let query = BinQuery { range, width_ms: None, at_most: None };
     let hops = store.hop_bins(query.clone()).await?;
     let stages = store.stage_bins(query).await?;
     Ok(hops.rows.len() + stages.rows.len())

@@ -31,6 +31,8 @@ mod offsets;
 mod passage;
 #[path = "../../collector/tests/store/readers.rs"]
 mod readers;
+#[path = "../../collector/tests/store/rebuild.rs"]
+mod rebuild;
 #[path = "../../collector/tests/store/retention.rs"]
 mod retention;
 #[path = "../../collector/tests/store/rules.rs"]

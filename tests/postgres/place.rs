@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use chaperone_collector::postgres::{Settings, Tls};
+use chaperone_collector::rebuild::Rebuild;
 use chaperone_collector::sqlite::Options;
 use chaperone_collector::{PostgresStore, Store};
 use chaperone_tests::postgres::server;
@@ -97,6 +98,11 @@ impl Place {
 
     /// Likewise.
     pub(crate) fn open_with(&self, options: Options) -> Arc<dyn Store> {
+        self.open_anew(options)
+    }
+
+    /// Likewise, to be made anew.
+    pub(crate) fn open_anew(&self, options: Options) -> Arc<dyn Rebuild> {
         Arc::new(PostgresStore::open(&self.settings(), options).expect("opens"))
     }
 

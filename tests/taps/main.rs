@@ -6,6 +6,7 @@
 mod cap;
 mod crowd;
 mod gaps;
+mod rebuild;
 mod recount;
 mod rules;
 mod thousand;

@@ -77,7 +77,7 @@ async fn told(app: &App, uri: &Uri, headers: &HeaderMap) -> Result<Response, Web
     let range = params.range(app.now_ms(), params.zone()?)?;
     let topic = params.get("topic")?.filter(|t| !t.is_empty()).map(str::to_owned);
     let range = WindowQuery { topic, from_ms: range.from_ms, to_ms: range.to_ms, limit: Some(ROWS_MAX) };
-    let query = BinQuery { range, width_ms: width(params.get("width")?)? };
+    let query = BinQuery { range, width_ms: width(params.get("width")?)?, at_most: None };
     let store = &app.state.store;
     match params.get("of")? {
         None | Some("verdicts") => Ok(respond(store.hop_bins(query).await?, &format, VERDICTS, verdict_fields)),

@@ -9,7 +9,8 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use chaperone_collector::Pipelines;
-use chaperone_collector::query::{HopWindow, TopicSummary, WindowQuery};
+use chaperone_collector::query::{BinQuery, TopicSummary, WindowQuery};
+use chaperone_collector::retention::fitting_ms;
 
 use crate::App;
 use crate::api::ROWS_MAX;
@@ -19,15 +20,20 @@ use crate::frame::{self, About, Tab};
 use crate::look::{self, Look, Span};
 use crate::params::Params;
 use crate::range::Range;
-use crate::strip::{self, Axis, MINI, Shape, Tick};
+use crate::strip::{self, Axis, MINI, Piece, Shape, Tick};
 use crate::topic::late_after_ms;
 use crate::topic::links::{self, Choice, Links};
+use crate::topic::slices;
 use crate::zone::Zone;
 
 /// Most topics on the page.
 const TOPICS_MAX: usize = 500;
-/// Most rows that are read for the strips of one page; topics beyond have no strip.
-const STRIP_ROWS: usize = 30_000;
+/// Most windows that are read for the strips of one page; of topics beyond slices are.
+const WINDOWS_MAX: usize = 6_000;
+/// Most slices; topics beyond have no strip.
+const SLICES_MAX: usize = 4_800;
+/// Most slices of a hop in trouble, and of one without.
+const SLICES: (i64, i64) = (150, 90);
 /// Cells of a strip.
 const CELLS: i64 = 60;
 /// Tint of a strip in the list, where counts to compare with are not read.
@@ -102,19 +108,8 @@ async fn answer(app: &App, uri: &Uri, headers: &HeaderMap) -> Result<Response, W
     topics.sort_by_cached_key(|t| (Look::of_verdict(t.worst), Reverse(t.missing_min), t.topic.clone()));
     let found = topics.len();
     topics.truncate(TOPICS_MAX);
-    let mut rows: HashMap<String, Vec<HopWindow>> = HashMap::new();
-    let mut budget = STRIP_ROWS;
-    for topic in &topics {
-        let estimate = usize::try_from((range.to_ms - range.from_ms) / 10_000).unwrap_or(usize::MAX);
-        let estimate = estimate.saturating_mul(topic.stages.len().saturating_sub(1).max(1));
-        if estimate > ROWS_MAX as usize || estimate > budget {
-            continue;
-        }
-        let windows = store.windows(WindowQuery { topic: Some(topic.topic.clone()), ..query.clone() }).await?;
-        budget = budget.saturating_sub(windows.len());
-        rows.insert(topic.topic.clone(), windows);
-    }
-    let mut page = view(&app.pipelines(), &topics, &rows, &range, zone, now_ms);
+    let strips = strips(app, &topics, &query).await?;
+    let mut page = view(&app.pipelines(), &topics, &strips, &range, zone, now_ms);
     page.revision = revision;
     page.problems = app.problems_shown();
     if found > topics.len() {
@@ -125,11 +120,45 @@ async fn answer(app: &App, uri: &Uri, headers: &HeaderMap) -> Result<Response, W
     Ok(frame::page(app, headers, &about, &page))
 }
 
+/// What the strips draw, by topic: windows where there is trouble to point at, slices elsewhere.
+async fn strips(
+    app: &App,
+    topics: &[TopicSummary],
+    query: &WindowQuery,
+) -> Result<HashMap<String, Vec<Piece>>, WebError> {
+    let store = &app.state.store;
+    let mut strips = HashMap::new();
+    let (mut windows_left, mut slices_left) = (WINDOWS_MAX, SLICES_MAX);
+    let length = |width_ms: i64| usize::try_from((query.to_ms - query.from_ms) / width_ms).unwrap_or(usize::MAX);
+    for topic in topics {
+        let is_trouble = Look::of_verdict(topic.worst).is_trouble();
+        let at_most = if is_trouble { SLICES.0 } else { SLICES.1 };
+        let width_ms = fitting_ms(query.to_ms - query.from_ms, at_most, 0);
+        let range = WindowQuery { topic: Some(topic.topic.clone()), ..query.clone() };
+        let hops = topic.stages.len().saturating_sub(1).max(1);
+        let (windows, slices) = (length(10_000).saturating_mul(hops), length(width_ms).saturating_mul(hops));
+        let pieces: Vec<Piece> = if is_trouble && windows <= windows_left {
+            windows_left -= windows;
+            store.windows(range).await?.iter().rev().map(Piece::of).collect()
+        } else if slices <= slices_left {
+            slices_left -= slices;
+            let bins = store.hop_bins(BinQuery { range, width_ms: None, at_most: Some(at_most) }).await?;
+            bins.rows.into_iter().rev().map(slices::piece).collect()
+        } else {
+            continue;
+        };
+        if !pieces.is_empty() {
+            strips.insert(topic.topic.clone(), pieces);
+        }
+    }
+    Ok(strips)
+}
+
 /// Rows → page. Pure.
 fn view(
     pipelines: &Pipelines,
     topics: &[TopicSummary],
-    rows: &HashMap<String, Vec<HopWindow>>,
+    strips: &HashMap<String, Vec<Piece>>,
     range: &Range,
     zone: Zone,
     now_ms: i64,
@@ -139,7 +168,7 @@ fn view(
         format!("?from={}&to={}&tz={}", format::url(&range.from), format::url(&range.to), format::url(&zone.param()));
     let mut lines: Vec<TopicLine> = topics
         .iter()
-        .map(|t| line(pipelines, t, rows.get(&t.topic).map(Vec::as_slice), axis, &query, zone, now_ms))
+        .map(|t| line(pipelines, t, strips.get(&t.topic).map(Vec::as_slice), axis, &query, zone, now_ms))
         .collect();
     lines.sort_by(|a, b| (a.order, &a.name).cmp(&(b.order, &b.name)));
     let (trouble, calm): (Vec<_>, Vec<_>) = lines.into_iter().partition(|l| l.look.is_trouble());
@@ -207,19 +236,21 @@ fn names(pipelines: &Pipelines) -> Vec<String> {
 fn line(
     pipelines: &Pipelines,
     topic: &TopicSummary,
-    rows: Option<&[HopWindow]>,
+    pieces: Option<&[Piece]>,
     axis: Axis,
     query: &str,
     zone: Zone,
     now_ms: i64,
 ) -> TopicLine {
     let pipeline = pipelines.of(&topic.topic);
-    let seen = rows.and_then(|rows| look::worst(rows.iter().map(Look::of)));
+    let seen = pieces.and_then(|pieces| look::worst(pieces.iter().map(|p| p.look)));
     let look = seen.unwrap_or_else(|| Look::of_verdict(topic.worst));
-    let surplus_look = rows.map_or(Look::Surplus, |rows| {
-        let surplus = rows.iter().any(|w| w.surplus_min > 0 && Look::of(w) != Look::ReRead);
-        if surplus { Look::Surplus } else { Look::ReRead }
+    // Where nothing is too many, what arrived twice was expected to.
+    let is_read_twice = pieces.is_some_and(|pieces| {
+        let counts = |p: &Piece| matches!(p.look, Look::Missing | Look::Mixed | Look::Surplus);
+        pieces.iter().any(|p| p.look == Look::ReRead) && !pieces.iter().any(counts)
     });
+    let surplus_look = if is_read_twice { Look::ReRead } else { Look::Surplus };
     let late_after = pipeline.map_or(60_000, |p| late_after_ms(p, 10_000));
     let behind = topic.complete_through_ms.map(|ms| now_ms.saturating_sub(ms));
     TopicLine {
@@ -229,9 +260,10 @@ fn line(
         id: look.id(),
         class: look::class(look),
         word: look.word(),
-        strip: rows.map(|rows| {
+        strip: pieces.map(|pieces| {
             let path = pipeline.map(|p| Links::path(&p.cluster, &topic.topic));
-            let cells = strip::condense(rows, axis, CELLS, |_| MINI_TINT);
+            let tinted = pieces.iter().map(|p| Piece { step: MINI_TINT, ..*p });
+            let cells = strip::condense(tinted, axis, CELLS);
             cells.iter().map(|r| mini(r, axis, zone, path.as_deref(), query)).collect()
         }),
         missing: number(topic.missing_min, Look::Missing, look, topic.delayed, format::minus),
@@ -265,8 +297,13 @@ fn number(value: u64, own: Look, topic: Look, overdue: u64, sign: fn(u64) -> i64
 }
 
 fn mini(run: &strip::Run, axis: Axis, zone: Zone, path: Option<&str>, query: &str) -> MiniCell {
+    let worst = &run.worst;
+    let target = |path: &str| match worst.windows {
+        1 => format!("{path}/w/{}{query}", worst.from_ms),
+        _ => format!("{path}?from={}&to={}&tz={}", worst.from_ms, worst.to_ms, format::url(&zone.param())),
+    };
     MiniCell {
-        href: path.filter(|_| run.look.is_trouble()).map(|path| format!("{path}/w/{}{query}", run.last_ms)),
+        href: path.filter(|_| run.look.is_trouble()).map(target),
         x: axis.x(run.from_ms),
         width: axis.width(run.from_ms, run.to_ms),
         title: format!("{} {}", zone.span(run.from_ms, run.to_ms), run.look.word()),

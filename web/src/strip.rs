@@ -90,6 +90,33 @@ fn percent(thousandths: i64) -> String {
     format!("{}.{:03}%", thousandths / 1000, thousandths % 1000)
 }
 
+/// What is drawn: a window, or a slice of several, with the look of the worst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Piece {
+    pub(crate) look: Look,
+    /// Tint, 1 to 6.
+    pub(crate) step: usize,
+    pub(crate) from_ms: i64,
+    pub(crate) to_ms: i64,
+    pub(crate) windows: u64,
+    /// Σ of the messages that its verdicts are about.
+    pub(crate) amount: u64,
+}
+
+impl Piece {
+    /// A window; its tint is the lightest.
+    pub(crate) fn of(window: &HopWindow) -> Self {
+        Self {
+            look: Look::of(window),
+            step: 1,
+            from_ms: window.window_ms,
+            to_ms: window.window_ms.saturating_add(window.width_ms),
+            windows: 1,
+            amount: look::amount(window),
+        }
+    }
+}
+
 /// Neighbouring windows that look alike.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Run {
@@ -98,29 +125,25 @@ pub(crate) struct Run {
     pub(crate) step: usize,
     pub(crate) from_ms: i64,
     pub(crate) to_ms: i64,
-    /// Start of the newest window in it.
-    pub(crate) last_ms: i64,
+    /// What it stands for: the worst, the newest of equals.
+    pub(crate) worst: Piece,
     pub(crate) windows: u64,
     /// Σ of the messages that its verdicts are about.
     pub(crate) amount: u64,
 }
 
-/// Merges equal neighbours, but not in trouble, so that each bad window can be pointed at. `step` gives the tint of a
-/// window. Rows must be in order of time.
-pub(crate) fn runs<'a>(rows: impl IntoIterator<Item = &'a HopWindow>, step: impl Fn(&HopWindow) -> usize) -> Vec<Run> {
+impl Run {
+    const fn of(piece: Piece) -> Self {
+        let Piece { look, step, from_ms, to_ms, windows, amount } = piece;
+        Self { look, step, from_ms, to_ms, worst: piece, windows, amount }
+    }
+}
+
+/// Merges equal neighbours, but not in trouble, so that each bad window can be pointed at. Pieces must be in order of time.
+pub(crate) fn runs(pieces: impl IntoIterator<Item = Piece>) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
-    for row in rows {
-        let look = Look::of(row);
-        let next = Run {
-            look,
-            step: step(row),
-            from_ms: row.window_ms,
-            to_ms: row.window_ms.saturating_add(row.width_ms),
-            last_ms: row.window_ms,
-            windows: 1,
-            amount: look::amount(row),
-        };
-        push(&mut runs, next, look.is_calm());
+    for piece in pieces {
+        push(&mut runs, Run::of(piece), piece.look.is_calm());
     }
     runs
 }
@@ -130,7 +153,7 @@ fn push(runs: &mut Vec<Run>, next: Run, may_merge: bool) {
         let alike = last.look == next.look && last.step == next.step;
         if may_merge && alike && last.to_ms == next.from_ms {
             last.to_ms = next.to_ms;
-            last.last_ms = next.last_ms;
+            last.worst = next.worst;
             last.windows += next.windows;
             last.amount = last.amount.saturating_add(next.amount);
             return;
@@ -144,29 +167,26 @@ fn push(runs: &mut Vec<Run>, next: Run, may_merge: bool) {
 }
 
 /// The worst of each `cells`-th part of the axis: where windows are narrower than what can be seen. Sums and worst-of,
-/// never a mean; a cell stands for its worst window, the newest of equals.
-pub(crate) fn condense<'a>(
-    rows: impl IntoIterator<Item = &'a HopWindow>,
-    axis: Axis,
-    cells: i64,
-    step: impl Fn(&HopWindow) -> usize,
-) -> Vec<Run> {
-    let rows: Vec<&HopWindow> = rows.into_iter().collect();
-    // Whole windows, so that no cell is empty only because no window begins in it.
-    let window = rows.iter().map(|r| r.width_ms).max().unwrap_or(10_000).max(1);
-    let width = (axis.to_ms - axis.from_ms).div_euclid(cells.max(1)).saturating_add(window - 1).div_euclid(window);
-    let width = width.max(1).saturating_mul(window);
+/// never a mean; a cell stands for its worst piece, the newest of equals.
+pub(crate) fn condense(pieces: impl IntoIterator<Item = Piece>, axis: Axis, cells: i64) -> Vec<Run> {
+    let pieces: Vec<Piece> = pieces.into_iter().collect();
+    // Whole pieces, so that no cell is empty only because none begins in it.
+    let widest = pieces.iter().map(|p| p.to_ms - p.from_ms).max().unwrap_or(10_000).max(1);
+    let width = (axis.to_ms - axis.from_ms).div_euclid(cells.max(1)).saturating_add(widest - 1).div_euclid(widest);
+    let width = width.max(1).saturating_mul(widest);
+    let rank = |p: &Piece| (p.look, Reverse(p.step), Reverse(p.from_ms));
     let mut worst: BTreeMap<i64, Run> = BTreeMap::new();
-    for row in rows {
-        let from_ms = axis.from_ms + (row.window_ms - axis.from_ms).div_euclid(width) * width;
-        let (look, step, amount) = (Look::of(row), step(row), look::amount(row));
-        let (to_ms, last_ms) = (from_ms + width, row.window_ms);
-        let cell = worst.entry(from_ms).or_insert(Run { look, step, from_ms, to_ms, last_ms, windows: 0, amount: 0 });
-        if (look, Reverse(step), Reverse(last_ms)) < (cell.look, Reverse(cell.step), Reverse(cell.last_ms)) {
-            (cell.look, cell.step, cell.last_ms) = (look, step, last_ms);
+    for piece in pieces {
+        // On the clock, where wider pieces lie as well.
+        let from_ms = piece.from_ms.div_euclid(width).saturating_mul(width);
+        let whole = Piece { from_ms, to_ms: from_ms.saturating_add(width), ..piece };
+        let empty = Run { worst: piece, windows: 0, amount: 0, ..Run::of(whole) };
+        let cell = worst.entry(from_ms).or_insert(empty);
+        if rank(&piece) < rank(&cell.worst) {
+            (cell.look, cell.step, cell.worst) = (piece.look, piece.step, piece);
         }
-        cell.windows += 1;
-        cell.amount = cell.amount.saturating_add(amount);
+        cell.windows += piece.windows;
+        cell.amount = cell.amount.saturating_add(piece.amount);
     }
     let mut runs = Vec::new();
     for cell in worst.into_values() {
@@ -282,22 +302,9 @@ mod tests {
 
     const AXIS: Axis = Axis { from_ms: 0, to_ms: 1_800_000 };
 
-    fn row(window: i64, verdict: Verdict, missing: u64) -> HopWindow {
-        HopWindow {
-            topic: "t".into(),
-            from_stage: "a".into(),
-            to_stage: "b".into(),
-            window_ms: window * 10_000,
-            width_ms: 10_000,
-            verdict,
-            missing_min: missing,
-            surplus_min: 0,
-            delayed: 0,
-            caveats: Vec::new(),
-            why: String::new(),
-            settled_ms: None,
-            amendments: 0,
-        }
+    fn row(window: i64, verdict: Verdict, amount: u64) -> Piece {
+        let from_ms = window * 10_000;
+        Piece { look: Look::of_verdict(verdict), step: 4, from_ms, to_ms: from_ms + 10_000, windows: 1, amount }
     }
 
     #[test]
@@ -335,15 +342,14 @@ mod tests {
             row(3, Verdict::Missing, 14),
             row(5, Verdict::Ok, 0),
         ];
-        let spans: Vec<_> =
-            runs(&rows, |_| 4).iter().map(|r| (r.look, r.from_ms / 10_000, r.windows, r.amount)).collect();
+        let spans: Vec<_> = runs(rows).iter().map(|r| (r.look, r.from_ms / 10_000, r.windows, r.amount)).collect();
         assert_eq!(spans, [(Proven, 0, 2, 0), (Missing, 2, 1, 23), (Missing, 3, 1, 14), (Proven, 5, 1, 0)]);
     }
 
     #[test]
     fn a_window_told_twice_is_drawn_once() {
         let rows = [row(0, Verdict::Ok, 0), row(0, Verdict::Missing, 1), row(1, Verdict::Ok, 0)];
-        let runs = runs(&rows, |_| 2);
+        let runs = runs(rows);
         assert!(runs.windows(2).all(|w| w[0].to_ms <= w[1].from_ms), "{runs:?}");
     }
 
@@ -351,11 +357,20 @@ mod tests {
     fn a_list_strip_shows_the_worst_of_each_cell() {
         let rows =
             [row(0, Verdict::Ok, 0), row(1, Verdict::Missing, 1), row(2, Verdict::Open, 0), row(12, Verdict::Ok, 0)];
-        let cells = condense(&rows, AXIS, 30, |_| 5);
+        let cells = condense(rows, AXIS, 30);
         let seen: Vec<_> = cells.iter().map(|r| (r.look, r.from_ms / 60_000, r.to_ms / 60_000)).collect();
         assert_eq!(seen, [(Look::Missing, 0, 1), (Look::Proven, 2, 3)]);
         let first = cells.first().expect("cell");
-        assert_eq!((first.windows, first.amount, first.last_ms), (3, 1, 10_000), "it opens the worst window");
+        assert_eq!((first.windows, first.amount, first.worst), (3, 1, rows[1]), "it opens the worst window");
+    }
+
+    #[test]
+    fn slices_count_for_their_windows_and_lie_on_the_clock() {
+        let slice = |from_ms, windows| Piece { from_ms, to_ms: from_ms + 60_000, windows, ..row(0, Verdict::Ok, 0) };
+        let axis = Axis { from_ms: 50_000, to_ms: 650_000 };
+        let cells = condense([slice(0, 2), slice(60_000, 6), row(12, Verdict::Missing, 3)], axis, 10);
+        let seen: Vec<_> = cells.iter().map(|r| (r.look, r.from_ms, r.to_ms, r.windows)).collect();
+        assert_eq!(seen, [(Look::Proven, 0, 120_000, 8), (Look::Missing, 120_000, 180_000, 1)]);
     }
 
     #[test]
@@ -380,7 +395,7 @@ mod tests {
             row(66, Verdict::Delayed, 0),
             row(150, Verdict::Missing, 1),
         ];
-        let runs = runs(&rows, |_| 2);
+        let runs = runs(rows);
         let marks = marks(&runs, AXIS, |look, n| format!("{} {n}", look.word()));
         let said: Vec<_> = marks.iter().map(|m| (m.look, m.text.as_str())).collect();
         // Unproven is too near to missing for a glyph; mixed and delayed too near for numbers.

@@ -1,8 +1,8 @@
 //! `/t/{cluster}/{topic}`: one topic in a range: what is wrong, on which hop, when, how big and why.
 //!
-//! One query of the store per kind of row, all of the same range; everything after that is pure. A range of more
-//! windows than one page can show is cut at its beginning, and the page says so.
+//! What it [asks](ask) is of one range; everything after that is pure.
 
+mod ask;
 pub(crate) mod charts;
 mod delay;
 mod evidence;
@@ -11,6 +11,7 @@ pub(crate) mod grid;
 pub(crate) mod links;
 mod matrix;
 pub(crate) mod sentence;
+pub(crate) mod slices;
 mod table;
 
 use std::sync::Arc;
@@ -19,24 +20,19 @@ use askama::Template;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use chaperone_collector::query::{HopWindow, PartitionState, ReporterState, StageWindow, TopicSummary, WindowQuery};
-use chaperone_collector::{Pipeline, StageKind};
+use chaperone_collector::Pipeline;
 
 use crate::App;
-use crate::api::ROWS_MAX;
 use crate::error::WebError;
 use crate::format;
 use crate::frame::{self, About};
 use crate::look::Span;
 use crate::params::Params;
-use crate::range::Range;
 use crate::strip::{Axis, Tick};
+use crate::topic::ask::Answers;
 use crate::topic::grid::Grid;
 use crate::topic::links::{Choice, Links};
 use crate::topic::table::Content;
-
-/// The narrowest window: of a range of fewer than fit on a page nothing is cut.
-const NARROWEST_MS: i64 = 10_000;
 
 /// The page.
 #[derive(Template)]
@@ -88,16 +84,6 @@ struct Through {
     late: bool,
 }
 
-/// What the store said.
-struct Answers {
-    windows: Vec<HopWindow>,
-    counts: Vec<StageWindow>,
-    summary: Option<TopicSummary>,
-    reporters: Vec<ReporterState>,
-    partitions: Vec<Vec<PartitionState>>,
-    revision: u64,
-}
-
 pub(crate) async fn page(
     State(app): State<Arc<App>>,
     Path((cluster, topic)): Path<(String, String)>,
@@ -126,26 +112,13 @@ async fn answer(app: &App, cluster: &str, topic: &str, uri: &Uri, headers: &Head
         })?),
     };
     let links = Links { cluster: pipeline.cluster.clone(), topic: topic.to_owned(), range, zone, window_ms };
-    let first_ms = first_ms(app, pipeline, &links).await?;
-    let answers = ask(app, pipeline, topic, first_ms, links.range.to_ms, now_ms).await?;
-    let mut page = view(pipeline, &links, first_ms, answers, now_ms);
+    let answers = ask::ask(app, pipeline, &links, now_ms).await?;
+    let mut page = view(pipeline, &links, answers, now_ms);
     page.problems = app.problems_shown();
     let title = format!("{} · Chaperone", page.topic);
     let events = links.events();
     let about = About { title: &title, events: Some(&events), zone, now_ms, tab: None };
     Ok(frame::page(app, headers, &about, &page))
-}
-
-/// Where the page begins: at the beginning of the range, or as late as all windows after it fit on one page.
-async fn first_ms(app: &App, pipeline: &Pipeline, links: &Links) -> Result<i64, WebError> {
-    let Range { from_ms, to_ms, .. } = links.range;
-    let most = i64::from(ROWS_MAX) / i64::try_from(pipeline.hops().count().max(1)).unwrap_or(i64::MAX);
-    if to_ms - from_ms <= most * NARROWEST_MS {
-        return Ok(from_ms);
-    }
-    let one = WindowQuery { topic: Some(links.topic.clone()), from_ms, to_ms, limit: Some(1) };
-    let width_ms = app.state.store.windows(one).await?.first().map_or(NARROWEST_MS, |w| w.width_ms);
-    Ok(from_ms.max(to_ms.saturating_sub(most * width_ms.max(NARROWEST_MS))))
 }
 
 pub(crate) fn unknown(topic: &str) -> WebError {
@@ -166,47 +139,11 @@ pub(crate) fn moved(path: &str, query: Option<&str>) -> Response {
     }
 }
 
-async fn ask(
-    app: &App,
-    pipeline: &Pipeline,
-    topic: &str,
-    from_ms: i64,
-    to_ms: i64,
-    now_ms: i64,
-) -> Result<Answers, WebError> {
-    let store = &app.state.store;
-    // Read first: a page that shows more than its revision says is fetched once too often, never too seldom.
-    let revision = *store.revisions().borrow();
-    let query = WindowQuery { topic: Some(topic.to_owned()), from_ms, to_ms, limit: Some(ROWS_MAX) };
-    // There are more stages than hops: two halves keep their rows below the cap that the verdicts just meet.
-    let middle_ms = i64::midpoint(from_ms, to_ms);
-    let early = WindowQuery { to_ms: middle_ms, ..query.clone() };
-    let late = WindowQuery { from_ms: middle_ms, ..query.clone() };
-    let (windows, mut counts, more, topics, reporters) = tokio::try_join!(
-        store.windows(query.clone()),
-        store.stage_windows(early),
-        store.stage_windows(late),
-        store.topics(query),
-        store.reporters(now_ms)
-    )?;
-    counts.extend(more);
-    let mut partitions = Vec::new();
-    for stage in &pipeline.stages {
-        let mut of_stage = Vec::new();
-        for name in stage.reported().iter().filter(|_| stage.kind == StageKind::Kafka) {
-            of_stage.extend(store.partitions(name).await?);
-        }
-        partitions.push(of_stage);
-    }
-    let summary = topics.into_iter().find(|t| t.topic == topic);
-    Ok(Answers { windows, counts, summary, reporters, partitions, revision })
-}
-
 /// Rows → page. Pure.
-fn view(pipeline: &Pipeline, links: &Links, first_ms: i64, answers: Answers, now_ms: i64) -> TopicPage {
+fn view(pipeline: &Pipeline, links: &Links, answers: Answers, now_ms: i64) -> TopicPage {
     let zone = links.zone;
-    let grid = Grid::build(pipeline, answers.windows, &answers.counts, &answers.reporters);
-    let axis = Axis::new(first_ms, links.range.to_ms, grid.width_ms());
+    let grid = answers.grid;
+    let axis = Axis::new(answers.first_ms, links.range.to_ms, grid.width_ms());
     let selected_row = links.window_ms.and_then(|ms| grid.row_at(ms)).and_then(|i| grid.rows.get(i));
     let sources = flow::Sources { reporters: &answers.reporters, partitions: &answers.partitions, topic: &links.topic };
     let through = answers.summary.and_then(|s| s.complete_through_ms).map(|ms| Through {
@@ -228,7 +165,7 @@ fn view(pipeline: &Pipeline, links: &Links, first_ms: i64, answers: Answers, now
         from: links.range.from.clone(),
         to: links.range.to.clone(),
         tz: zone.param(),
-        notes: notes(&grid, links, first_ms),
+        notes: notes(&grid),
         empty: grid.rows.is_empty(),
         extent: extent(&grid, links),
         flow: flow::flow(&grid, &pipeline.stages, &sources, now_ms),
@@ -272,15 +209,15 @@ fn extent(grid: &Grid, links: &Links) -> String {
 
 fn cells(grid: &Grid) -> String {
     let width = format!("{} s each, event time", grid.width_ms() / 1000);
-    if matrix::is_condensed(grid) { format!("{width} · a cell is the worst of several") } else { width }
+    match grid.slice_ms() {
+        Some(ms) => format!("{width} · calm ones by {}", format::age(ms)),
+        None if matrix::is_condensed(grid) => format!("{width} · a cell is the worst of several"),
+        None => width,
+    }
 }
 
-fn notes(grid: &Grid, links: &Links, first_ms: i64) -> Vec<String> {
+fn notes(grid: &Grid) -> Vec<String> {
     let mut notes = Vec::new();
-    if first_ms > links.range.from_ms {
-        let shown = format::age(links.range.to_ms - first_ms);
-        notes.push(format!("This range has more windows than one page can show; these are its last {shown}."));
-    }
     if grid.strangers > 0 {
         let n = format::plural(u64::try_from(grid.strangers).unwrap_or(u64::MAX), "verdict");
         notes.push(format!("{n} of hops that the pipeline no longer has are in the CSV only."));

@@ -317,11 +317,14 @@ async fn the_ten_thousandth_verdict_costs_what_the_hundredth_did() {
 }
 
 /// Statements that may look at everything, and why.
-const SCANS: [(&str, &str); 14] = [
+const SCANS: [(&str, &str); 17] = [
     ("account_amended.sql", "the index of amendments, which are few"),
     ("account_limited.sql", "the sums of a range, which is found by its index"),
     ("account_untimed.sql", "likewise"),
     ("account_untimed_level.sql", "likewise"),
+    ("bequest_begun.sql", "a row for each tapped stage and topic, once for a store that is made anew"),
+    ("bequest_former.sql", "likewise, for each partition that was deleted"),
+    ("bequest_taps.sql", "likewise, for each partition"),
     ("complete_through_all.sql", "one row a topic"),
     ("hop_stands.sql", "each topic once, and its last window by the key"),
     ("lag_rows.sql", "the list of all groups at all partitions, as of the last look"),

@@ -116,7 +116,7 @@ fn slices(q: &WindowQuery) -> (i64, impl Iterator<Item = BinQuery>) {
     let slice = move |i: i64| {
         let from_ms = from_ms.saturating_add(i.saturating_mul(width_ms));
         let range = WindowQuery { from_ms, to_ms: from_ms.saturating_add(width_ms), ..WindowQuery::default() };
-        BinQuery { range, width_ms: Some(width_ms) }
+        BinQuery { range, width_ms: Some(width_ms), at_most: None }
     };
     (width_ms, (0..count).map(slice))
 }

@@ -19,11 +19,13 @@ use super::reopen;
 use super::reporters::Reporter;
 use super::slots::{self, Joined};
 use super::taps::Taps;
+use super::taps::again::Under;
 use super::totals::{Arrived, Key, Share, Totals};
 use crate::audit::AuditThrough;
 use crate::batch::{Applied, AuditPartition, Batch, Content, Item, Refused};
 use crate::db::{AsValue, Db, Done, Fault, Value, count, int, params};
 use crate::interval::Outcome;
+use crate::rebuild::Rulings;
 
 /// Rows of finals sealed per batch.
 const SEALED_PER_BATCH: u32 = 512;
@@ -129,8 +131,11 @@ impl Source {
     }
 }
 
+/// What of a batch counts, by offset, where that was decided before: a store that is made anew.
+pub(super) type Ruled = BTreeMap<i64, Rulings>;
+
 /// Applies a batch.
-pub(super) fn apply(db: &mut Db<'_>, batch: &Batch, options: &Options) -> Done<Applied> {
+pub(super) fn apply(db: &mut Db<'_>, batch: &Batch, options: &Options, ruled: Option<&Ruled>) -> Done<Applied> {
     let mut source = Source::load(db, &batch.source)?;
     // Begun behind `next`: between the two lies what an older store has not.
     let ahead = batch.from.is_some_and(|from| from > source.next);
@@ -149,6 +154,7 @@ pub(super) fn apply(db: &mut Db<'_>, batch: &Batch, options: &Options) -> Done<A
     if let (Some(_), Some(item)) = (run.lost_ms, batch.items.iter().find(|i| i.offset >= first)) {
         audit::bound(db, &batch.source, source.log, (item.offset, item.append_ms))?;
     }
+    let unruled = Rulings::default();
     let new = || batch.items.iter().filter(|i| (first..batch.next).contains(&i.offset));
     run.load(db, new().filter_map(said))?;
     for item in new() {
@@ -157,7 +163,10 @@ pub(super) fn apply(db: &mut Db<'_>, batch: &Batch, options: &Options) -> Done<A
         }
         let fate = match &item.content {
             Content::Refused(refused) => quarantine(db, &batch.source, item, refused)?,
-            Content::Message(message) => run.message(db, message, item.append_ms)?,
+            Content::Message(message) => {
+                let rulings = ruled.map(|ruled| ruled.get(&item.offset).unwrap_or(&unruled));
+                run.message(db, message, item.append_ms, rulings)?
+            }
         };
         source.note(fate, item);
     }
@@ -259,7 +268,7 @@ impl Run {
         Ok(())
     }
 
-    fn message(&mut self, db: &mut Db<'_>, m: &AuditMessage, append_ms: i64) -> Done<Fate> {
+    fn message(&mut self, db: &mut Db<'_>, m: &AuditMessage, append_ms: i64, rulings: Option<&Rulings>) -> Done<Fate> {
         let stage = db.name(&m.stage)?;
         let key = (m.incarnation, stage);
         let mut news = News::default();
@@ -274,21 +283,7 @@ impl Run {
         if !m.merged.iter().all(|ids| reporter.book.void(*ids)) {
             too_many_gaps(db, m, "what was merged", append_ms)?;
         }
-        for interval in &m.intervals {
-            let skew = reporter.skew;
-            match self.taps.interval(db, (stage, &skew), interval, append_ms, &mut self.totals)? {
-                Outcome::Add => {
-                    news.changed = true;
-                    interval.windows.iter().for_each(|w| reporter.manner.counted(w.class, w.n));
-                }
-                Outcome::Duplicate => {}
-                Outcome::Fenced => news.fenced = true,
-                Outcome::Hole => news.hole = true,
-            }
-        }
-        for mark in &m.marks {
-            news.changed |= self.taps.mark(db, (stage, &reporter.skew), mark, append_ms)?;
-        }
+        self.taps(db, &mut reporter, (m, append_ms), rulings, &mut news)?;
         for topic in &m.topics {
             news.changed |= self.marks.topic(db, (stage, &reporter.skew), topic, append_ms)?;
         }
@@ -307,6 +302,47 @@ impl Run {
         }
         self.reporters.insert(key, reporter);
         Ok(news.fate())
+    }
+
+    /// What a tap counted, and how far it is.
+    fn taps(
+        &mut self,
+        db: &mut Db<'_>,
+        reporter: &mut Reporter,
+        (m, append_ms): (&AuditMessage, i64),
+        rulings: Option<&Rulings>,
+        news: &mut News,
+    ) -> Done<()> {
+        let (stage, skew) = (reporter.stage, reporter.skew);
+        let under = Under { by: m, stage, append_ms };
+        for (no, interval) in m.intervals.iter().enumerate() {
+            let ruling = rulings.map(|rulings| rulings.intervals.get(no));
+            let outcome = match ruling {
+                None => self.taps.decide(db, stage, interval)?,
+                Some(None) => Outcome::Fenced,
+                Some(Some(ruling)) => self.taps.interval_again(db, &under, interval, ruling)?,
+            };
+            match outcome {
+                Outcome::Add => {
+                    self.taps.add(db, (stage, &skew), interval, append_ms, &mut self.totals)?;
+                    news.changed = true;
+                    interval.windows.iter().for_each(|w| reporter.manner.counted(w.class, w.n));
+                }
+                Outcome::Duplicate => {}
+                Outcome::Fenced => news.fenced = true,
+                Outcome::Hole => news.hole = true,
+            }
+            if let Some(Some(ruling)) = ruling {
+                self.taps.lost(db, &under, interval, ruling)?;
+            }
+        }
+        for (no, mark) in m.marks.iter().enumerate() {
+            if let Some(stand) = rulings.and_then(|rulings| rulings.marks.get(no)) {
+                self.taps.mark_again(db, &under, mark, *stand)?;
+            }
+            news.changed |= self.taps.mark(db, (stage, &skew), mark, append_ms)?;
+        }
+        Ok(())
     }
 
     fn slot(

@@ -27,7 +27,7 @@ fn frame(levels: &Levels, q: &BinQuery) -> (i64, WindowQuery) {
         // Nothing of the range may be gone: for the topic that the sweep has come to first.
         let is_whole = |width_ms: &i64| !levels.is_dropped(0, floor_ms(from_ms, *width_ms), *width_ms);
         let least_ms = BINS_MS.into_iter().find(is_whole).unwrap_or(3_600_000);
-        fitting_ms(to_ms.saturating_sub(from_ms), SLICES, least_ms)
+        fitting_ms(to_ms.saturating_sub(from_ms), q.at_most.unwrap_or(SLICES), least_ms)
     });
     let end_ms = floor_ms(to_ms.saturating_sub(1), width_ms).saturating_add(width_ms);
     (width_ms, WindowQuery { from_ms: floor_ms(from_ms, width_ms), to_ms: end_ms.max(from_ms), ..q.range.clone() })

@@ -8,6 +8,7 @@ use chaperone_audit::wire::End;
 use super::gather::Later;
 use super::life::Life;
 use super::reporters::end_of;
+use crate::audit::LossCause;
 use crate::caveat::CaveatKind;
 use crate::db::{AsValue, Done, Tx, find_name, params};
 use crate::passage::Partition;
@@ -76,6 +77,8 @@ struct AuditLost {
     partition: i32,
     from_ms: i64,
     to_ms: i64,
+    /// The store was made anew from what lies behind them.
+    before: bool,
 }
 
 /// All of it.
@@ -103,10 +106,12 @@ impl Facts {
             Ok(AuditMark { cluster: r.get(0)?, topic, mark })
         })?;
         let oldest_ms = horizon_ms.saturating_sub(LOST_BEFORE_MS);
-        let sql = "SELECT cluster, topic, partition, coalesce(from_ms, ?2), to_ms FROM audit_lost WHERE to_ms >= ?1";
+        let sql =
+            "SELECT cluster, topic, partition, coalesce(from_ms, ?2), to_ms, cause FROM audit_lost WHERE to_ms >= ?1";
         let lost = tx.query(sql, params![oldest_ms, i64::MIN], |r| {
             let (cluster, topic, partition) = (r.get(0)?, r.get(1)?, r.get(2)?);
-            Ok(AuditLost { cluster, topic, partition, from_ms: r.get(3)?, to_ms: r.get(4)? })
+            let before = r.get::<String>(5)? == LossCause::Before.as_str();
+            Ok(AuditLost { cluster, topic, partition, from_ms: r.get(3)?, to_ms: r.get(4)?, before })
         })?;
         Ok(Self {
             now_ms,
@@ -125,6 +130,11 @@ impl Facts {
     /// appended.
     pub(super) fn lost(&self, stage: &str) -> impl Iterator<Item = (i64, i64)> {
         self.lost_of(stage).map(|lost| (lost.from_ms, lost.to_ms))
+    }
+
+    /// The store was made anew, and of what the stage had said before this time, ms, the audit topic had only a part.
+    pub(super) fn whole_since_ms(&self, stage: &str) -> Option<i64> {
+        self.lost_of(stage).filter(|lost| lost.before).map(|lost| lost.to_ms).max()
     }
 
     fn lost_of(&self, stage: &str) -> impl Iterator<Item = &AuditLost> {

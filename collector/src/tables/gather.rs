@@ -135,6 +135,10 @@ pub(super) fn gather(
     }
     let mut caveats = Caveats::default();
     if evidence.progress == Progress::Settled {
+        if caveats.in_part(facts, case, (&up, &down)) {
+            // What both sides have by half may be the same half.
+            evidence.complete = false;
+        }
         let until_ms = passed_ms.max(d_last_ms.map(|last| last.saturating_add(grace_ms))).unwrap_or(settles_at_ms);
         let lost_ms = (case.span.start_ms.saturating_sub(grace_ms), until_ms.max(settles_at_ms));
         caveats.settled(tx, facts, case, (&up, &down), &evidence, (passed_ms, lost_ms))?;

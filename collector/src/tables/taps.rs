@@ -1,7 +1,10 @@
 //! What taps say: intervals guarded by the claim chain, marks, partition counts; and the claims themselves.
 //!
 //! Invariant: an interval counts iff [`Chain::apply`] adds it and its log is the current one; what was counted is never
-//! counted again. A mark counts only when every interval up to its position has been applied.
+//! counted again. A mark counts only when every interval up to its position has been applied. Of a store that is made anew
+//! [`again`] decides what counts.
+
+pub(super) mod again;
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
@@ -136,25 +139,28 @@ impl Taps {
         })
     }
 
-    /// Decides about an interval and, if it counts, adds it.
-    pub(super) fn interval(
-        &mut self,
-        db: &mut Db<'_>,
-        (stage, skew): (i64, &Skew),
-        i: &Interval,
-        append_ms: i64,
-        totals: &mut Totals,
-    ) -> Done<Outcome> {
+    /// Decides about an interval by the claim chain.
+    pub(super) fn decide(&mut self, db: &mut Db<'_>, stage: i64, i: &Interval) -> Done<Outcome> {
         let topic = db.name(&i.topic)?;
         // A partition that nobody claimed here: its records belong to claims of another store.
         let Some(row) = self.row(db, stage, topic, i.partition)? else { return Ok(Outcome::Fenced) };
         if i.log != row.log {
             return Ok(Outcome::Fenced);
         }
-        let outcome = row.chain.apply(i.epoch, i.from, i.to);
-        if outcome != Outcome::Add {
-            return Ok(outcome);
-        }
+        Ok(row.chain.apply(i.epoch, i.from, i.to))
+    }
+
+    /// Adds an interval that counts.
+    pub(super) fn add(
+        &mut self,
+        db: &mut Db<'_>,
+        (stage, skew): (i64, &Skew),
+        i: &Interval,
+        append_ms: i64,
+        totals: &mut Totals,
+    ) -> Done<()> {
+        let topic = db.name(&i.topic)?;
+        let Some(row) = self.row(db, stage, topic, i.partition)? else { return Ok(()) };
         row.dirty = true;
         let floor = row.event_floor_ms();
         if i.kind == IntervalKind::Unaudited {
@@ -164,8 +170,7 @@ impl Taps {
                 GapCause::Other => "offsets could not be read",
             };
             let range = Range { log: i.log, from: i.from, to: Some(i.to), at_ms: append_ms, floor, cause };
-            unaudited(db, stage, topic, i.partition, &range)?;
-            return Ok(outcome);
+            return unaudited(db, stage, topic, i.partition, &range);
         }
         let timed = || i.windows.iter().filter(|w| w.class.has_time() && w.n > 0);
         let (first, last) = (timed().map(|w| w.min_ms).min(), timed().map(|w| w.max_ms).max());
@@ -189,7 +194,7 @@ impl Taps {
             totals.moved(key, i.rule, &Share::default(), &Share::of_interval(w), arrived);
             self.span(key, i, w);
         }
-        Ok(outcome)
+        Ok(())
     }
 
     fn span(&mut self, key: Key, i: &Interval, w: &IntervalWindow) {

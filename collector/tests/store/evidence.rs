@@ -164,6 +164,34 @@ async fn what_is_in_flight_is_awaited_and_what_is_in_doubt_is_not_proof() {
     assert_eq!(w.verdict, Verdict::Unproven, "{}", w.why);
 }
 
+/// Acknowledged long after grace, so that the downstream stage is past the window when it has not seen the message yet.
+#[tokio::test]
+async fn what_was_acknowledged_late_is_absent_only_when_downstream_has_come_so_far() {
+    for arrives in [true, false] {
+        let mut p = Pair::new(0);
+        let slow = Msg { id: 99, topic: "orders", event_ms: START + 9_900 };
+        p.producer.arrive(&slow, START + 9_900);
+        p.beats(15_000).await;
+        assert!(p.judge(15_000).await.why.contains("1 message in flight upstream"));
+        p.producer.acked(&slow);
+        let beat = p.producer.beat(START + 20_000);
+        p.send(vec![beat], 20_000).await;
+        let w = p.judge(20_500).await;
+        assert!(w.verdict == Verdict::Settling && w.why.contains("consumer on host-2"), "{:?}: {}", w.verdict, w.why);
+        // Nothing new from upstream: it is not waited for again.
+        let beat = p.producer.beat(START + 21_500);
+        p.send(vec![beat], 21_500).await;
+        if arrives {
+            p.consumer.arrive(&slow, START + 20_400);
+        }
+        let beat = p.consumer.beat(START + 20_600);
+        p.send(vec![beat], 21_600).await;
+        let w = p.judge(22_000).await;
+        let want = if arrives { (Verdict::Ok, 0) } else { (Verdict::Missing, 1) };
+        assert_eq!((w.verdict, w.missing_min), want, "{}", w.why);
+    }
+}
+
 #[tokio::test]
 async fn what_failed_upstream_is_not_missed_and_what_failed_downstream_is_not_there() {
     let mut p = Pair::new(0);

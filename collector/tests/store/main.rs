@@ -17,6 +17,7 @@ mod offsets;
 mod passage;
 mod place;
 mod readers;
+mod rebuild;
 mod retention;
 mod rules;
 mod shares;

@@ -18,11 +18,11 @@ use crate::place::Place;
 use crate::sim::{Msg, START, SimLog, SimReporter, SimTap, item, source};
 
 const TOPICS: [&str; 2] = ["orders", "payments"];
-const AUDIT_PARTITIONS: i32 = 3;
+const AUDIT_PARTITIONS: usize = 3;
 
 /// n, acked, failed, bytes, Σ ids, histogram's total.
-type Total = (u64, u64, u64, u64, Fingerprint, u64);
-type Totals = BTreeMap<(String, String, WindowStart), Total>;
+pub(crate) type Total = (u64, u64, u64, u64, Fingerprint, u64);
+pub(crate) type Totals = BTreeMap<(String, String, WindowStart), Total>;
 
 fn add(totals: &mut Totals, key: (String, String, WindowStart), t: Total) {
     let e = totals.entry(key).or_default();
@@ -30,23 +30,23 @@ fn add(totals: &mut Totals, key: (String, String, WindowStart), t: Total) {
 }
 
 /// One history: processes, a tapped topic with a zombie, and three audit partitions.
-struct History {
-    rng: StdRng,
-    now_ms: i64,
+pub(crate) struct History {
+    pub(crate) rng: StdRng,
+    pub(crate) now_ms: i64,
     next_id: u128,
     reporters: Vec<SimReporter>,
-    log: SimLog,
+    pub(crate) log: SimLog,
     taps: Vec<SimTap>,
     /// What lies on the audit topic: per partition, offsets with gaps.
-    topic: Vec<Vec<Item>>,
+    pub(crate) topic: Vec<Vec<Item>>,
     /// Not delivered yet.
     under_way: Vec<AuditMessage>,
     reopened: u32,
-    options: Options,
+    pub(crate) options: Options,
 }
 
 impl History {
-    fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let reporter = |n, stage| SimReporter::new(n, stage, "h", START);
         Self {
             rng: StdRng::seed_from_u64(seed),
@@ -55,7 +55,7 @@ impl History {
             reporters: vec![reporter(1, "producer"), reporter(2, "producer"), reporter(3, "consumer").seeing()],
             log: SimLog::new(2),
             taps: vec![SimTap::new(10, "kafka", "orders"), SimTap::new(11, "kafka", "orders")],
-            topic: vec![vec![]; 3],
+            topic: vec![vec![]; AUDIT_PARTITIONS],
             under_way: vec![],
             reopened: 0,
             // In every other history finals are forgotten at once, so that most late records meet sealed slots.
@@ -68,7 +68,7 @@ impl History {
         }
     }
 
-    fn open(&self, place: &Place) -> Arc<dyn Store> {
+    pub(crate) fn open(&self, place: &Place) -> Arc<dyn Store> {
         place.open_with(self.options)
     }
 
@@ -80,7 +80,7 @@ impl History {
     }
 
     /// Processes count; logs grow; reporters and taps say what they have.
-    async fn live(&mut self, store: &dyn Store) {
+    pub(crate) async fn live(&mut self, store: &dyn Store) {
         self.now_ms += self.rng.random_range(200..4_000);
         for _ in 0..self.rng.random_range(0..12) {
             let m = self.msg();
@@ -139,7 +139,7 @@ impl History {
     }
 
     /// The producer's way: some messages are lost, some doubled, all shuffled.
-    fn deliver(&mut self, lossless: bool) {
+    pub(crate) fn deliver(&mut self, lossless: bool) {
         let mut out = vec![];
         for m in self.under_way.drain(..) {
             let copies = if lossless { 1 } else { *[0, 1, 1, 1, 2, 3].choose(&mut self.rng).expect("some") };
@@ -165,11 +165,10 @@ impl History {
     }
 
     /// Two collectors read overlapping runs from where the store stood some time ago; now and then the process dies.
-    async fn collect(&mut self, mut store: Arc<dyn Store>, place: &Place, all: bool) -> Arc<dyn Store> {
+    pub(crate) async fn collect(&mut self, mut store: Arc<dyn Store>, place: &Place, all: bool) -> Arc<dyn Store> {
         let stale: BTreeMap<i32, i64> = next(&*store).await;
         for round in 0..(if all { 1 } else { 3 }) {
-            for partition in 0..AUDIT_PARTITIONS {
-                let records = &self.topic[usize::try_from(partition).expect("small")];
+            for (partition, records) in (0..).zip(&self.topic) {
                 let known = if round % 2 == 0 { stale.clone() } else { next(&*store).await };
                 let from = known.get(&partition).copied().unwrap_or(0);
                 let unread: Vec<Item> = records.iter().filter(|i| i.offset >= from).cloned().collect();
@@ -196,7 +195,7 @@ impl History {
     }
 
     /// Totals of the truth: all that processes counted, and what lies below the store's `next` in each tapped log.
-    async fn truth(&self, store: &dyn Store) -> Totals {
+    pub(crate) async fn truth(&self, store: &dyn Store) -> Totals {
         let mut totals = Totals::new();
         for r in &self.reporters {
             for s in r.slots.values() {
@@ -217,7 +216,7 @@ impl History {
     }
 
     /// Everything at last: each reporter's last state and, claim by claim, each log's rest.
-    async fn finish(&mut self, mut store: Arc<dyn Store>, place: &Place) -> Arc<dyn Store> {
+    pub(crate) async fn finish(&mut self, mut store: Arc<dyn Store>, place: &Place) -> Arc<dyn Store> {
         self.deliver(false);
         self.under_way.clear();
         for i in 0..self.reporters.len() {
@@ -239,7 +238,7 @@ async fn next(store: &dyn Store) -> BTreeMap<i32, i64> {
     crate::sim::stands(store).await.into_iter().collect()
 }
 
-async fn stored(store: &dyn Store) -> Totals {
+pub(crate) async fn stored(store: &dyn Store) -> Totals {
     let all = WindowQuery { topic: None, from_ms: 0, to_ms: i64::MAX, limit: None };
     let rows = store.stage_windows(all).await.expect("totals");
     let total = |w: &chaperone_collector::query::StageWindow| (w.n, w.acked, w.failed, w.bytes, w.f_in, w.hist.total());
@@ -280,7 +279,7 @@ fn last_wins(topic: &[Vec<Item>]) -> Totals {
     totals
 }
 
-fn message(i: &Item) -> Option<&AuditMessage> {
+pub(crate) fn message(i: &Item) -> Option<&AuditMessage> {
     match &i.content {
         Content::Message(m) => Some(m),
         Content::Refused(_) => None,

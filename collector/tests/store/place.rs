@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chaperone_collector::rebuild::Rebuild;
 use chaperone_collector::sqlite::Options;
 use chaperone_collector::{SqliteStore, Store};
 
@@ -43,6 +44,11 @@ impl Place {
 
     /// Likewise.
     pub(crate) fn open_with(&self, options: Options) -> Arc<dyn Store> {
+        self.open_anew(options)
+    }
+
+    /// Likewise, to be made anew.
+    pub(crate) fn open_anew(&self, options: Options) -> Arc<dyn Rebuild> {
         Arc::new(SqliteStore::open_with(self.path(), options).expect("opens"))
     }
 

@@ -137,7 +137,7 @@ impl World {
     fn query(&self, width_ms: i64) -> BinQuery {
         let (from_ms, to_ms) = (START - 48 * HOUR_MS, self.now_ms + 600_000);
         let range = WindowQuery { topic: Some("orders".into()), from_ms, to_ms, limit: None };
-        BinQuery { range, width_ms: Some(width_ms) }
+        BinQuery { range, width_ms: Some(width_ms), at_most: None }
     }
 
     async fn stages(&self, width_ms: i64) -> Bins<StageWindow> {
@@ -246,7 +246,7 @@ async fn a_sweep_twice_adds_nothing_and_a_long_range_is_answered_by_the_width_th
     let fitting = |from_ms: i64, to_ms: i64| {
         let range = WindowQuery { topic: Some("orders".into()), from_ms, to_ms, limit: None };
         let store = Arc::clone(&world.store);
-        async move { store.hop_bins(BinQuery { range, width_ms: None }).await.expect("bins").width_ms }
+        async move { store.hop_bins(BinQuery { range, width_ms: None, at_most: None }).await.expect("bins").width_ms }
     };
     let now_ms = world.now_ms;
     assert_eq!(fitting(now_ms - HOUR_MS, now_ms).await, 10_000);

@@ -4,6 +4,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use chaperone_collector::rebuild::Rebuild;
 use chaperone_collector::{Pipelines, PostgresStore, SqliteStore, SqliteView, Store, StoreError};
 
 use crate::config::Config;
@@ -41,6 +42,14 @@ pub enum View {
 impl View {
     /// As any other store.
     pub fn store(&self) -> Arc<dyn Store> {
+        match self {
+            Self::Sqlite(view) => Arc::<SqliteView>::clone(view),
+            Self::Postgres(view) => Arc::<PostgresStore>::clone(view),
+        }
+    }
+
+    /// For what only it knows.
+    pub fn bequeaths(&self) -> Arc<dyn Rebuild> {
         match self {
             Self::Sqlite(view) => Arc::<SqliteView>::clone(view),
             Self::Postgres(view) => Arc::<PostgresStore>::clone(view),

@@ -1,4 +1,7 @@
-//! `chaperone store stats | export | vacuum`: looks after the store. All but `vacuum` read only, beside whoever writes.
+//! `chaperone store stats | export | vacuum | rebuild`: looks after the store. All but `vacuum` only read the store that there is,
+//! beside whoever writes.
+
+mod rebuild;
 
 use std::io::{BufWriter, Write};
 
@@ -33,6 +36,8 @@ enum Verb {
     Export(Export),
     /// Gives the room of dropped rows back to the file system: SQLite only, and only while nobody has the store open.
     Vacuum(Vacuum),
+    /// Makes a store anew from the audit topics, beside the one that there is, and compares the two.
+    Rebuild(rebuild::Rebuild),
 }
 
 #[derive(Debug, Args)]
@@ -99,6 +104,7 @@ impl Store {
             Verb::Stats(stats) => stats.run(),
             Verb::Export(export) => export.run(),
             Verb::Vacuum(vacuum) => vacuum.run(),
+            Verb::Rebuild(rebuild) => rebuild.run(),
         }
     }
 }

@@ -26,14 +26,38 @@ impl Taken {
     /// Takes at most `most` messages of a queue that is alive; returns as soon as it has as many, else after `wait`. Whether
     /// there were any.
     pub(super) fn fill(&mut self, queue: NonNull<c::rd_kafka_queue_t>, wait: Duration, most: usize) -> bool {
+        self.take(wait, most, |wait_ms, room, most| {
+            // SAFETY: the queue is alive; there is room for as many pointers as are asked for.
+            unsafe { c::rd_kafka_consume_batch_queue(queue.as_ptr(), wait_ms, room, most) }
+        })
+    }
+
+    /// Likewise of the queue that a partition of a topic that is alive has for itself.
+    pub(super) fn fill_of(
+        &mut self,
+        topic: NonNull<c::rd_kafka_topic_t>,
+        partition: i32,
+        wait: Duration,
+        most: usize,
+    ) -> bool {
+        self.take(wait, most, |wait_ms, room, most| {
+            // SAFETY: the topic is alive; there is room for as many pointers as are asked for.
+            unsafe { c::rd_kafka_consume_batch(topic.as_ptr(), partition, wait_ms, room, most) }
+        })
+    }
+
+    /// `fetch` writes as many pointers as it returns, at most as many as it is told.
+    fn take(
+        &mut self,
+        wait: Duration,
+        most: usize,
+        fetch: impl FnOnce(i32, *mut *mut c::rd_kafka_message_t, usize) -> isize,
+    ) -> bool {
         debug_assert!(self.messages.is_empty(), "a batch gives everything back");
         self.messages.reserve(most);
         let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
         let room = self.messages.spare_capacity_mut();
-        // SAFETY: the queue is alive; there is room for as many pointers as are asked for.
-        let taken = unsafe {
-            c::rd_kafka_consume_batch_queue(queue.as_ptr(), wait_ms, room.as_mut_ptr().cast(), room.len().min(most))
-        };
+        let taken = fetch(wait_ms, room.as_mut_ptr().cast(), room.len().min(most));
         // SAFETY: so many pointers were written; below zero is an error, and none.
         unsafe { self.messages.set_len(usize::try_from(taken).unwrap_or(0)) };
         // The oldest is taken first.

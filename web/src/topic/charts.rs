@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use crate::format::{short, short_signed};
 use crate::look::{Look, Span};
 use crate::strip::Axis;
-use crate::topic::grid::{Grid, Row};
+use crate::topic::grid::{Count, Grid, Row};
 
 /// Height of the counts plot, px.
 const COUNTS_PX: f64 = 104.0;
@@ -71,8 +71,11 @@ pub(crate) fn seconds(axis: Axis, ms: i64) -> i64 {
 /// `None` where there are no two stages to compare.
 pub(crate) fn counts(grid: &Grid, axis: Axis) -> Option<Counts> {
     let (first, last) = grid.ends()?;
+    let width_ms = grid.width_ms();
+    // In a slice: as if evenly over its windows.
+    let of = |row: &Row, stage| row.count(stage).map(|c: &Count| per_window(c.n, row.to_ms - row.from_ms, width_ms));
     let pairs: Vec<(&Row, Option<u64>, Option<u64>)> =
-        grid.rows.iter().map(|r| (r, r.count(first).map(|c| c.n), r.count(last).map(|c| c.n))).collect();
+        grid.rows.iter().map(|r| (r, of(r, first), of(r, last))).collect();
     let max = pairs.iter().flat_map(|(_, a, b)| [*a, *b]).flatten().max().filter(|m| *m > 0)?;
     let y = |v: u64| COUNTS_PX - float(v) / float(max) * (COUNTS_PX - 14.0);
     let mut gap = String::new();
@@ -86,7 +89,7 @@ pub(crate) fn counts(grid: &Grid, axis: Axis) -> Option<Counts> {
             write(&mut gap, format_args!("M{x0} {:.1}V{:.1}H{x1}V{:.1}Z", y(actual), y(*expected), y(actual)));
         }
     }
-    let total = pairs.iter().filter_map(|p| p.1).fold(0u64, u64::saturating_add);
+    let total = grid.rows.iter().filter_map(|r| r.count(first)).fold(0u64, |sum, c| sum.saturating_add(c.n));
     Some(Counts {
         view: view(axis, COUNTS_PX),
         expected_name: grid.stages.get(first)?.name.clone(),
@@ -97,6 +100,13 @@ pub(crate) fn counts(grid: &Grid, axis: Axis) -> Option<Counts> {
         levels: levels(max).into_iter().map(|v| level(y(v), short(v))).collect(),
         total: short(total),
     })
+}
+
+/// What a row's number is in a window of the usual width, rounded; what is there never becomes nothing.
+fn per_window(n: u64, row_ms: i64, width_ms: i64) -> u64 {
+    let (row, width) = (i128::from(row_ms.max(1)), i128::from(width_ms.max(1)));
+    let evenly = (i128::from(n) * width + row / 2) / row;
+    u64::try_from(evenly).unwrap_or(u64::MAX).max(u64::from(n > 0))
 }
 
 fn write(out: &mut String, args: std::fmt::Arguments<'_>) {
@@ -253,14 +263,21 @@ mod tests {
     }
 
     #[test]
+    fn a_slice_is_drawn_as_if_evenly_counted() {
+        assert_eq!(per_window(600, 60_000, 10_000), 100);
+        assert_eq!(per_window(7, 10_000, 10_000), 7);
+        assert_eq!(per_window(1, 3_600_000, 10_000), 1, "one message is not none");
+        assert_eq!(per_window(0, 60_000, 10_000), 0);
+        assert_eq!(per_window(u64::MAX, 60_000, 60_000), u64::MAX);
+    }
+
+    #[test]
     fn a_gap_interrupts_the_path() {
         let axis = Axis { from_ms: 0, to_ms: 40_000 };
-        let row = |i: i64| Row {
-            from_ms: i * 10_000,
-            to_ms: (i + 1) * 10_000,
-            hops: vec![],
-            counts: vec![],
-            parts: std::collections::BTreeMap::new(),
+        let row = |i: i64| {
+            let (from_ms, to_ms) = (i * 10_000, (i + 1) * 10_000);
+            let parts = std::collections::BTreeMap::new();
+            Row { from_ms, to_ms, hops: vec![], counts: vec![], parts, slice: vec![] }
         };
         let rows = [row(0), row(1), row(3)];
         let points = || rows.iter().map(|r| (r, Some(5.0)));

@@ -73,7 +73,7 @@ pub(crate) fn flow(grid: &Grid, stages: &[Stage], sources: &Sources<'_>, now_ms:
 pub(crate) fn extent(grid: &Grid) -> Option<(u64, i64, i64)> {
     let mut counted = grid.rows.iter().filter(|r| r.is_counted());
     let first = counted.next()?;
-    let (n, last) = counted.fold((1, first), |(n, _), row| (n + 1, row));
+    let (n, last) = counted.fold((first.windows(), first), |(n, _), row| (n + row.windows(), row));
     Some((n, first.from_ms, last.to_ms))
 }
 
@@ -136,7 +136,7 @@ fn edge(grid: &Grid, counted: &[&Row], hop: usize, now_ms: i64) -> Edge {
         note = format!("{} missing, {} delayed", short(sums.missing), short(sums.delayed));
     } else if worst != look {
         let share = sums.share().unwrap_or(note);
-        note = format!("{share}; {} {}", plural(of(worst).len() as u64, "window"), worst.word());
+        note = format!("{share}; {} {}", plural(windows(&of(worst), hop, worst), "window"), worst.word());
     }
     let hist = sum(counted, hop + 1).hist;
     let absent = grid::absent(rows(), hop, now_ms);
@@ -157,9 +157,14 @@ fn edge(grid: &Grid, counted: &[&Row], hop: usize, now_ms: i64) -> Edge {
     }
 }
 
+/// How many windows of these look so.
+fn windows(rows: &[&Row], hop: usize, look: Look) -> u64 {
+    rows.iter().flat_map(|r| r.looks(hop)).filter(|(of, _)| *of == look).map(|(_, n)| n).sum()
+}
+
 /// Share or cause.
 fn note(look: Look, hop: usize, sums: &Sums, rows: &[&Row]) -> String {
-    let windows = plural(u64::try_from(rows.len()).unwrap_or(u64::MAX), "window");
+    let windows = plural(windows(rows, hop, look), "window");
     let share = sums.share().unwrap_or_else(|| windows.clone());
     match look {
         Look::Missing | Look::Surplus => share,

@@ -1,7 +1,7 @@
 //! A topic in a range as rows of windows: for each its stages' counts and its hops' verdicts.
 //!
-//! Invariants: rows are in order of time, one per window; `counts` has one place per stage and `hops` one per hop of the
-//! pipeline, empty where nothing was reported. Empty is not zero.
+//! Invariants: rows are in order of time and do not overlap, one per window, or per [slice](super::slices) of many; `counts`
+//! has one place per stage and `hops` one per hop of the pipeline, empty where nothing was reported. Empty is not zero.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -66,6 +66,8 @@ pub(crate) struct Row {
     pub(crate) counts: Vec<Option<Count>>,
     /// Of groups, by stage and member.
     pub(crate) parts: BTreeMap<(usize, usize), Count>,
+    /// Of a slice: its windows by look, for each hop. Of a window: empty.
+    pub(crate) slice: Vec<BTreeMap<Look, u64>>,
 }
 
 impl Row {
@@ -77,6 +79,17 @@ impl Row {
     /// The look of the window as a whole; nothing counted and nothing judged looks open.
     pub(crate) fn look(&self) -> Look {
         self.worst().map_or(Look::Open, |(_, h)| Look::of(h))
+    }
+    /// How many windows it stands for.
+    pub(crate) fn windows(&self) -> u64 {
+        self.slice.iter().map(|looks| looks.values().sum()).max().unwrap_or(1)
+    }
+    /// The looks of a hop's windows in it, and how many have each.
+    pub(crate) fn looks(&self, hop: usize) -> Vec<(Look, u64)> {
+        match self.slice.get(hop) {
+            Some(looks) => looks.iter().map(|(look, n)| (*look, *n)).collect(),
+            None => self.hop(hop).map(|h| (Look::of(h), 1)).into_iter().collect(),
+        }
     }
     pub(crate) fn hop(&self, hop: usize) -> Option<&HopWindow> {
         self.hops.get(hop).and_then(Option::as_ref)
@@ -132,6 +145,7 @@ impl Grid {
                 hops: vec![None; hop_count],
                 counts: vec![None; stage_count],
                 parts: BTreeMap::new(),
+                slice: Vec::new(),
             });
             row.to_ms = row.to_ms.max(window.window_ms.saturating_add(window.width_ms));
             if let Some(place) = row.hops.get_mut(hop) {
@@ -181,9 +195,14 @@ impl Grid {
     pub(crate) fn hop(&self, hop: usize) -> impl Iterator<Item = (&Row, &HopWindow)> {
         self.rows.iter().filter_map(move |r| r.hop(hop).map(|h| (r, h)))
     }
-    /// Width of the windows: that of the newest.
+    /// Width of the windows: that of the newest that is no slice.
     pub(crate) fn width_ms(&self) -> i64 {
-        self.rows.last().map_or(10_000, |r| r.to_ms - r.from_ms).max(1)
+        let newest = self.rows.iter().rev().find(|r| r.slice.is_empty());
+        newest.map_or(10_000, |r| r.to_ms - r.from_ms).max(1)
+    }
+    /// Width of the slices, where there are any.
+    pub(crate) fn slice_ms(&self) -> Option<i64> {
+        self.rows.iter().find(|r| !r.slice.is_empty()).map(|r| r.to_ms - r.from_ms)
     }
     /// The window that holds a moment.
     pub(crate) fn row_at(&self, ms: i64) -> Option<usize> {
@@ -222,7 +241,7 @@ impl Sums {
             sums.doubt = sums.doubt.saturating_add(up.map_or(0, |c| c.doubt));
             sums.down = sums.down.saturating_add(row.count(hop + 1).map_or(0, |c| c.n));
             if let Some(h) = row.hop(hop) {
-                sums.windows += 1;
+                sums.windows = sums.windows.saturating_add(row.windows());
                 sums.missing = sums.missing.saturating_add(h.missing_min);
                 sums.surplus = sums.surplus.saturating_add(h.surplus_min);
                 sums.delayed = sums.delayed.saturating_add(h.delayed);

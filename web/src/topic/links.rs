@@ -2,6 +2,7 @@
 
 use crate::format::url;
 use crate::range::Range;
+use crate::strip::Piece;
 use crate::zone::Zone;
 
 /// What a link of this page keeps.
@@ -45,6 +46,14 @@ impl Links {
         let query = Self::query(&self.range.from, &self.range.to, self.zone, None);
         format!("{}/w/{window_ms}{query}{at}", Self::path(&self.cluster, &self.topic))
     }
+    /// What a piece of a strip opens: its window, at the hop that ends at this stage; of several with trouble their range.
+    pub(crate) fn piece(&self, piece: &Piece, at: Option<&str>) -> String {
+        if piece.windows > 1 && piece.look.is_trouble() {
+            self.range(&piece.from_ms.to_string(), &piece.to_ms.to_string())
+        } else {
+            self.detail_at(piece.from_ms, at)
+        }
+    }
     /// This window in another form.
     pub(crate) fn detail_as(&self, suffix: &str, at: Option<&str>) -> String {
         let window_ms = self.window_ms.unwrap_or_default();
@@ -76,7 +85,7 @@ pub(crate) struct Choice {
     pub(crate) current: bool,
 }
 
-/// The quick ranges. What is longer than one page can show window by window is cut at its beginning, and the page says so.
+/// The quick ranges.
 pub(crate) fn quick_ranges(range: &Range, href: impl Fn(&str, &str) -> String) -> Vec<Choice> {
     let choice = |text: &str| {
         let from = format!("now-{text}");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::format::{count, plural, short, short_signed, tint};
 use crate::look::{self, Look, Span};
-use crate::strip::{self, Axis, MATRIX, Mark, Run, Shape};
+use crate::strip::{self, Axis, MATRIX, Mark, Piece, Run, Shape};
 use crate::topic::grid::{Grid, Row, Sums};
 use crate::topic::links::Links;
 use crate::zone::Zone;
@@ -29,7 +29,7 @@ pub(crate) struct HopRow {
 pub(crate) struct Cell {
     pub(crate) title: String,
     pub(crate) href: String,
-    /// More than one window: a click inside it may mean any of them.
+    /// Several windows that are drawn one by one: a click inside it may mean any of them.
     pub(crate) is_run: bool,
     /// So narrow that it needs an edge to be seen.
     pub(crate) trouble: bool,
@@ -48,18 +48,16 @@ pub(crate) fn is_condensed(grid: &Grid) -> bool {
 }
 
 fn hop_row(grid: &Grid, hop: usize, axis: Axis, links: &Links, selected: Option<&Row>) -> HopRow {
-    let expected: BTreeMap<i64, u64> =
-        grid.hop(hop).map(|(row, _)| (row.from_ms, row.count(hop).map_or(0, |c| c.n))).collect();
-    let step = |w: &chaperone_collector::query::HopWindow| {
-        tint(look::amount(w), expected.get(&w.window_ms).copied().unwrap_or(0))
-    };
-    // Runs of what has no tint must not break where a count happens to differ.
-    let step = |w: &chaperone_collector::query::HopWindow| if look::amount(w) == 0 { 1 } else { step(w) };
-    let windows = grid.hop(hop).map(|(_, w)| w);
+    let pieces = grid.hop(hop).map(|(row, w)| {
+        let amount = look::amount(w);
+        // Runs of what has no tint must not break where a count happens to differ.
+        let step = if amount == 0 { 1 } else { tint(amount, row.count(hop).map_or(0, |c| c.n)) };
+        Piece { step, windows: row.windows(), ..Piece::of(w) }
+    });
     let runs = if is_condensed(grid) {
-        strip::condense(windows, axis, i64::try_from(CELLS).unwrap_or(i64::MAX), step)
+        strip::condense(pieces, axis, i64::try_from(CELLS).unwrap_or(i64::MAX))
     } else {
-        strip::runs(windows, step)
+        strip::runs(pieces)
     };
     let (from, to) = grid.hop_names(hop);
     let counted: Vec<&Row> = grid.rows.iter().filter(|r| r.is_counted()).collect();
@@ -94,8 +92,8 @@ fn mark_text(look: Look, amount: u64) -> String {
 /// `17 delayed, 1 mixed`: how many windows are not proven.
 fn tally(grid: &Grid, hop: usize) -> String {
     let mut by_look: BTreeMap<Look, u64> = BTreeMap::new();
-    for (_, window) in grid.hop(hop) {
-        *by_look.entry(Look::of(window)).or_default() += 1;
+    for (look, n) in grid.rows.iter().flat_map(|row| row.looks(hop)) {
+        *by_look.entry(look).or_default() += n;
     }
     let proven = by_look.remove(&Look::Proven).unwrap_or(0);
     if by_look.keys().any(|l| !l.is_pending()) {
@@ -120,8 +118,8 @@ fn cell(run: &Run, axis: Axis, links: &Links, at: Option<&str>) -> Cell {
     let windows = if run.windows > 1 { format!(", {}", plural(run.windows, "window")) } else { String::new() };
     Cell {
         title: format!("{when} {what}{windows}"),
-        href: links.detail_at(run.last_ms, at),
-        is_run: run.windows > 1,
+        href: links.piece(&run.worst, at),
+        is_run: run.windows > 1 && run.look.is_calm(),
         trouble: run.look.is_trouble(),
         x: axis.x(run.from_ms),
         width: axis.width(run.from_ms, run.to_ms),

@@ -125,9 +125,9 @@ fn calm(grid: &Grid) -> String {
     let settled = grid.rows.iter().filter(|r| !r.look().is_pending());
     let (mut proven, mut other) = (0u64, 0u64);
     for row in settled {
-        if row.look() == Look::Proven { proven += 1 } else { other += 1 }
+        if row.look() == Look::Proven { proven += row.windows() } else { other += row.windows() }
     }
-    let waiting = grid.rows.len() as u64 - proven - other;
+    let waiting = grid.rows.iter().map(Row::windows).sum::<u64>() - proven - other;
     match (proven, other, waiting) {
         (0, 0, 0) => "Nothing was counted in this range. ".to_owned(),
         (0, 0, n) => format!(

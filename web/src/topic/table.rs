@@ -57,27 +57,20 @@ pub(crate) fn table(grid: &Grid, links: &Links, now_ms: i64) -> Table {
         let keep_ends = rows.first().is_some_and(|r| r.look().is_trouble());
         match rows.as_slice() {
             [] => {}
-            [only] => body.push(window_line(grid, only, links, now_ms)),
-            [newest, oldest] if keep_ends => {
-                body.push(window_line(grid, newest, links, now_ms));
-                body.push(window_line(grid, oldest, links, now_ms));
-            }
             [newest, middle @ .., oldest] if keep_ends => {
-                body.push(window_line(grid, newest, links, now_ms));
-                match middle {
-                    [only] => body.push(window_line(grid, only, links, now_ms)),
-                    _ => body.push(run_line(grid, middle, links, now_ms)),
+                body.push(line(grid, &[newest], links, now_ms));
+                if !middle.is_empty() {
+                    body.push(line(grid, middle, links, now_ms));
                 }
-                body.push(window_line(grid, oldest, links, now_ms));
+                body.push(line(grid, &[oldest], links, now_ms));
             }
-            all => body.push(run_line(grid, all, links, now_ms)),
+            all => body.push(line(grid, all, links, now_ms)),
         }
         if body.len() >= ROWS_MAX {
             break;
         }
     }
-    let rest: usize = rest.map(|g| g.len()).sum();
-    let rest = u64::try_from(rest).unwrap_or(u64::MAX);
+    let rest: u64 = rest.flatten().map(Row::windows).sum();
     let more = if rest == 0 {
         String::new()
     } else {
@@ -104,6 +97,14 @@ fn groups(grid: &Grid, selected_ms: Option<i64>) -> Vec<Vec<&Row>> {
         }
     }
     groups
+}
+
+/// One window, or a run of several.
+fn line(grid: &Grid, rows: &[&Row], links: &Links, now_ms: i64) -> Line {
+    match rows {
+        [only] if only.slice.is_empty() => window_line(grid, only, links, now_ms),
+        _ => run_line(grid, rows, links, now_ms),
+    }
 }
 
 fn window_line(grid: &Grid, row: &Row, links: &Links, now_ms: i64) -> Line {
@@ -143,7 +144,7 @@ fn run_line(grid: &Grid, rows: &[&Row], links: &Links, now_ms: i64) -> Line {
 }
 
 fn summary(grid: &Grid, rows: &[&Row], look: Look) -> Vec<Span> {
-    let windows = plural(u64::try_from(rows.len()).unwrap_or(u64::MAX), "window");
+    let windows = plural(rows.iter().map(|r| r.windows()).sum(), "window");
     let hop = rows.first().and_then(|r| r.worst()).map_or(0, |(hop, _)| hop);
     let why = || rows.first().and_then(|r| r.hop(hop)).map(|h| name(&h.why)).unwrap_or_default();
     let (from, to) = grid.hop_names(hop);

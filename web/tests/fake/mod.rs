@@ -23,6 +23,7 @@ use chaperone_collector::query::{
     OffsetsQuery, PartitionState, ProcessState, Quarantined, ReporterState, StageWindow, Status, TopicSummary,
     WindowDetail, WindowKey, WindowQuery,
 };
+use chaperone_collector::retention::fitting_ms;
 use chaperone_collector::store::Answer;
 use chaperone_collector::upkeep::{ExportQuery, Exported, StoreSize};
 use chaperone_collector::{
@@ -120,9 +121,18 @@ fn refuse<'a, T: Send + 'a>() -> Answer<'a, T> {
     Box::pin(async { Err(StoreError::Stopped) })
 }
 
-fn framed<T>(query: &BinQuery, rows: Vec<T>) -> Bins<T> {
+/// An answer without rows, in whole slices.
+fn framed<T>(query: &BinQuery) -> Bins<T> {
     let WindowQuery { from_ms, to_ms, .. } = query.range;
-    Bins { width_ms: query.width_ms.unwrap_or(WIDTH_MS), from_ms, to_ms, rows }
+    let fitting = || fitting_ms(to_ms - from_ms, query.at_most.unwrap_or(400), 0);
+    let width_ms = query.width_ms.unwrap_or_else(fitting);
+    let end_ms = (to_ms - 1).div_euclid(width_ms) * width_ms + width_ms;
+    Bins { width_ms, from_ms: from_ms.div_euclid(width_ms) * width_ms, to_ms: end_ms, rows: Vec::new() }
+}
+
+/// The range of an answer as a question.
+fn answered<T>(query: &BinQuery, answer: &Bins<T>) -> WindowQuery {
+    WindowQuery { from_ms: answer.from_ms, to_ms: answer.to_ms, ..query.range.clone() }
 }
 
 fn wanted(query: &WindowQuery, topic: &str, window_ms: i64) -> bool {
@@ -162,26 +172,62 @@ impl Store for FakeStore {
         refuse()
     }
     fn hop_bins(&self, query: BinQuery) -> Answer<'_, Bins<HopBin>> {
-        let rows = self.windows.iter().filter(|w| wanted(&query.range, &w.topic, w.window_ms)).map(|w| HopBin {
-            topic: w.topic.clone(),
-            from_stage: w.from_stage.clone(),
-            to_stage: w.to_stage.clone(),
-            hop: 0,
-            window_ms: w.window_ms,
-            width_ms: w.width_ms,
-            worst: w.verdict,
-            windows: 1,
-            verdicts: [(w.verdict, 1)].into(),
-            missing_min: w.missing_min,
-            surplus_min: w.surplus_min,
-            delayed: w.delayed,
-            amendments: 0,
-        });
-        self.answer(framed(&query, rows.collect()))
+        let mut answer: Bins<HopBin> = framed(&query);
+        let range = answered(&query, &answer);
+        for w in self.windows.iter().filter(|w| wanted(&range, &w.topic, w.window_ms)) {
+            let width_ms = w.width_ms.max(answer.width_ms);
+            let window_ms = w.window_ms - w.window_ms.rem_euclid(width_ms);
+            let is_same = |b: &&mut HopBin| {
+                (&b.topic, &b.from_stage, &b.to_stage, b.window_ms) == (&w.topic, &w.from_stage, &w.to_stage, window_ms)
+            };
+            let Some(bin) = answer.rows.iter_mut().find(is_same) else {
+                answer.rows.push(HopBin {
+                    topic: w.topic.clone(),
+                    from_stage: w.from_stage.clone(),
+                    to_stage: w.to_stage.clone(),
+                    hop: 0,
+                    window_ms,
+                    width_ms,
+                    worst: w.verdict,
+                    windows: 1,
+                    verdicts: [(w.verdict, 1)].into(),
+                    missing_min: w.missing_min,
+                    surplus_min: w.surplus_min,
+                    delayed: w.delayed,
+                    amendments: 0,
+                });
+                continue;
+            };
+            bin.windows += 1;
+            *bin.verdicts.entry(w.verdict).or_default() += 1;
+            bin.worst = [bin.worst, w.verdict].into_iter().max_by_key(|v| v.severity()).expect("two");
+            bin.missing_min += w.missing_min;
+            bin.surplus_min += w.surplus_min;
+            bin.delayed += w.delayed;
+        }
+        answer.rows.truncate(query.range.limit.map_or(usize::MAX, |l| l as usize));
+        self.answer(answer)
     }
     fn stage_bins(&self, query: BinQuery) -> Answer<'_, Bins<StageWindow>> {
-        let rows = self.counts.iter().filter(|w| wanted(&query.range, &w.topic, w.window_ms));
-        self.answer(framed(&query, rows.cloned().collect()))
+        let mut answer: Bins<StageWindow> = framed(&query);
+        let range = answered(&query, &answer);
+        for w in self.counts.iter().filter(|w| wanted(&range, &w.topic, w.window_ms)) {
+            let width_ms = w.width_ms.max(answer.width_ms);
+            let window_ms = w.window_ms - w.window_ms.rem_euclid(width_ms);
+            let is_same = |b: &&mut StageWindow| (&b.topic, &b.stage, b.window_ms) == (&w.topic, &w.stage, window_ms);
+            let Some(bin) = answer.rows.iter_mut().find(is_same) else {
+                answer.rows.push(StageWindow { window_ms, width_ms, ..w.clone() });
+                continue;
+            };
+            bin.n += w.n;
+            bin.acked += w.acked;
+            bin.failed += w.failed;
+            bin.bytes += w.bytes;
+            bin.f_in = bin.f_in.plus(w.f_in);
+            bin.hist.add(&w.hist);
+            bin.last_ms = bin.last_ms.max(w.last_ms);
+        }
+        self.answer(answer)
     }
     fn windows(&self, query: WindowQuery) -> Answer<'_, Vec<HopWindow>> {
         self.answer(limit(&query, self.windows.iter().filter(|w| wanted(&query, &w.topic, w.window_ms)).cloned()))

@@ -14,11 +14,13 @@ fn one_row() -> Router {
 
 #[tokio::test]
 async fn slices_are_the_documented_json_and_csv() {
-    let (window_ms, from_ms) = (NOW_MS - 8_000, NOW_MS - 900_000);
+    let (window_ms, width_ms) = (NOW_MS - 8_000, 600_000);
+    let slice = |ms: i64| ms.div_euclid(width_ms) * width_ms;
+    let (slice_ms, from_ms, to_ms) = (slice(window_ms), slice(NOW_MS - 900_000), slice(NOW_MS - 1) + width_ms);
     let answer = get(&one_row(), "/api/v1/bins?from=now-15m&to=now&width=10m").await;
     let want = format!(
-        "{{\"width_ms\":600000,\"from_ms\":{from_ms},\"to_ms\":{NOW_MS},\"rows\":[{{\"topic\":\"=orders\",\"from_stage\":\"a\",\
-         \"to_stage\":\"b\",\"hop\":0,\"window_ms\":{window_ms},\"width_ms\":10000,\"worst\":\"missing\",\"windows\":1,\
+        "{{\"width_ms\":600000,\"from_ms\":{from_ms},\"to_ms\":{to_ms},\"rows\":[{{\"topic\":\"=orders\",\"from_stage\":\"a\",\
+         \"to_stage\":\"b\",\"hop\":0,\"window_ms\":{slice_ms},\"width_ms\":600000,\"worst\":\"missing\",\"windows\":1,\
          \"verdicts\":{{\"missing\":1}},\"missing_min\":3,\"surplus_min\":0,\"delayed\":0,\"amendments\":0}}]}}"
     );
     assert_eq!(answer.body, want);

@@ -113,6 +113,22 @@ impl Caveats {
         Ok(())
     }
 
+    /// Whether the store was made anew from an audit topic that had only a part of the window's reports.
+    pub(super) fn in_part(&mut self, facts: &Facts, case: &Case<'_>, (up, down): (&Side, &Side)) -> bool {
+        let mut in_part = false;
+        for (side, doubt) in [(up, Doubt::Upstream), (down, Doubt::Downstream)] {
+            for member in &side.members {
+                if facts.whole_since_ms(&member.name).is_some_and(|since| case.span.start_ms < since) {
+                    let before = self.added;
+                    self.add(CaveatKind::NotAuditedYet, doubt, Hope::None);
+                    self.name(side, member, before);
+                    in_part = true;
+                }
+            }
+        }
+        in_part
+    }
+
     /// A message whose time was ahead of the clock may have been written before a tap took its partition: the other stage
     /// counted it in a window that the tap counts, and the tap did not. Nothing of the window can have been if nothing of it
     /// had arrived at the other stage by then, give or take grace for the clocks. Only where it can explain the difference.

@@ -26,7 +26,10 @@ pub(super) fn passage(
             || down
                 .clients()
                 .all(|(_, f)| by_watermark(f.watermarks.iter().copied(), settles_at_ms) == Passage::Passed);
-        return Ok((if passed { Passage::Passed } else { Passage::None }, None));
+        if !passed {
+            return Ok((Passage::None, None));
+        }
+        return Ok((Passage::Passed, told_ms(facts, case)));
     }
     if let [_, _, ..] = up.members.as_slice() {
         // Neither a position nor a frontier downstream says which of several clusters it is about.
@@ -43,6 +46,13 @@ pub(super) fn passage(
     let (held, at_ms) = held(tx, case, up, down)?;
     let passage = by_position(&held);
     Ok((passage, at_ms.filter(|_| passage == Passage::Passed)))
+}
+
+/// When upstream had told what is compared, at the latest. A message is stored when it is acknowledged, which may be long
+/// after its arrival: where one is absent, downstream must have come as far as upstream's own word that all of them were.
+fn told_ms(facts: &Facts, case: &Case<'_>) -> Option<i64> {
+    let stages: Vec<&str> = case.from.reported().iter().map(String::as_str).collect();
+    facts.audit(&stages).into_iter().filter_map(|mark| mark.through_ms).max()
 }
 
 fn frontiers(tx: &dyn Tx, case: &Case<'_>, up: &Side, down: &Side) -> Done<Vec<Frontier>> {

@@ -7,5 +7,5 @@ JOIN name t ON t.id = h.topic
 JOIN name f ON f.id = h.from_stage
 JOIN name d ON d.id = h.to_stage
 WHERE h.level_ms = ?1 AND h.window_ms >= ?2 AND h.window_ms < ?3 AND h.topic = ?5
-ORDER BY h.window_ms DESC, t.text, h.hop, h.from_stage
+ORDER BY h.window_ms DESC
 LIMIT ?4

@@ -3,5 +3,5 @@ FROM stage_level w
 JOIN name t ON t.id = w.topic
 JOIN name s ON s.id = w.stage
 WHERE w.level_ms = ?1 AND w.window_ms >= ?2 AND w.window_ms < ?3 AND w.class IN (0, 1, 5) AND w.topic = ?5
-ORDER BY w.window_ms DESC, t.text, s.text
+ORDER BY w.window_ms DESC
 LIMIT ?4
