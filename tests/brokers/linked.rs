@@ -129,7 +129,7 @@ impl Seen {
 fn send_ahead(scene: &Scene, recorder: &Recorder) -> anyhow::Result<i64> {
     let (now_ms, _) = now_in();
     let event_ms = now_ms + AHEAD_MS;
-    let producer = AuditedProducer::new(&scene.cluster.plain_config(), recorder.clone())?.stamping(Stamping::On);
+    let producer = AuditedProducer::new(&scene.cluster.exact_config(), recorder.clone())?.stamping(Stamping::On);
     let record = BaseRecord::<str, str>::to(&scene.topic).payload("ahead").timestamp(event_ms);
     producer.send(record).map_err(|(e, _)| e)?;
     producer.flush(WAIT)?;
