@@ -38,7 +38,7 @@ enum Sends {
 impl Sends {
     /// Those that link come first, and the first of them stamps.
     fn new(cluster: &Cluster, number: usize, recorder: &Recorder) -> anyhow::Result<Self> {
-        let config = cluster.plain_config();
+        let config = cluster.exact_config();
         if number >= LINKED {
             return Ok(Self::Plain(ThreadedProducer::from_config(&config)?));
         }
