@@ -297,6 +297,26 @@ pub(crate) fn find_name(tx: &dyn Tx, text: &str) -> Done<Option<i64>> {
     tx.first(FIND_NAME, params![text], |r| r.get(0))
 }
 
+const NAME_OF: &str = "SELECT text FROM name WHERE id = ?1";
+
+/// Texts of names: looked up once each, where a statement that gives many rows would for each of them.
+pub(crate) struct Texts(HashMap<i64, String>);
+
+impl Texts {
+    /// Those of these numbers, however often each is among them.
+    pub(crate) fn of_all(tx: &dyn Tx, ids: impl IntoIterator<Item = i64>) -> Done<Self> {
+        let ids: BTreeSet<i64> = ids.into_iter().collect();
+        let keys: Vec<Value<'_>> = ids.iter().copied().map(Value::Int).collect();
+        let texts = tx.first_many(NAME_OF, 1, &keys, |r| r.get(0))?;
+        Ok(Self(ids.into_iter().zip(texts).filter_map(|(id, text)| Some((id, text?))).collect()))
+    }
+
+    /// The text of one.
+    pub(crate) fn of(&self, id: i64) -> Done<String> {
+        self.0.get(&id).cloned().ok_or_else(|| Fault::stored("name")(format!("number {id} has none")))
+    }
+}
+
 /// The store's revision.
 pub(crate) fn revision(tx: &dyn Tx) -> Done<u64> {
     tx.one("SELECT CAST(sum(revision) AS BIGINT) FROM meta", params![], |r| Ok(count(r.get(0)?)))

@@ -128,6 +128,27 @@ pub struct Bins<T> {
     pub rows: Vec<T>,
 }
 
+/// A hop of a topic in a slice, or in a window, as much of it as is drawn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Glance {
+    /// Start, ms.
+    pub window_ms: i64,
+    /// Width, ms.
+    pub width_ms: i64,
+    /// Windows that it stands for.
+    pub windows: u64,
+    /// How many of them have each verdict.
+    pub verdicts: BTreeMap<Verdict, u64>,
+    /// Of a window; a slice has none.
+    pub caveats: Vec<Caveat>,
+    /// Sum of lower bounds.
+    pub missing_min: u64,
+    /// Likewise.
+    pub surplus_min: u64,
+    /// Messages that are on their way.
+    pub delayed: u64,
+}
+
 /// One hop in one slice of event time.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

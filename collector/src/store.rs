@@ -16,7 +16,7 @@ use crate::batch::{Applied, Batch};
 use crate::lag::{Bracket, LagReport, LagRound};
 use crate::pipeline::Pipelines;
 use crate::query::{
-    Action, BinQuery, Bins, DetailQuery, ExpectedState, HopBin, HopTrouble, HopWindow, NumberedAction, Offsets,
+    Action, BinQuery, Bins, DetailQuery, ExpectedState, Glance, HopBin, HopTrouble, HopWindow, NumberedAction, Offsets,
     OffsetsQuery, PartitionState, ProcessState, Quarantined, ReporterState, StageWindow, Status, TopicSummary,
     WindowDetail, WindowKey, WindowQuery,
 };
@@ -159,6 +159,9 @@ pub trait Store: Send + Sync {
     fn stage_windows(&self, query: WindowQuery) -> Answer<'_, Vec<StageWindow>>;
     /// Verdicts in slices of one width: the worst, how many windows have which, and sums of their bounds.
     fn hop_bins(&self, query: BinQuery) -> Answer<'_, Bins<HopBin>>;
+    /// Likewise, of a topic for each question, without names: as much as a page of many topics draws of each. A question
+    /// without a topic has no rows.
+    fn glances(&self, queries: Vec<BinQuery>) -> Answer<'_, Vec<Bins<Glance>>>;
     /// Totals in slices of one width (classes with a time, summed).
     fn stage_bins(&self, query: BinQuery) -> Answer<'_, Bins<StageWindow>>;
     /// Which offsets of each partition hold the windows of a tapped stage, by window and partition. Offsets of windows

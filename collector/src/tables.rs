@@ -19,6 +19,7 @@ mod codec;
 mod facts;
 mod flags;
 mod gather;
+mod glances;
 mod groups;
 mod hop_levels;
 mod ids;
@@ -60,7 +61,7 @@ use crate::db::{AsValue, Db, Done, Tx, params};
 use crate::lag::{Bracket, LagReport, LagRound};
 use crate::pipeline::{Pipelines, Stage};
 use crate::query::{
-    Action, BinQuery, Bins, DetailQuery, ExpectedState, HopBin, HopTrouble, HopWindow, NumberedAction, Offsets,
+    Action, BinQuery, Bins, DetailQuery, ExpectedState, Glance, HopBin, HopTrouble, HopWindow, NumberedAction, Offsets,
     OffsetsQuery, PartitionState, ProcessState, Quarantined, ReporterState, StageWindow, Status, TopicSummary,
     WindowDetail, WindowKey, WindowQuery,
 };
@@ -186,6 +187,10 @@ impl<E: Engine> Store for E {
 
     fn stage_bins(&self, query: BinQuery) -> Answer<'_, Bins<StageWindow>> {
         self.read("read totals in slices", move |tx| bins::stages(tx, &query))
+    }
+
+    fn glances(&self, queries: Vec<BinQuery>) -> Answer<'_, Vec<Bins<Glance>>> {
+        self.read("read verdicts at a glance", move |tx| glances::read(tx, &queries))
     }
 
     fn windows(&self, query: WindowQuery) -> Answer<'_, Vec<HopWindow>> {

@@ -38,7 +38,7 @@ enum Sends {
 impl Sends {
     /// Those that link come first, and the first of them stamps.
     fn new(cluster: &Cluster, number: usize, recorder: &Recorder) -> anyhow::Result<Self> {
-        let config = cluster.plain_config();
+        let config = cluster.exact_config();
         if number >= LINKED {
             return Ok(Self::Plain(ThreadedProducer::from_config(&config)?));
         }
@@ -129,7 +129,7 @@ impl Seen {
 fn send_ahead(scene: &Scene, recorder: &Recorder) -> anyhow::Result<i64> {
     let (now_ms, _) = now_in();
     let event_ms = now_ms + AHEAD_MS;
-    let producer = AuditedProducer::new(&scene.cluster.plain_config(), recorder.clone())?.stamping(Stamping::On);
+    let producer = AuditedProducer::new(&scene.cluster.exact_config(), recorder.clone())?.stamping(Stamping::On);
     let record = BaseRecord::<str, str>::to(&scene.topic).payload("ahead").timestamp(event_ms);
     producer.send(record).map_err(|(e, _)| e)?;
     producer.flush(WAIT)?;

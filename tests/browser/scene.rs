@@ -109,7 +109,7 @@ impl Scene {
         scene.reader.pause()?;
         scene.window_ms = next_window()?;
         let plain: ThreadedProducer<DefaultProducerContext> =
-            ThreadedProducer::from_config(&scene.cluster.plain_config())?;
+            ThreadedProducer::from_config(&scene.cluster.exact_config())?;
         for (topic, (_, fault)) in scene.topics.iter().zip(FAULTS) {
             scene.send(topic, fault.sent)?;
             scene.lose(topic, fault.lost);
@@ -158,7 +158,7 @@ impl Scene {
             Recorder::start(config, Box::new(sink), Arc::new(SystemClock)).context("recorder")
         };
         let (upstream, downstream) = (recorder(STAGES[0])?, recorder(STAGES[2])?);
-        let producer = AuditedProducer::new(&cluster.plain_config(), upstream.clone())?;
+        let producer = AuditedProducer::new(&cluster.exact_config(), upstream.clone())?;
         let held: Vec<_> =
             FAULTS.iter().zip(&topics).filter(|((_, f), _)| !f.read).map(|(_, topic)| topic.clone()).collect();
         let reader = Reader::start(cluster, &group, &topics, held, downstream)?;

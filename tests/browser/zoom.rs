@@ -13,6 +13,8 @@ use crate::scene::Scene;
 
 const SOON: Duration = Duration::from_secs(10);
 const WIDTH_MS: i64 = 10_000;
+/// How far a range that ends now may have moved on while the page was loaded again: less than any key moves it.
+const MOVED_MS: i64 = 6 * WIDTH_MS;
 
 /// What the charts of a page are drawn over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -51,7 +53,7 @@ fn drag(browser: &Browser, from: f64, to: f64) -> anyhow::Result<()> {
     )
 }
 
-/// The axis once it is another one; the same after a reload.
+/// The axis once it is another one; the same after a reload, or the same moved on with the clock where it ends now.
 fn changed(browser: &Browser, what: &str, before: Axis) -> anyhow::Result<Axis> {
     let after = eventually(SOON, what, || {
         let after = axis(browser)?;
@@ -60,8 +62,12 @@ fn changed(browser: &Browser, what: &str, before: Axis) -> anyhow::Result<Axis> 
     })?;
     browser.reload()?;
     let again = axis(browser)?;
-    ensure!(again == after, "{what}: {again:?} after a reload, {after:?} before");
-    Ok(after)
+    let moved_ms = again.from - after.from;
+    ensure!(
+        again.length() == after.length() && (0..=MOVED_MS).contains(&moved_ms),
+        "{what}: {again:?} after a reload, {after:?} before"
+    );
+    Ok(again)
 }
 
 /// Drag, keys, theme, kiosk on a topic's page.

@@ -168,7 +168,7 @@ fn a_configuration_changed_amid_the_traffic_loses_and_doubles_nothing() -> anyho
     let late = cluster.fresh_topic("faults", 2, &[])?;
     let (program, url) = scene.run()?;
     let recorder = scene.recorder()?;
-    let producer = AuditedProducer::new(&cluster.plain_config(), recorder.clone())?;
+    let producer = AuditedProducer::new(&cluster.exact_config(), recorder.clone())?;
     let mut changing = Changing { scene: &scene, program, url, reloads: 0, refused: 0 };
     let (stop, sent) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| -> anyhow::Result<()> {

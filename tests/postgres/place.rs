@@ -143,7 +143,12 @@ impl Place {
 
     /// What others see, as text; NULL is `null`.
     pub(crate) fn rows(&self, sql: &str) -> Vec<Vec<String>> {
-        say(&self.database, sql).expect(sql)
+        self.try_rows(sql).expect(sql)
+    }
+
+    /// Likewise, or what the server said against it.
+    pub(crate) fn try_rows(&self, sql: &str) -> Result<Vec<Vec<String>>, String> {
+        say(&self.database, sql).map_err(|e| format!("{e:#}"))
     }
 
     /// The only value of a query.

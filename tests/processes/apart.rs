@@ -68,7 +68,7 @@ fn the_page_says_that_the_collector_is_away_and_the_totals_equal_a_recount() -> 
     says(&page, &["there is no store yet", "chaperone collect"], PATIENCE)?;
     ensure!(!apart.data_dir().exists(), "a page makes no store");
     let recorder = apart.folder.recorder(&bed.regional, &apart.audit)?;
-    let producer = AuditedProducer::new(&bed.regional.plain_config(), recorder.clone())?;
+    let producer = AuditedProducer::new(&bed.regional.exact_config(), recorder.clone())?;
     let traffic = Traffic::default();
     let one = |n, ms| send(&producer, &apart.topic, n, ms);
     let (mut programs, behind) = traffic.during(one, |traffic| disturb(bed, &apart, (&page, &mut web), traffic))?;

@@ -57,7 +57,7 @@ fn a_copy_that_was_made_while_it_was_written_goes_on_from_there() -> anyhow::Res
     ))?;
     let (mut run, _) = start(&config)?;
     let recorder = folder.recorder(&bed.regional, &audit)?;
-    let producer = AuditedProducer::new(&bed.regional.plain_config(), recorder.clone())?;
+    let producer = AuditedProducer::new(&bed.regional.exact_config(), recorder.clone())?;
     let traffic = Traffic::default();
     let (behind, torn, url) = traffic.during(
         |number, time_ms| send(&producer, &topic, number, time_ms),

@@ -114,7 +114,7 @@ impl Place {
         act: impl FnOnce(&Traffic, &Recorder) -> anyhow::Result<(T, String)>,
     ) -> anyhow::Result<(T, u64)> {
         let recorder = self.folder.recorder(self.cluster, &self.audit)?;
-        let producer = AuditedProducer::new(&self.cluster.plain_config(), recorder.clone())?;
+        let producer = AuditedProducer::new(&self.cluster.exact_config(), recorder.clone())?;
         let traffic = Traffic::default();
         let one = |number, time_ms| send(&producer, &self.topic, number, time_ms);
         let (found, page) = traffic.during(one, |traffic| act(traffic, &recorder)).with_context(&log)?;
@@ -125,10 +125,22 @@ impl Place {
         self.counts_to(STAGE, messages, &log)?;
         self.counts_to("producer", messages + LOST, &log)?;
         let (windows, missing) = self.all_judged(&page).with_context(&log)?;
-        ensure!(missing == LOST, "{missing} missing instead of {LOST}");
+        ensure!(missing == LOST, "{missing} missing instead of {LOST}\n{}", self.told(&page)?);
         let difference = self.difference(messages)?;
         println!("{messages} messages, {windows} windows, {missing} missing, difference {difference}");
         Ok((found, difference))
+    }
+
+    /// What is said of windows that lack something, by what both stages counted, for somebody who has to find out why.
+    fn told(&self, url: &str) -> anyhow::Result<String> {
+        let (up, down, bad) = (self.counts("producer")?, self.counts(STAGE)?, windows(url, &self.topic)?);
+        let of = |counts: &BTreeMap<i64, u64>, w: i64| counts.get(&w).copied().unwrap_or(0);
+        let lines = bad
+            .iter()
+            .filter(|w| w.missing_min > 0)
+            .map(|w| format!("{w:?}: now {} upstream, {} downstream", of(&up, w.window_ms), of(&down, w.window_ms)));
+        let amended = self.server.say("chaperone", "SELECT * FROM v_amendment ORDER BY 1 DESC LIMIT 20")?;
+        Ok(lines.chain(amended.iter().map(|row| row.join(" | "))).collect::<Vec<_>>().join("\n"))
     }
 
     /// Counts messages that are never sent.

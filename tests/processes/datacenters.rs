@@ -56,7 +56,7 @@ fn a_frozen_datacenter_holds_up_nobody_elses_intake_and_is_never_called_loss() -
     let url = programs::listening(&mut program)?;
     becomes_ready(&url, || program.output())?;
     let recorder = folder.recorder(east, &east_audit)?;
-    let producer = AuditedProducer::new(&east.plain_config(), recorder.clone())?;
+    let producer = AuditedProducer::new(&east.exact_config(), recorder.clone())?;
     // The replicator between the datacenters: the same messages with the same times.
     let mut config = west.plain_config();
     config.set("enable.idempotence", "true").set("message.timeout.ms", "300000");

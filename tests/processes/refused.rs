@@ -156,7 +156,7 @@ impl Place {
     /// Sends while `refuse` takes the store away and gives it back; all must be counted and ok afterwards.
     fn under_traffic(&self, refuse: impl FnOnce(&Traffic) -> anyhow::Result<u64>) -> anyhow::Result<u64> {
         let recorder = self.folder.recorder(&self.bed.regional, &self.audit)?;
-        let producer = AuditedProducer::new(&self.bed.regional.plain_config(), recorder.clone())?;
+        let producer = AuditedProducer::new(&self.bed.regional.exact_config(), recorder.clone())?;
         let traffic = Traffic::default();
         let one = |number, time_ms| send(&producer, &self.topic, number, time_ms);
         let held = traffic.during(one, |traffic| {

@@ -81,7 +81,7 @@ impl Relay {
             all.add_partition_offset(&scene.audit, i32::try_from(partition)?, Offset::Beginning)?;
         }
         consumer.assign(&all)?;
-        let producer = ThreadedProducer::from_config(&cluster.plain_config())?;
+        let producer = ThreadedProducer::from_config(&cluster.exact_config())?;
         let stop = Arc::new(AtomicBool::new(false));
         let (stopped, to) = (Arc::clone(&stop), scene.collected.clone());
         let thread = std::thread::spawn(move || relay(&consumer, &producer, &to, &stopped));

@@ -250,6 +250,13 @@ impl Cluster {
         config.set("bootstrap.servers", self.bootstrap_plain()).set("reconnect.backoff.max.ms", "200");
         config
     }
+    /// That of a producer whose messages are stored once each, however late a busy broker acknowledges them: what such a
+    /// test sends is what its topic holds.
+    pub fn exact_config(&self) -> ClientConfig {
+        let mut config = self.plain_config();
+        config.set("enable.idempotence", "true");
+        config
+    }
 }
 
 /// Topics and access rules, by the helper JVM; each returns when the change is in force (on every broker only if there

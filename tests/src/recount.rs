@@ -29,7 +29,7 @@ pub fn by_window(cluster: &Cluster, topic: &str, messages: u64) -> anyhow::Resul
 
 /// Every report of the audit topic once more, as a tap would send it whose acknowledgement was lost; returns how many.
 pub fn say_again(cluster: &Cluster, audit: &str) -> anyhow::Result<u64> {
-    let producer: ThreadedProducer<DefaultProducerContext> = ThreadedProducer::from_config(&cluster.plain_config())?;
+    let producer: ThreadedProducer<DefaultProducerContext> = ThreadedProducer::from_config(&cluster.exact_config())?;
     let mut said = 0;
     each(cluster, audit, |record| {
         let again = BaseRecord::<[u8], [u8]>::to(audit).partition(record.partition());

@@ -329,7 +329,7 @@ impl<'a> Upstream<'a> {
 
     /// Sends to this topic.
     pub fn to(scene: &Scene, recorder: &Recorder, topic: &'a str) -> anyhow::Result<Self> {
-        let mut config = scene.cluster.plain_config();
+        let mut config = scene.cluster.exact_config();
         // So that it sends to partitions soon that are added.
         config.set("topic.metadata.refresh.interval.ms", "500");
         let producer = AuditedProducer::new(&config, recorder.clone())?;

@@ -80,7 +80,7 @@ fn make_anew(scene: &Scene, messages: &[OwnedMessage]) -> anyhow::Result<()> {
     scene.cluster.delete_topic(&scene.topic)?;
     eventually(PATIENCE, "the topic's name is free again", || scene.cluster.create_topic(&scene.topic, 1, &[]))?;
     let producer: ThreadedProducer<DefaultProducerContext> =
-        ThreadedProducer::from_config(&scene.cluster.plain_config())?;
+        ThreadedProducer::from_config(&scene.cluster.exact_config())?;
     for message in messages {
         let time_ms = message.timestamp().to_millis().context("a time")?;
         let record = BaseRecord::<[u8], [u8]>::to(&scene.topic).timestamp(time_ms);

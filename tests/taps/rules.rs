@@ -85,7 +85,7 @@ fn send(scene: &Scene, recorder: &Recorder, windows: [i64; 2]) -> anyhow::Result
 
 /// What happened in the second window, sent in the first by somebody who counts by the default rule.
 fn send_without_rules(scene: &Scene, recorder: &Recorder, window: i64) -> anyhow::Result<()> {
-    let producer = AuditedProducer::new(&scene.cluster.plain_config(), recorder.clone())?;
+    let producer = AuditedProducer::new(&scene.cluster.exact_config(), recorder.clone())?;
     for n in 0..MESSAGES {
         let value = Event(n, event_ms(window, n)?).written();
         producer.send(BaseRecord::<str, str>::to(&scene.beside).payload(&value)).map_err(|(e, _)| e)?;

@@ -63,7 +63,7 @@ fn pass(time: Duration) -> anyhow::Result<()> {
 
 fn trickle(scene: &Scene, stop: &AtomicBool) -> anyhow::Result<()> {
     let producer: ThreadedProducer<DefaultProducerContext> =
-        ThreadedProducer::from_config(&scene.cluster.plain_config())?;
+        ThreadedProducer::from_config(&scene.cluster.exact_config())?;
     while !stop.load(Ordering::SeqCst) {
         for partition in 0..TRICKLE {
             let record = BaseRecord::<[u8], [u8]>::to(&scene.topic).partition(partition * (PARTITIONS / TRICKLE));

@@ -39,8 +39,8 @@ impl Traffic {
     /// Runs until stopped.
     pub(crate) fn start(scene: &Scene) -> anyhow::Result<Self> {
         let producers = [
-            ThreadedProducer::from_config(&scene.from.plain_config())?,
-            ThreadedProducer::from_config(&scene.to.plain_config())?,
+            ThreadedProducer::from_config(&scene.from.exact_config())?,
+            ThreadedProducer::from_config(&scene.to.exact_config())?,
         ];
         let plan = Plan::default();
         let (stop, stopped) = mpsc::channel();

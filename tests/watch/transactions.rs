@@ -33,7 +33,7 @@ fn aborted_transactions_are_nobodys_loss() -> anyhow::Result<()> {
     let mut config = bed.regional.plain_config();
     config.set("transactional.id", &topic);
     let mut upstream = transactional(&config)?;
-    let downstream: Sends = ThreadedProducer::from_config(&bed.agg.plain_config())?;
+    let downstream: Sends = ThreadedProducer::from_config(&bed.agg.exact_config())?;
     let mut n = 0_u64;
     // The last thing in the log is always a marker.
     eventually(Duration::from_secs(120), "windows proven in spite of aborted transactions", || {

@@ -134,6 +134,15 @@ pub(crate) fn age(ms: i64) -> String {
     }
 }
 
+/// `10 s`, `1 min`, `10 min`, `1 h`: a width that is whole in one of these.
+pub(crate) fn length(ms: i64) -> String {
+    match ms / 1000 {
+        s if s % 3600 == 0 => format!("{} h", s / 3600),
+        s if s % 60 == 0 => format!("{} min", s / 60),
+        s => format!("{s} s"),
+    }
+}
+
 fn coarse(s: i64) -> String {
     match s {
         ..3600 => format!("{} m {} s", s / 60, s % 60),
@@ -194,6 +203,12 @@ mod tests {
         assert_eq!(short_signed(-277_015), "−277 k");
         assert_eq!(short(u64::MAX), "18446744 T");
         assert_eq!((difference(0, u64::MAX), difference(u64::MAX, 0)), (i64::MIN + 1, i64::MAX));
+    }
+
+    #[test]
+    fn lengths() {
+        let lengths = [10_000, 60_000, 90_000, 600_000, 3_600_000, 7_200_000].map(length);
+        assert_eq!(lengths, ["10 s", "1 min", "90 s", "10 min", "1 h", "2 h"]);
     }
 
     #[test]

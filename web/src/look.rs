@@ -3,7 +3,7 @@
 //! Invariant: no two looks share a glyph, so that a page can be read in black and white.
 
 use chaperone_collector::query::HopWindow;
-use chaperone_collector::{CaveatKind, Verdict};
+use chaperone_collector::{Caveat, CaveatKind, Verdict};
 
 /// The looks, worst first: the order in which they win over one another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,10 +45,14 @@ impl Look {
 
     /// The look of a window; *uncertain* only because the audit began later is a look of its own.
     pub(crate) fn of(window: &HopWindow) -> Self {
-        let not_yet = window.verdict == Verdict::Uncertain
-            && window.caveats.iter().any(|c| c.kind == CaveatKind::NotAuditedYet)
-            && window.caveats.iter().all(|c| c.kind == CaveatKind::NotAuditedYet);
-        if not_yet { Self::NotYet } else { Self::of_verdict(window.verdict) }
+        Self::told(window.verdict, &window.caveats)
+    }
+    /// Likewise, of a verdict with its caveats.
+    pub(crate) fn told(verdict: Verdict, caveats: &[Caveat]) -> Self {
+        let not_yet = verdict == Verdict::Uncertain
+            && !caveats.is_empty()
+            && caveats.iter().all(|c| c.kind == CaveatKind::NotAuditedYet);
+        if not_yet { Self::NotYet } else { Self::of_verdict(verdict) }
     }
     pub(crate) fn of_verdict(verdict: Verdict) -> Self {
         match verdict {

@@ -9,8 +9,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use chaperone_collector::Pipelines;
-use chaperone_collector::query::{BinQuery, TopicSummary, WindowQuery};
-use chaperone_collector::retention::fitting_ms;
+use chaperone_collector::query::{TopicSummary, WindowQuery};
 
 use crate::App;
 use crate::api::ROWS_MAX;
@@ -23,17 +22,12 @@ use crate::range::Range;
 use crate::strip::{self, Axis, MINI, Piece, Shape, Tick};
 use crate::topic::late_after_ms;
 use crate::topic::links::{self, Choice, Links};
-use crate::topic::slices;
 use crate::zone::Zone;
+
+mod strips;
 
 /// Most topics on the page.
 const TOPICS_MAX: usize = 500;
-/// Most windows that are read for the strips of one page; of topics beyond slices are.
-const WINDOWS_MAX: usize = 6_000;
-/// Most slices; topics beyond have no strip.
-const SLICES_MAX: usize = 4_800;
-/// Most slices of a hop in trouble, and of one without.
-const SLICES: (i64, i64) = (150, 90);
 /// Cells of a strip.
 const CELLS: i64 = 60;
 /// Tint of a strip in the list, where counts to compare with are not read.
@@ -106,52 +100,18 @@ async fn answer(app: &App, uri: &Uri, headers: &HeaderMap) -> Result<Response, W
     let query = WindowQuery { topic: None, from_ms: range.from_ms, to_ms: range.to_ms, limit: Some(ROWS_MAX) };
     let mut topics = store.topics(query.clone()).await?;
     topics.sort_by_cached_key(|t| (Look::of_verdict(t.worst), Reverse(t.missing_min), t.topic.clone()));
-    let found = topics.len();
-    topics.truncate(TOPICS_MAX);
-    let strips = strips(app, &topics, &query).await?;
+    let strips = strips::read(app, shown(&topics).0, &query).await?;
     let mut page = view(&app.pipelines(), &topics, &strips, &range, zone, now_ms);
     page.revision = revision;
     page.problems = app.problems_shown();
-    if found > topics.len() {
-        page.more = format!("{} more; the JSON has all", format::plural((found - topics.len()) as u64, "topic"));
-    }
     let about =
         About { title: "Overview · Chaperone", events: Some("/events"), zone, now_ms, tab: Some(Tab::Overview) };
     Ok(frame::page(app, headers, &about, &page))
 }
 
-/// What the strips draw, by topic: windows where there is trouble to point at, slices elsewhere.
-async fn strips(
-    app: &App,
-    topics: &[TopicSummary],
-    query: &WindowQuery,
-) -> Result<HashMap<String, Vec<Piece>>, WebError> {
-    let store = &app.state.store;
-    let mut strips = HashMap::new();
-    let (mut windows_left, mut slices_left) = (WINDOWS_MAX, SLICES_MAX);
-    let length = |width_ms: i64| usize::try_from((query.to_ms - query.from_ms) / width_ms).unwrap_or(usize::MAX);
-    for topic in topics {
-        let is_trouble = Look::of_verdict(topic.worst).is_trouble();
-        let at_most = if is_trouble { SLICES.0 } else { SLICES.1 };
-        let width_ms = fitting_ms(query.to_ms - query.from_ms, at_most, 0);
-        let range = WindowQuery { topic: Some(topic.topic.clone()), ..query.clone() };
-        let hops = topic.stages.len().saturating_sub(1).max(1);
-        let (windows, slices) = (length(10_000).saturating_mul(hops), length(width_ms).saturating_mul(hops));
-        let pieces: Vec<Piece> = if is_trouble && windows <= windows_left {
-            windows_left -= windows;
-            store.windows(range).await?.iter().rev().map(Piece::of).collect()
-        } else if slices <= slices_left {
-            slices_left -= slices;
-            let bins = store.hop_bins(BinQuery { range, width_ms: None, at_most: Some(at_most) }).await?;
-            bins.rows.into_iter().rev().map(slices::piece).collect()
-        } else {
-            continue;
-        };
-        if !pieces.is_empty() {
-            strips.insert(topic.topic.clone(), pieces);
-        }
-    }
-    Ok(strips)
+/// Those on the page, the worst; and the others.
+fn shown(topics: &[TopicSummary]) -> (&[TopicSummary], &[TopicSummary]) {
+    topics.split_at(topics.len().min(TOPICS_MAX))
 }
 
 /// Rows → page. Pure.
@@ -166,21 +126,28 @@ fn view(
     let axis = Axis::new(range.from_ms, range.to_ms, 10_000);
     let query =
         format!("?from={}&to={}&tz={}", format::url(&range.from), format::url(&range.to), format::url(&zone.param()));
-    let mut lines: Vec<TopicLine> = topics
+    let (shown, hidden) = shown(topics);
+    let mut lines: Vec<TopicLine> = shown
         .iter()
         .map(|t| line(pipelines, t, strips.get(&t.topic).map(Vec::as_slice), axis, &query, zone, now_ms))
         .collect();
     lines.sort_by(|a, b| (a.order, &a.name).cmp(&(b.order, &b.name)));
     let (trouble, calm): (Vec<_>, Vec<_>) = lines.into_iter().partition(|l| l.look.is_trouble());
-    let all = (trouble.len() + calm.len()) as u64;
-    let proven = calm.iter().filter(|l| l.look == Look::Proven).count();
-    let title = match (trouble.len() as u64, all) {
+    let all = topics.len() as u64;
+    // One that is not shown counts for what it is.
+    let looks = |lines: &[TopicLine]| lines.iter().map(|l| l.look).collect::<Vec<_>>();
+    let (more_trouble, more_calm): (Vec<Look>, Vec<Look>) =
+        hidden.iter().map(|t| Look::of_verdict(t.worst)).partition(|look| look.is_trouble());
+    let in_trouble = (trouble.len() + more_trouble.len()) as u64;
+    let calm_looks = [looks(&calm), more_calm].concat();
+    let proven = calm_looks.iter().filter(|look| **look == Look::Proven).count();
+    let title = match (in_trouble, all) {
         (_, 0) => "No topic has been counted yet".to_owned(),
         (0, n) => format!("{} without trouble", format::plural(n, "topic")),
         (1, n) => format!("1 of {} needs a look", format::plural(n, "topic")),
         (t, n) => format!("{} of {} need a look", format::count(t), format::plural(n, "topic")),
     };
-    let lede = match (proven, calm.len()) {
+    let lede = match (proven, calm_looks.len()) {
         (_, 0) => String::new(),
         (p, n) if p == n && trouble.is_empty() => {
             "Every message of every settled window is proven to have arrived at every stage.".to_owned()
@@ -214,12 +181,15 @@ fn view(
         calm_title: if trouble.is_empty() {
             String::new()
         } else {
-            format!("{} without trouble", format::plural(calm.len() as u64, "topic"))
+            format!("{} without trouble", format::plural(calm_looks.len() as u64, "topic"))
         },
         empty: all == 0,
         trouble,
         calm,
-        more: String::new(),
+        more: match hidden.len() as u64 {
+            0 => String::new(),
+            n => format!("{} more; the JSON has all", format::plural(n, "topic")),
+        },
         json: rows_of("json"),
         csv: rows_of("csv"),
         pipelines: names(pipelines),

@@ -9,7 +9,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use chaperone_collector::query::HopWindow;
+use chaperone_collector::query::{Glance, HopWindow};
 
 use crate::look::{self, Look};
 use crate::zone::Zone;
@@ -113,6 +113,19 @@ impl Piece {
             to_ms: window.window_ms.saturating_add(window.width_ms),
             windows: 1,
             amount: look::amount(window),
+        }
+    }
+
+    /// A window, or a slice: then with the worst of its looks.
+    pub(crate) fn seen(glance: &Glance) -> Self {
+        let looks = glance.verdicts.keys().map(|verdict| Look::told(*verdict, &glance.caveats));
+        Self {
+            look: look::worst(looks).unwrap_or(Look::Open),
+            step: 1,
+            from_ms: glance.window_ms,
+            to_ms: glance.window_ms.saturating_add(glance.width_ms),
+            windows: glance.windows,
+            amount: glance.missing_min.max(glance.surplus_min).max(glance.delayed),
         }
     }
 }

@@ -200,8 +200,8 @@ fn extent(grid: &Grid, links: &Links) -> String {
     let width = format!("{} s", grid.width_ms() / 1000);
     match flow::extent(grid) {
         Some((n, from_ms, to_ms)) => {
-            let date = links.zone.date(from_ms);
-            format!("{date} {} · {} of {width}", links.zone.span(from_ms, to_ms), format::plural(n, "settled window"))
+            let when = links.zone.dated_span(from_ms, to_ms);
+            format!("{when} · {} of {width}", format::plural(n, "settled window"))
         }
         None => "no window is settled yet".to_owned(),
     }
@@ -210,7 +210,7 @@ fn extent(grid: &Grid, links: &Links) -> String {
 fn cells(grid: &Grid) -> String {
     let width = format!("{} s each, event time", grid.width_ms() / 1000);
     match grid.slice_ms() {
-        Some(ms) => format!("{width} · calm ones by {}", format::age(ms)),
+        Some(ms) => format!("{width} · calm ones by {}", format::length(ms)),
         None if matrix::is_condensed(grid) => format!("{width} · a cell is the worst of several"),
         None => width,
     }

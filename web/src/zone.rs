@@ -3,7 +3,7 @@
 //! The zone is part of the URL, so that a link shows the same times to everyone. A browser's own zone enters as the
 //! distance it has now; windows from the other side of a change of the clocks keep it, and the label says which it is.
 
-use chrono::{DateTime, FixedOffset, Offset, TimeZone, Timelike, Utc};
+use chrono::{DateTime, FixedOffset, Offset, TimeZone, Utc};
 
 /// The widest distance from UTC that is in use anywhere.
 const MAX_OFFSET_MINUTES: i32 = 14 * 60;
@@ -72,16 +72,21 @@ impl Zone {
     pub(crate) fn stamp(self, ms: i64) -> String {
         self.print(ms, "%Y-%m-%d %H:%M:%S")
     }
-    /// `12:41:20 – 12:41:40`, end exclusive; with dates where the two days differ.
+    /// `12:41:20 – 12:41:40`, end exclusive; with dates where it is not of one day.
     pub(crate) fn span(self, from_ms: i64, to_ms: i64) -> String {
-        if self.date(from_ms) == self.date(to_ms) || self.is_midnight(to_ms) {
+        if self.is_one_day(from_ms, to_ms) {
             format!("{} – {}", self.clock(from_ms), self.clock(to_ms))
         } else {
             format!("{} – {}", self.stamp(from_ms), self.stamp(to_ms))
         }
     }
-    fn is_midnight(self, ms: i64) -> bool {
-        self.at(ms).is_some_and(|t| t.num_seconds_from_midnight() == 0)
+    /// `2026-11-21 12:41:20 – 12:41:40`, end exclusive; with two dates where it is not of one day.
+    pub(crate) fn dated_span(self, from_ms: i64, to_ms: i64) -> String {
+        let span = self.span(from_ms, to_ms);
+        if self.is_one_day(from_ms, to_ms) { format!("{} {span}", self.date(from_ms)) } else { span }
+    }
+    fn is_one_day(self, from_ms: i64, to_ms: i64) -> bool {
+        self.date(from_ms) == self.date(to_ms.saturating_sub(1).max(from_ms))
     }
     fn print(self, ms: i64, format: &str) -> String {
         self.at(ms).map_or_else(|| format!("{ms} ms"), |t| t.format(format).to_string())
@@ -111,6 +116,14 @@ mod tests {
         let zone = Zone::parse("+05:30").expect("zone");
         assert_eq!((zone.clock(t), zone.label()), ("18:11:20".into(), "UTC+05:30".into()));
         assert_eq!(Zone::utc().span(t, t + 20_000), "12:41:20 – 12:41:40");
+        assert_eq!(Zone::utc().dated_span(t, t + 20_000), "2026-11-21 12:41:20 – 12:41:40");
+        let midnight = t - t % 86_400_000 + 86_400_000;
+        assert_eq!(Zone::utc().dated_span(t, midnight), "2026-11-21 12:41:20 – 00:00:00");
+        for two_days in [Zone::span, Zone::dated_span] {
+            assert_eq!(two_days(Zone::utc(), t, midnight + 1), "2026-11-21 12:41:20 – 2026-11-22 00:00:00");
+            let longer = two_days(Zone::utc(), t, midnight + 86_400_000);
+            assert_eq!(longer, "2026-11-21 12:41:20 – 2026-11-23 00:00:00");
+        }
         assert_eq!(Zone::utc().clock(i64::MAX), format!("{} ms", i64::MAX));
     }
 }

@@ -317,7 +317,7 @@ async fn the_ten_thousandth_verdict_costs_what_the_hundredth_did() {
 }
 
 /// Statements that may look at everything, and why.
-const SCANS: [(&str, &str); 17] = [
+const SCANS: [(&str, &str); 15] = [
     ("account_amended.sql", "the index of amendments, which are few"),
     ("account_limited.sql", "the sums of a range, which is found by its index"),
     ("account_untimed.sql", "likewise"),
@@ -333,8 +333,6 @@ const SCANS: [(&str, &str); 17] = [
     ("reporters.sql", "the list of all reporters"),
     ("store_bytes.sql", "two numbers of the file's head"),
     ("unaudited_newest.sql", "newest first, up to a limit"),
-    ("topics_level.sql", "one row a topic and hop, when all is summed"),
-    ("topics_level_of_topic.sql", "one row a hop, when all is summed"),
 ];
 /// Tables that have a row for each partition, for each process of the last hour (`later` is another of them), for each job of the sweep, or one (`heard`, by its limit).
 const SMALL: [&str; 8] = ["audit_partition", "meta", "pending", "process", "later", "heard", "sweep", "CONSTANT"];

@@ -6,10 +6,10 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use super::hop_levels::{Counted, VERDICTS};
+use super::hop_levels::Counted;
 use super::levels::Levels;
 use super::reader::{add, bounds, stage_window, stage_windows};
-use crate::db::{AsValue, Done, Row, Tx, count, params};
+use crate::db::{AsValue, Done, Row, Texts, Tx, count, params};
 use crate::query::{BinQuery, Bins, HopBin, StageWindow, WindowQuery};
 use crate::retention::{BINS_MS, fitting_ms, floor_ms};
 use crate::verdict::Verdict;
@@ -17,11 +17,11 @@ use crate::verdict::Verdict;
 /// Slices where nothing else is asked for, at most.
 const SLICES: i64 = 400;
 
-/// A hop's slice: start, newest first, then topic, place of the hop, stages and width.
-type HopSlice = (Reverse<i64>, String, i64, String, String, i64);
+/// A hop's slice: start, newest first, then topic, place of the hop, stages and width; names by their numbers.
+type HopSlice = (Reverse<i64>, i64, i64, i64, i64, i64);
 
 /// The width of an answer and its range in whole slices.
-fn frame(levels: &Levels, q: &BinQuery) -> (i64, WindowQuery) {
+pub(super) fn frame(levels: &Levels, q: &BinQuery) -> (i64, WindowQuery) {
     let WindowQuery { from_ms, to_ms, .. } = q.range;
     let width_ms = q.width_ms.filter(|asked| BINS_MS.contains(asked)).unwrap_or_else(|| {
         // Nothing of the range may be gone: for the topic that the sweep has come to first.
@@ -43,7 +43,7 @@ pub(super) fn hops(tx: &dyn Tx, q: &BinQuery) -> Done<Bins<HopBin>> {
         rows.entry(key).and_modify(|known: &mut Counted| known.add(&counted, 1)).or_insert(counted);
     };
     let level = &mut |r: &Row<'_>| {
-        let counted = Counted::read(r, 6)?;
+        let counted = Counted::read(r, 5)?;
         merge((Reverse(r.get(3)?), r.get(0)?, counted.hop, r.get(1)?, r.get(2)?, r.get(4)?), counted);
         Ok(true)
     };
@@ -66,31 +66,40 @@ pub(super) fn hops(tx: &dyn Tx, q: &BinQuery) -> Done<Bins<HopBin>> {
         (false, false) => include_str!("sql/hop_bins_wide.sql"),
     };
     tx.each(sql, of.get(..if topic.is_some() { 5 } else { 4 }).unwrap_or(of), window)?;
-    answer.rows = rows.into_iter().take(limit as usize).map(hop_bin).collect();
+    let ids = rows.keys().flat_map(|(_, topic, _, from, to, _)| [*topic, *from, *to]);
+    let names = Texts::of_all(tx, ids)?;
+    let bins = rows.into_iter().map(|row| hop_bin(row, &names));
+    answer.rows = bins.collect::<Done<_>>()?;
+    answer.rows.sort_by(|a, b| {
+        let place = |bin: &HopBin| (bin.hop, bin.width_ms);
+        (b.window_ms.cmp(&a.window_ms))
+            .then_with(|| a.topic.cmp(&b.topic))
+            .then_with(|| place(a).cmp(&place(b)))
+            .then_with(|| (&a.from_stage, &a.to_stage).cmp(&(&b.from_stage, &b.to_stage)))
+    });
+    answer.rows.truncate(limit as usize);
     Ok(answer)
 }
 
-fn hop_bin(((at, topic, hop, from_stage, to_stage, width_ms), counted): (HopSlice, Counted)) -> HopBin {
-    let number = |sum: i128| u64::try_from(sum).unwrap_or(if sum < 0 { 0 } else { u64::MAX });
-    let verdicts: BTreeMap<Verdict, u64> =
-        Verdict::ALL.into_iter().zip(counted.sums.map(number)).filter(|(_, n)| *n > 0).collect();
+fn hop_bin(((at, topic, hop, from, to, width_ms), counted): (HopSlice, Counted), names: &Texts) -> Done<HopBin> {
+    let verdicts = counted.verdicts();
     let worst = verdicts.keys().copied().max_by_key(|v| v.severity()).unwrap_or(Verdict::Open);
-    let bound = |i: usize| counted.sums.get(VERDICTS + i).copied().map_or(0, number);
-    HopBin {
-        topic,
-        from_stage,
-        to_stage,
+    let [missing_min, surplus_min, delayed, amendments] = counted.bounds();
+    Ok(HopBin {
+        topic: names.of(topic)?,
+        from_stage: names.of(from)?,
+        to_stage: names.of(to)?,
         hop,
         window_ms: at.0,
         width_ms,
         worst,
         windows: verdicts.values().sum(),
         verdicts,
-        missing_min: bound(0),
-        surplus_min: bound(1),
-        delayed: bound(2),
-        amendments: bound(3),
-    }
+        missing_min,
+        surplus_min,
+        delayed,
+        amendments,
+    })
 }
 
 /// Totals by slice, newest first, then topic and stage: classes with a time, summed.

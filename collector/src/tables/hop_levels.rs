@@ -26,6 +26,11 @@ pub(super) struct Counted {
     pub(super) sums: [i128; SUMS],
 }
 
+/// A sum as readers get it.
+fn told(sum: i128) -> u64 {
+    u64::try_from(sum).unwrap_or(if sum < 0 { 0 } else { u64::MAX })
+}
+
 impl Counted {
     const fn nothing(hop: i64) -> Self {
         Self { hop, sums: [0; SUMS] }
@@ -58,6 +63,16 @@ impl Counted {
         for (sum, other) in self.sums.iter_mut().zip(o.sums) {
             *sum += sign * other;
         }
+    }
+
+    /// How many windows have each verdict that any has.
+    pub(super) fn verdicts(&self) -> BTreeMap<Verdict, u64> {
+        Verdict::ALL.into_iter().zip(self.sums.map(told)).filter(|(_, n)| *n > 0).collect()
+    }
+
+    /// Missing, surplus, delayed, amendments.
+    pub(super) fn bounds(&self) -> [u64; 4] {
+        std::array::from_fn(|i| self.sums.get(VERDICTS + i).copied().map_or(0, told))
     }
 
     /// As it is stored.

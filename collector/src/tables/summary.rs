@@ -1,70 +1,67 @@
 //! Topics at a glance: the worst verdict of a range, and sums.
 //!
-//! Up to a quarter of an hour is told from its windows. Longer ranges are widened to whole minutes, or, from six hours on, to
-//! ten minutes, and told from two levels: the wider one in the middle, the narrower one at both ends. Invariant: no verdict
-//! counts twice.
+//! A range is told from two levels: the wider one in the middle, the narrower one at both ends. Up to a quarter of an hour
+//! the narrower one are the windows themselves; longer ranges are widened to whole minutes, or, from six hours on, to ten
+//! minutes. Invariant: no verdict counts twice.
 
 use std::collections::{BTreeMap, HashMap};
 
 use super::levels::{Levels, WINDOWS_MS};
 use super::reader::{bounds, verdict_of};
-use crate::db::{AsValue, Done, Fault, Row, Tx, count, params};
+use crate::db::{AsValue, Done, Fault, Row, Texts, Tx, count, params};
 use crate::query::{TopicSummary, WindowQuery};
 use crate::retention::floor_ms;
 use crate::verdict::Verdict;
 
-/// Ranges up to this are told from windows.
+/// Ranges up to this are told from windows and minutes.
 const SHORT_MS: i64 = 900_000;
 /// Ranges up to this from minutes and ten minutes, others from ten minutes and hours.
 const MEDIUM_MS: i64 = 21_600_000;
 
-/// Stages of a topic's hops, by place in the pipeline.
-type Hops = BTreeMap<i64, (String, String)>;
+/// What is known of a hop.
+struct Hop {
+    /// Its place in the pipeline.
+    place: i64,
+    worst: Verdict,
+    missing: u64,
+    surplus: u64,
+    delayed: u64,
+}
 
-/// What is known of each topic, by name.
+/// By numbers of topic, upstream and downstream stage.
 #[derive(Default)]
-struct Topics(BTreeMap<String, (i64, TopicSummary, Hops)>);
+struct Hops(HashMap<[i64; 3], Hop>);
 
-impl Topics {
-    /// Columns: topic's number and name, stages, place of the hop; then the worst verdict; then three sums.
+impl Hops {
+    /// Columns: topic, stages and place of the hop; then three sums.
     fn add(&mut self, r: &Row<'_>, verdict: Verdict) -> Done<()> {
-        let name: String = r.get(1)?;
-        let fresh = || TopicSummary {
-            topic: name.clone(),
-            stages: Vec::new(),
-            worst: verdict,
-            missing_min: 0,
-            surplus_min: 0,
-            delayed: 0,
-            complete_through_ms: None,
-        };
-        let id: i64 = r.get(0)?;
-        let (_, summary, hops) = self.0.entry(name.clone()).or_insert_with(|| (id, fresh(), Hops::new()));
-        if verdict.severity() > summary.worst.severity() {
-            summary.worst = verdict;
+        let place = r.get(3)?;
+        let fresh = Hop { place, worst: verdict, missing: 0, surplus: 0, delayed: 0 };
+        let hop = self.0.entry([r.get(0)?, r.get(1)?, r.get(2)?]).or_insert(fresh);
+        hop.place = hop.place.max(place);
+        if verdict.severity() > hop.worst.severity() {
+            hop.worst = verdict;
         }
-        summary.missing_min = summary.missing_min.saturating_add(count(r.get(6)?));
-        summary.surplus_min = summary.surplus_min.saturating_add(count(r.get(7)?));
-        summary.delayed = summary.delayed.saturating_add(count(r.get(8)?));
-        hops.insert(r.get(4)?, (r.get(2)?, r.get(3)?));
+        hop.missing = hop.missing.saturating_add(count(r.get(4)?));
+        hop.surplus = hop.surplus.saturating_add(count(r.get(5)?));
+        hop.delayed = hop.delayed.saturating_add(count(r.get(6)?));
         Ok(())
     }
 
-    fn windows(&mut self, tx: &dyn Tx, topic: Option<i64>, (from_ms, to_ms): (i64, i64)) -> Done<()> {
-        let read = &mut |r: &Row<'_>| {
-            self.add(r, verdict_of(&r.get::<String>(5)?)?)?;
-            Ok(true)
-        };
-        match topic {
-            Some(topic) => tx.each(include_str!("sql/topics_of_topic.sql"), params![from_ms, to_ms, topic], read),
-            None => tx.each(include_str!("sql/topics.sql"), params![from_ms, to_ms], read),
-        }
-    }
-
-    /// From a level, and what was judged in windows as wide.
-    fn level(&mut self, tx: &dyn Tx, topic: Option<i64>, (from_ms, to_ms): (i64, i64), level_ms: i64) -> Done<()> {
+    /// From a level, and what was judged in windows as wide; or from the windows.
+    fn read(&mut self, tx: &dyn Tx, topic: Option<i64>, (from_ms, to_ms): (i64, i64), level_ms: i64) -> Done<()> {
         if from_ms >= to_ms {
             return Ok(());
+        }
+        let window = &mut |r: &Row<'_>| {
+            self.add(r, verdict_of(&r.get::<String>(7)?)?)?;
+            Ok(true)
+        };
+        if level_ms == WINDOWS_MS {
+            return match topic {
+                Some(topic) => tx.each(include_str!("sql/topics_of_topic.sql"), params![from_ms, to_ms, topic], window),
+                None => tx.each(include_str!("sql/topics.sql"), params![from_ms, to_ms], window),
+            };
         }
         let all = params![level_ms, from_ms, to_ms, topic];
         let of = if topic.is_some() { all } else { all.get(..3).unwrap_or(all) };
@@ -72,14 +69,44 @@ impl Topics {
             Some(_) => (include_str!("sql/topics_level_of_topic.sql"), include_str!("sql/topics_wide_of_topic.sql")),
             None => (include_str!("sql/topics_level.sql"), include_str!("sql/topics_wide.sql")),
         };
+        tx.each(wide, of, window)?;
         tx.each(level, of, &mut |r| {
-            self.add(r, severe(r.get(5)?)?)?;
-            Ok(true)
-        })?;
-        tx.each(wide, of, &mut |r| {
-            self.add(r, verdict_of(&r.get::<String>(5)?)?)?;
+            self.add(r, severe(r.get(7)?)?)?;
             Ok(true)
         })
+    }
+
+    /// By name of the topic, with its number.
+    fn topics(self, tx: &dyn Tx) -> Done<BTreeMap<String, (i64, TopicSummary)>> {
+        let names = Texts::of_all(tx, self.0.keys().flatten().copied())?;
+        let mut hops: Vec<([i64; 3], Hop)> = self.0.into_iter().collect();
+        hops.sort_by_key(|([topic, from, to], hop)| (*topic, hop.place, *from, *to));
+        let mut topics: BTreeMap<String, (i64, TopicSummary)> = BTreeMap::new();
+        for ([id, from, to], hop) in hops {
+            let topic = names.of(id)?;
+            let fresh = || TopicSummary {
+                topic: topic.clone(),
+                stages: Vec::new(),
+                worst: hop.worst,
+                missing_min: 0,
+                surplus_min: 0,
+                delayed: 0,
+                complete_through_ms: None,
+            };
+            let (_, summary) = topics.entry(topic.clone()).or_insert_with(|| (id, fresh()));
+            if hop.worst.severity() > summary.worst.severity() {
+                summary.worst = hop.worst;
+            }
+            summary.missing_min = summary.missing_min.saturating_add(hop.missing);
+            summary.surplus_min = summary.surplus_min.saturating_add(hop.surplus);
+            summary.delayed = summary.delayed.saturating_add(hop.delayed);
+            for stage in [names.of(from)?, names.of(to)?] {
+                if !summary.stages.contains(&stage) {
+                    summary.stages.push(stage);
+                }
+            }
+        }
+        Ok(topics)
     }
 }
 
@@ -91,11 +118,19 @@ fn severe(severity: i64) -> Done<Verdict> {
 
 /// Which levels tell a range, each in which part of it.
 fn parts(levels: &Levels, from_ms: i64, to_ms: i64) -> [((i64, i64), i64); 3] {
-    let (fine_ms, coarse_ms) =
-        if to_ms.saturating_sub(from_ms) <= MEDIUM_MS { (60_000, 600_000) } else { (600_000, 3_600_000) };
+    let is_gone = |width_ms: i64| levels.is_dropped(0, floor_ms(from_ms, width_ms), width_ms);
+    let (fine_ms, coarse_ms) = match to_ms.saturating_sub(from_ms) {
+        ..=SHORT_MS if !is_gone(WINDOWS_MS) => (WINDOWS_MS, 60_000),
+        ..=MEDIUM_MS => (60_000, 600_000),
+        _ => (600_000, 3_600_000),
+    };
     let up = |at_ms: i64, width_ms: i64| floor_ms(at_ms.saturating_sub(1), width_ms).saturating_add(width_ms);
-    let gone = levels.is_dropped(0, floor_ms(from_ms, fine_ms), fine_ms);
-    let edge_ms = if gone { coarse_ms } else { fine_ms };
+    let edge_ms = match fine_ms {
+        // Those that begin in the range, whenever that begins.
+        WINDOWS_MS => 1,
+        _ if is_gone(fine_ms) => coarse_ms,
+        _ => fine_ms,
+    };
     let (from_ms, to_ms) = (floor_ms(from_ms, edge_ms), up(to_ms, edge_ms));
     let (first_ms, last_ms) = (up(from_ms, coarse_ms).min(to_ms), floor_ms(to_ms, coarse_ms));
     let last_ms = last_ms.max(first_ms);
@@ -105,15 +140,10 @@ fn parts(levels: &Levels, from_ms: i64, to_ms: i64) -> [((i64, i64), i64); 3] {
 /// Topics with their worst verdict in the range, by name.
 pub(crate) fn topics(tx: &dyn Tx, q: &WindowQuery) -> Done<Vec<TopicSummary>> {
     let Some((topic, limit)) = bounds(tx, q)? else { return Ok(Vec::new()) };
-    let mut topics = Topics::default();
     let levels = Levels::now(tx)?;
-    let short = q.to_ms.saturating_sub(q.from_ms) <= SHORT_MS;
-    if short && !levels.is_dropped(0, q.from_ms, WINDOWS_MS) {
-        topics.windows(tx, topic, (q.from_ms, q.to_ms))?;
-    } else {
-        for (range, level_ms) in parts(&levels, q.from_ms, q.to_ms) {
-            topics.level(tx, topic, range, level_ms)?;
-        }
+    let mut hops = Hops::default();
+    for (range, level_ms) in parts(&levels, q.from_ms, q.to_ms) {
+        hops.read(tx, topic, range, level_ms)?;
     }
     // One question for all of them, not one each.
     let mut through: HashMap<i64, Option<i64>> = HashMap::new();
@@ -124,13 +154,7 @@ pub(crate) fn topics(tx: &dyn Tx, q: &WindowQuery) -> Done<Vec<TopicSummary>> {
         })?;
     }
     let mut found = Vec::new();
-    for (id, mut summary, hops) in topics.0.into_values().take(limit as usize) {
-        for (from, to) in hops.into_values() {
-            if !summary.stages.contains(&from) {
-                summary.stages.push(from);
-            }
-            summary.stages.push(to);
-        }
+    for (id, mut summary) in hops.topics(tx)?.into_values().take(limit as usize) {
         summary.complete_through_ms = match through.get(&id) {
             Some(through_ms) => *through_ms,
             None => complete_through(tx, id)?,

@@ -94,9 +94,15 @@ impl Place {
 
     /// What others see, as text; NULL is `null`.
     pub(crate) fn rows(&self, sql: &str) -> Vec<Vec<String>> {
+        self.try_rows(sql).expect(sql)
+    }
+
+    /// Likewise, or what was said against it.
+    pub(crate) fn try_rows(&self, sql: &str) -> Result<Vec<Vec<String>>, String> {
+        let refused = |e: rusqlite::Error| e.to_string();
         let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE;
         let conn = rusqlite::Connection::open_with_flags(self.path(), flags).expect("opens");
-        let mut statement = conn.prepare(sql).expect(sql);
+        let mut statement = conn.prepare(sql).map_err(refused)?;
         let columns = statement.column_count();
         let read = |r: &rusqlite::Row<'_>| -> rusqlite::Result<Vec<String>> {
             let text = |i| {
@@ -111,7 +117,7 @@ impl Place {
             };
             (0..columns).map(text).collect()
         };
-        statement.query_map([], read).expect(sql).collect::<Result<_, _>>().expect(sql)
+        statement.query_map([], read).and_then(Iterator::collect).map_err(refused)
     }
 
     /// The only value of a query.

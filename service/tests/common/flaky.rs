@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use chaperone_collector::account::{Account, Books, HopStand, StageRule, Unbelieved};
 use chaperone_collector::lag::{Bracket, LagReport, LagRound};
 use chaperone_collector::query::{
-    Action, BinQuery, Bins, DetailQuery, ExpectedState, HopBin, HopTrouble, HopWindow, NumberedAction, Offsets,
+    Action, BinQuery, Bins, DetailQuery, ExpectedState, Glance, HopBin, HopTrouble, HopWindow, NumberedAction, Offsets,
     OffsetsQuery, PartitionState, ProcessState, Quarantined, ReporterState, StageWindow, Status, TopicSummary,
     WindowDetail, WindowKey, WindowQuery,
 };
@@ -76,6 +76,9 @@ impl Store for Flaky {
     }
     fn hop_bins(&self, query: BinQuery) -> Answer<'_, Bins<HopBin>> {
         self.store.hop_bins(query)
+    }
+    fn glances(&self, queries: Vec<BinQuery>) -> Answer<'_, Vec<Bins<Glance>>> {
+        self.store.glances(queries)
     }
     fn stage_bins(&self, query: BinQuery) -> Answer<'_, Bins<StageWindow>> {
         self.store.stage_bins(query)

@@ -14,7 +14,6 @@ use chaperone_collector::query::{Bins, HopBin, HopWindow, ReporterState, StageWi
 
 use crate::format::plural;
 use crate::look::{self, Look};
-use crate::strip::Piece;
 use crate::topic::grid::{Grid, Row};
 
 /// Most rows that a page shows, whatever they stand for.
@@ -55,12 +54,6 @@ pub(super) fn grid(
         row.slice = row.hops.iter().map(of).collect();
     }
     grid
-}
-
-/// A slice as it is drawn.
-pub(crate) fn piece(bin: HopBin) -> Piece {
-    let windows = bin.windows;
-    Piece { windows, ..Piece::of(&worst_of(bin)) }
 }
 
 /// The window that stands for all of a slice: the worst of what is settled, with the sums.

@@ -19,7 +19,7 @@ use chaperone_collector::audit::{AuditFollow, AuditLoss, AuditStand, AuditThroug
 use chaperone_collector::batch::{Applied, Batch};
 use chaperone_collector::lag::{Bracket, LagReport, LagRound};
 use chaperone_collector::query::{
-    Action, BinQuery, Bins, DetailQuery, ExpectedState, HopBin, HopTrouble, HopWindow, NumberedAction, Offsets,
+    Action, BinQuery, Bins, DetailQuery, ExpectedState, Glance, HopBin, HopTrouble, HopWindow, NumberedAction, Offsets,
     OffsetsQuery, PartitionState, ProcessState, Quarantined, ReporterState, StageWindow, Status, TopicSummary,
     WindowDetail, WindowKey, WindowQuery,
 };
@@ -207,6 +207,29 @@ impl Store for FakeStore {
         }
         answer.rows.truncate(query.range.limit.map_or(usize::MAX, |l| l as usize));
         self.answer(answer)
+    }
+    fn glances(&self, queries: Vec<BinQuery>) -> Answer<'_, Vec<Bins<Glance>>> {
+        let one = |query: &BinQuery| {
+            let mut answer: Bins<Glance> = framed(query);
+            let range = answered(query, &answer);
+            for w in self.windows.iter().filter(|w| wanted(&range, &w.topic, w.window_ms)) {
+                let width_ms = w.width_ms.max(answer.width_ms);
+                // A slice for each window of each hop: what is drawn of them is the same.
+                answer.rows.push(Glance {
+                    window_ms: w.window_ms - w.window_ms.rem_euclid(width_ms),
+                    width_ms,
+                    windows: 1,
+                    verdicts: [(w.verdict, 1)].into(),
+                    caveats: if width_ms == w.width_ms { w.caveats.clone() } else { Vec::new() },
+                    missing_min: w.missing_min,
+                    surplus_min: w.surplus_min,
+                    delayed: w.delayed,
+                });
+            }
+            answer.rows.sort_by_key(|g| std::cmp::Reverse(g.window_ms));
+            answer
+        };
+        self.answer(queries.iter().map(one).collect())
     }
     fn stage_bins(&self, query: BinQuery) -> Answer<'_, Bins<StageWindow>> {
         let mut answer: Bins<StageWindow> = framed(&query);

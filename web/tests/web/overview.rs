@@ -81,6 +81,18 @@ async fn an_open_window_at_the_end_does_not_hide_the_rest() {
 }
 
 #[tokio::test]
+async fn a_page_that_does_not_hold_all_topics_counts_them_all_the_same() {
+    let worst = |i: i32| if i < 3 { Verdict::Missing } else { Verdict::Ok };
+    let topics = (0..612).map(|i| summary(&format!("t{i:03}"), &["a", "b"], worst(i))).collect();
+    let router = app(bench(FakeStore { topics, ..FakeStore::default() }, Pipelines::default()).state, config());
+    let page = get(&router, "/").await;
+    for said in ["3 of 612 topics need a look", "609 topics without trouble", "112 topics more; the JSON has all"] {
+        assert!(page.has(said), "{said}");
+    }
+    assert!(page.has("t499") && !page.has("t500"));
+}
+
+#[tokio::test]
 async fn an_empty_store_says_what_to_do() {
     let router = app(bench(FakeStore::default(), Pipelines::default()).state, config());
     let page = get(&router, "/").await;

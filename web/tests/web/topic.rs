@@ -315,7 +315,7 @@ async fn the_longest_page_in_the_worst_case_stays_small_enough() {
         }
     }
     let router = app(bench(store, fake::scene::pipelines()).state, config());
-    for (range, told) in [("4h", "a cell is the worst of several"), ("6h", "calm ones by 1 m 0 s")] {
+    for (range, told) in [("4h", "a cell is the worst of several"), ("6h", "calm ones by 1 min")] {
         let page = get(&router, &format!("/t/sjc/rides.x?from=now-{range}")).await;
         assert_eq!(page.status, StatusCode::OK);
         assert!(page.body.len() < 1_500_000, "{} bytes", page.body.len());
