@@ -23,6 +23,7 @@ fn fan_in() -> Pipelines {
     pipelines(vec![stage("producer", client), regional(), stage("kafka:agg", kafka), stage("consumer", client)])
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is something that goes wrong by itself")]
 struct World {
     store: Arc<dyn Store>,
     pipelines: Pipelines,

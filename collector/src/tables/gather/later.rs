@@ -1,8 +1,9 @@
 //! What later windows say of one that lacks messages, where several clusters flow into one place: that a partition of one of them
 //! has been copied beyond it. [`passage::is_followed`](crate::passage::is_followed) is the rule; this finds what it is asked with.
 //!
-//! Only windows that have settled without a caveat and without a surplus are asked, and have not changed since. Limits: [`NEAR`] windows after the one in
-//! question, and the [`NEAR`] newest: a partition in which neither holds a message says nothing.
+//! Only windows that have settled without a caveat and without a surplus are asked, and have not changed since. Limits:
+//! [`NEAR`] windows after the one in question, and the [`NEAR`] newest: a partition in which neither holds a message says
+//! nothing.
 
 use std::collections::BTreeMap;
 
@@ -126,7 +127,8 @@ fn later(
 /// the last arrival downstream.
 fn sound(tx: &dyn Tx, case: &Case<'_>, (up, down): (&Side, &Side), hop: (i64, i64), span: Span) -> Done<Option<Later>> {
     let standing = Standing::load(tx, case.topic, span.start_ms, hop)?;
-    let of_span = params![case.topic, span.start_ms, span.end_ms()];
+    let end_ms = span.end_ms();
+    let of_span = params![case.topic, span.start_ms, end_ms];
     if !standing.is_some_and(|s| s.is_sound()) || tx.exists(include_str!("../sql/pending_changed.sql"), of_span)? {
         return Ok(None);
     }
