@@ -2,8 +2,8 @@
 //!
 //! | hop | evidence |
 //! |---|---|
-//! | client → Kafka | the tap's watermark, which settling asks for anyway: passed |
-//! | client → client | a downstream reporter, live or cleanly ended, with a watermark ≥ T |
+//! | client → Kafka | the tap's watermark, which settling asks for anyway, and past the word of the last ack: passed |
+//! | client → client | a downstream reporter, live or cleanly ended, with a watermark ≥ T, and past that word |
 //! | Kafka → client | the consumer's position against the window's largest offset, on every partition that holds it |
 //! | Kafka → Kafka | the partition's event-time frontier against the end of the window and its last arrival |
 //! | several Kafka → any | a later window in which so many arrived that some are of the partition, and behind the window's |
