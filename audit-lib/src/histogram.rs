@@ -18,7 +18,7 @@ const SUB: u64 = 1 << SUB_BITS;
 /// Counts of delays by cell.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct Histogram {
-    /// Empty or exactly [`CELLS`] long.
+    /// At most [`CELLS`]; the last one is not zero, so that equal counts are equal histograms.
     cells: Vec<u64>,
 }
 
@@ -75,8 +75,11 @@ impl Histogram {
     }
     /// Adds `count` to a cell; counts saturate.
     pub fn add_cell(&mut self, cell: usize, count: u64) {
-        if self.cells.is_empty() {
-            self.cells = vec![0; CELLS];
+        if count == 0 || cell >= CELLS {
+            return;
+        }
+        if cell >= self.cells.len() {
+            self.cells.resize(cell + 1, 0);
         }
         if let Some(c) = self.cells.get_mut(cell) {
             *c = c.saturating_add(count);
@@ -84,12 +87,8 @@ impl Histogram {
     }
     /// Adds another histogram.
     pub fn add(&mut self, other: &Self) {
-        if self.cells.is_empty() {
-            // Nothing to add makes no cells, so that equal counts stay equal histograms.
-            if other.cells.iter().any(|count| *count > 0) {
-                self.cells.clone_from(&other.cells);
-            }
-            return;
+        if other.cells.len() > self.cells.len() {
+            self.cells.resize(other.cells.len(), 0);
         }
         // Cell by cell, without asking which are zero: several at a time, where the processor can.
         for (cell, count) in self.cells.iter_mut().zip(&other.cells) {
@@ -103,6 +102,8 @@ impl Histogram {
                 *c = c.saturating_sub(count);
             }
         }
+        let length = self.cells.iter().rposition(|c| *c > 0).map_or(0, |last| last + 1);
+        self.cells.truncate(length);
     }
     /// The cells that are not zero, in order.
     pub fn iter(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
@@ -225,6 +226,25 @@ mod tests {
             prop_assert_eq!(h.total(), delays.len() as u64);
             let back = Histogram::decode(&h.encode()).expect("own text");
             prop_assert_eq!(back, h);
+        }
+        #[test]
+        fn what_is_added_and_taken_away_again_leaves_no_trace(
+            first in proptest::collection::vec(0i64..10_000_000_000, 0..20),
+            second in proptest::collection::vec(0i64..10_000_000_000, 0..20),
+        ) {
+            let of = |delays: &[i64]| {
+                let mut h = Histogram::new();
+                delays.iter().for_each(|d| h.record(*d));
+                h
+            };
+            let (a, b) = (of(&first), of(&second));
+            let mut sum = a.clone();
+            sum.add(&b);
+            prop_assert_eq!(&sum, &of(&[first, second].concat()));
+            sum.subtract(&b);
+            prop_assert_eq!(&sum, &a);
+            sum.add_cell(CELLS - 1, 0);
+            prop_assert_eq!(sum, a);
         }
         #[test]
         fn arbitrary_text_never_panics_and_is_canonical(text in "[A-Za-z0-9_-]{0,40}") {
