@@ -234,7 +234,9 @@ mod tests {
         ) {
             let of = |delays: &[i64]| {
                 let mut h = Histogram::new();
-                delays.iter().for_each(|d| h.record(*d));
+                for d in delays {
+                    h.record(*d);
+                }
                 h
             };
             let (a, b) = (of(&first), of(&second));

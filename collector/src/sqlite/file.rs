@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::tx::LiteTx;
@@ -46,12 +47,15 @@ impl Place {
     }
 
     fn connect(&self, flags: OpenFlags) -> rusqlite::Result<Connection> {
-        match self {
+        let conn = match self {
             Self::File(path) => Connection::open_with_flags(path, flags),
             Self::Memory(name) => {
                 Connection::open_with_flags(format!("file:/{name}?vfs=memdb"), flags | OpenFlags::SQLITE_OPEN_URI)
             }
-        }
+        }?;
+        // On a file that somebody ran ANALYZE on, a statement would be planned anew for each value that it is given.
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+        Ok(conn)
     }
 
     /// The connection that writes, with the schema up to date. `durable`: what is committed survives power loss.
@@ -102,7 +106,7 @@ impl Place {
         let conn = self.connect(flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         conn.busy_timeout(BUSY)?;
         conn.set_prepared_statement_cache_capacity(STATEMENTS);
-        conn.execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY;")?;
+        conn.execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = -32768; PRAGMA temp_store = MEMORY;")?;
         Ok(conn)
     }
 }
