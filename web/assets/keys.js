@@ -33,7 +33,7 @@
     if (to >= Date.now()) live(length); else fixed(to - length, to, a.width);
   };
 
-  // Drag: a part of the axis. A click stays a click.
+  // Drag: part of the axis. A click stays a click.
   let start = null, shade = null, dragged = false;
   const plot = (e) => { const svg = e.target.closest && e.target.closest('svg.p'), box = svg && svg.closest('[data-from]'); return box ? { svg: svg.ownerSVGElement || svg, box } : null; };
   const drop = () => { if (shade) shade.remove(); start = shade = null; delete root.dataset.brush; };
@@ -61,7 +61,7 @@
   on('dragstart', (e) => { if (plot(e)) e.preventDefault(); });
   on('click', (e) => { if (dragged) { e.preventDefault(); e.stopPropagation(); } }, true);
 
-  // The window under the pointer: one line through every plot, with its time in the page's zone.
+  // The window under the pointer: one line through every plot, and its time.
   const clock = (ms) => { const m = /^([+-])(\d\d):(\d\d)$/.exec(query().get('tz') || ''); return new Date(ms + (m ? (m[1] + 1) * (m[2] * 60 + +m[3]) * 60000 : 0)).toISOString().slice(11, 19); };
   on('pointermove', (e) => {
     const p = !shade && e.pointerType === 'mouse' && plot(e), r = p && p.svg.getBoundingClientRect(), a = p && axis(p.box);
@@ -88,7 +88,7 @@
     else if (q.has('w')) put({ w: null });
     else if (q.has('kiosk')) put({ kiosk: null });
   };
-  const filter = () => { const field = find('main .field'); if (field) { field.focus(); field.select(); } };
+  const filter = () => { const field = find('main .wide') || find('main .field'); if (field) { field.focus(); field.select(); } };
   const keys = {
     '?': () => help && help.showModal(), '+': () => zoom(0.5), '=': () => zoom(0.5), '-': () => zoom(2), '[': () => pan(-0.5), ']': () => pan(0.5),
     l: () => { const a = axis(); if (a && !isLive()) live(a.to - a.from); else put({ live: query().get('live') === '0' ? null : '0' }); },
@@ -112,7 +112,7 @@
   });
   reach(); addEventListener('resize', reach); new MutationObserver(reach).observe(document.body, { childList: true });
 
-  // Buttons that need this script.
+  // Buttons that need the script.
   const button = (selector, act) => { const b = find(selector); if (b) { b.hidden = false; b.addEventListener('click', act); } };
   button('.top .help', () => keys['?']());
   button('.top .theme', () => {

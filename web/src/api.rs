@@ -13,6 +13,8 @@ use utoipa::ToSchema;
 use crate::App;
 use crate::csv;
 use crate::error::WebError;
+use crate::overview::filter::Filter;
+use crate::overview::owner_of;
 use crate::page::{self, Paging};
 use crate::params::Params;
 
@@ -38,7 +40,20 @@ pub(crate) struct Windows {
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Topics {
-    topics: Vec<TopicSummary>,
+    topics: Vec<Topic>,
+    /// There may be more; absent where there is not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    truncated: bool,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Topic {
+    #[serde(flatten)]
+    summary: TopicSummary,
+    /// Who looks after it, where its pipeline says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<String>,
 }
 
 #[derive(PartialEq, Eq)]
@@ -115,12 +130,45 @@ fn query(app: &App, params: &Params) -> Result<WindowQuery, WebError> {
 }
 
 /// `GET /api/v1/topics`.
-pub(crate) async fn topics(State(app): State<Arc<App>>, uri: Uri) -> Response {
-    let answer = async {
-        let query = query(&app, &Params::only(&uri, &["topic", "from", "to", "tz"])?)?;
-        Ok(Json(Topics { topics: app.state.store.topics(query).await? }).into_response())
+pub(crate) async fn topics(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMap) -> Response {
+    topics_answer(&app, &uri, &headers).await.unwrap_or_else(WebError::into_problem)
+}
+
+async fn topics_answer(app: &App, uri: &Uri, headers: &HeaderMap) -> Result<Response, WebError> {
+    let params = Params::only(uri, &["topic", "from", "to", "tz", "q", "only", "format"])?;
+    let (format, filter, query) = (format(&params, headers)?, Filter::of_rows(&params)?, query(app, &params)?);
+    let pipelines = app.pipelines();
+    let found = app.state.store.topics(query).await?;
+    let truncated = found.len() >= ROWS_MAX as usize;
+    let rows = found.into_iter().filter_map(|summary| {
+        let owner = owner_of(&pipelines, &summary).map(str::to_owned);
+        (filter.names(&summary, owner.as_deref()) && filter.shows(&summary)).then_some(Topic { summary, owner })
+    });
+    let topics: Vec<Topic> = rows.collect();
+    let response = match format {
+        Format::Json => Json(Topics { topics, truncated }).into_response(),
+        Format::Csv => (csv_headers("chaperone-topics.csv"), topics_csv(&topics)).into_response(),
     };
-    answer.await.unwrap_or_else(WebError::into_problem)
+    Ok(finish(response, truncated))
+}
+
+fn topics_csv(topics: &[Topic]) -> String {
+    const COLUMNS: [&str; 8] =
+        ["topic", "owner", "stages", "worst", "missing_min", "surplus_min", "delayed", "complete_through_ms"];
+    let row = |t: &Topic| {
+        let s = &t.summary;
+        vec![
+            csv::text(&s.topic),
+            csv::text(t.owner.as_deref().unwrap_or_default()),
+            csv::text(&s.stages.join("; ")),
+            csv::text(s.worst.as_str()),
+            s.missing_min.to_string(),
+            s.surplus_min.to_string(),
+            s.delayed.to_string(),
+            csv::known(s.complete_through_ms),
+        ]
+    };
+    csv::table(&COLUMNS, topics.iter().map(row))
 }
 
 /// `GET /api/v1/status`.

@@ -64,7 +64,8 @@ const PARAMS: &[(&str, &str)] = &[
         "of",
         "verdicts (default) or totals: then rows have topic, stage, window_ms, width_ms, n, acked, failed, bytes, f_in.",
     ),
-    ("q", "Part of a host's, application's or stage's name."),
+    ("q", "Part of a name: a topic's or owner's; of reporters a host's, application's or stage's."),
+    ("only", "trouble: topics that need a look."),
     ("kind", "records, audit_lost, unaudited or oddities: which list a CSV is of; JSON has all."),
     ("day", "2026-11-21, today or yesterday (default)."),
 ];
@@ -88,10 +89,10 @@ const DESCRIBED: &[Described] = &[
     },
     Described {
         path: "/api/v1/topics",
-        summary: "Topics with their worst verdict in the range.",
-        params: &["topic", "from", "to", "tz"],
+        summary: "Topics with their worst verdict in the range, by name.",
+        params: &["topic", "from", "to", "tz", "q", "only", "format"],
         answer: "Topics",
-        csv: false,
+        csv: true,
         components: with::<api::Topics>,
     },
     Described {

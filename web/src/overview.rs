@@ -17,6 +17,8 @@ use crate::error::WebError;
 use crate::format;
 use crate::frame::{self, About, Tab};
 use crate::look::{self, Look, Span};
+use crate::overview::filter::{By, Filter};
+use crate::overview::groups::{Figure, Group, Tally};
 use crate::params::Params;
 use crate::range::Range;
 use crate::strip::{self, Axis, MINI, Piece, Shape, Tick};
@@ -24,6 +26,8 @@ use crate::topic::late_after_ms;
 use crate::topic::links::{self, Choice, Links};
 use crate::zone::Zone;
 
+pub(crate) mod filter;
+mod groups;
 mod strips;
 
 /// Most topics on the page.
@@ -48,10 +52,19 @@ struct OverviewPage {
     ticks: Vec<Tick>,
     from_ms: i64,
     to_ms: i64,
-    trouble: Vec<TopicLine>,
-    calm: Vec<TopicLine>,
-    calm_title: String,
+    figures: Vec<Figure>,
+    /// Some topic has one.
+    owners: bool,
+    groups: Vec<Group>,
     more: String,
+    q: String,
+    kept: Vec<(&'static str, String)>,
+    /// Everything but the name that is looked for.
+    hidden: Vec<(&'static str, String)>,
+    only: Vec<Choice>,
+    by: Vec<Choice>,
+    /// There are topics, and none of them fits; the way to all of them.
+    filtered: Option<String>,
     json: String,
     csv: String,
     pipelines: Vec<String>,
@@ -61,6 +74,8 @@ struct OverviewPage {
 /// One topic.
 struct TopicLine {
     name: String,
+    owner: String,
+    cluster: String,
     /// None where no pipeline matches the name any more.
     href: Option<String>,
     look: Look,
@@ -98,10 +113,14 @@ async fn answer(app: &App, uri: &Uri, headers: &HeaderMap) -> Result<Response, W
     let store = &app.state.store;
     let revision = *store.revisions().borrow();
     let query = WindowQuery { topic: None, from_ms: range.from_ms, to_ms: range.to_ms, limit: Some(ROWS_MAX) };
+    let filter = Filter::of(&params)?;
+    let pipelines = app.pipelines();
     let mut topics = store.topics(query.clone()).await?;
+    let known = topics.len();
+    topics.retain(|t| filter.names(t, owner_of(&pipelines, t)));
     topics.sort_by_cached_key(|t| (Look::of_verdict(t.worst), Reverse(t.missing_min), t.topic.clone()));
-    let strips = strips::read(app, shown(&topics).0, &query).await?;
-    let mut page = view(&app.pipelines(), &topics, &strips, &range, zone, now_ms);
+    let strips = strips::read(app, shown(&topics, &filter).0, &query).await?;
+    let mut page = view(&pipelines, (&topics, known), &strips, &filter, &range, zone, now_ms);
     page.revision = revision;
     page.problems = app.problems_shown();
     let about =
@@ -110,86 +129,87 @@ async fn answer(app: &App, uri: &Uri, headers: &HeaderMap) -> Result<Response, W
 }
 
 /// Those on the page, the worst; and the others.
-fn shown(topics: &[TopicSummary]) -> (&[TopicSummary], &[TopicSummary]) {
-    topics.split_at(topics.len().min(TOPICS_MAX))
+fn shown<'a>(topics: &'a [TopicSummary], filter: &Filter) -> (&'a [TopicSummary], &'a [TopicSummary]) {
+    let wanted = topics.iter().take_while(|t| filter.shows(t)).count();
+    topics.split_at(wanted.min(TOPICS_MAX))
+}
+
+/// Who looks after the topic, where that is configured.
+pub(crate) fn owner_of<'a>(pipelines: &'a Pipelines, topic: &TopicSummary) -> Option<&'a str> {
+    pipelines.of(&topic.topic).and_then(|p| p.owner.as_deref())
 }
 
 /// Rows → page. Pure.
 fn view(
     pipelines: &Pipelines,
-    topics: &[TopicSummary],
+    (topics, known): (&[TopicSummary], usize),
     strips: &HashMap<String, Vec<Piece>>,
+    filter: &Filter,
     range: &Range,
     zone: Zone,
     now_ms: i64,
 ) -> OverviewPage {
     let axis = Axis::new(range.from_ms, range.to_ms, 10_000);
-    let query =
-        format!("?from={}&to={}&tz={}", format::url(&range.from), format::url(&range.to), format::url(&zone.param()));
-    let (shown, hidden) = shown(topics);
+    let at = |from: &str, to: &str, zone: Zone| {
+        format!("?from={}&to={}&tz={}", format::url(from), format::url(to), format::url(&zone.param()))
+    };
+    let query = at(&range.from, &range.to, zone);
+    let (shown, hidden) = shown(topics, filter);
     let mut lines: Vec<TopicLine> = shown
         .iter()
         .map(|t| line(pipelines, t, strips.get(&t.topic).map(Vec::as_slice), axis, &query, zone, now_ms))
         .collect();
-    lines.sort_by(|a, b| (a.order, &a.name).cmp(&(b.order, &b.name)));
-    let (trouble, calm): (Vec<_>, Vec<_>) = lines.into_iter().partition(|l| l.look.is_trouble());
-    let all = topics.len() as u64;
-    // One that is not shown counts for what it is.
-    let looks = |lines: &[TopicLine]| lines.iter().map(|l| l.look).collect::<Vec<_>>();
-    let (more_trouble, more_calm): (Vec<Look>, Vec<Look>) =
-        hidden.iter().map(|t| Look::of_verdict(t.worst)).partition(|look| look.is_trouble());
-    let in_trouble = (trouble.len() + more_trouble.len()) as u64;
-    let calm_looks = [looks(&calm), more_calm].concat();
-    let proven = calm_looks.iter().filter(|look| **look == Look::Proven).count();
-    let title = match (in_trouble, all) {
-        (_, 0) => "No topic has been counted yet".to_owned(),
-        (0, n) => format!("{} without trouble", format::plural(n, "topic")),
-        (1, n) => format!("1 of {} needs a look", format::plural(n, "topic")),
-        (t, n) => format!("{} of {} need a look", format::count(t), format::plural(n, "topic")),
+    let tally = Tally::of(&lines, hidden);
+    // What looked like trouble from afar may be none.
+    lines.retain(|l| !filter.trouble || l.look.is_trouble());
+    let other = |filter: Filter| query.clone() + &filter.address();
+    let rows_of = |format: &str| {
+        let rows = Filter { by: By::Look, ..filter.clone() };
+        format!("/api/v1/topics{query}{}&format={format}", rows.address())
     };
-    let lede = match (proven, calm_looks.len()) {
-        (_, 0) => String::new(),
-        (p, n) if p == n && trouble.is_empty() => {
-            "Every message of every settled window is proven to have arrived at every stage.".to_owned()
-        }
-        (p, n) if p == n => "Everything else is proven message by message.".to_owned(),
-        (p, n) => format!(
-            "{} proven message by message, {} without proof or fault so far.",
-            format::plural(p as u64, "topic"),
-            format::count((n - p) as u64)
-        ),
-    };
-    let quick = |from: &str, to: &str| {
-        format!("?from={}&to={}&tz={}", format::url(from), format::url(to), format::url(&zone.param()))
-    };
-    let rows_of = |format: &str| format!("/api/v1/windows{query}&format={format}");
+    let own = [("from", range.from.clone()), ("to", range.to.clone()), ("tz", zone.param())];
     OverviewPage {
         problems: Vec::new(),
         revision: 0,
-        title,
-        lede,
-        ranges: links::quick_ranges(range, quick),
-        zones: links::zones(zone, |z| {
-            format!("?from={}&to={}&tz={}", format::url(&range.from), format::url(&range.to), format::url(&z.param()))
-        }),
+        title: if known > 0 && topics.is_empty() { "No topic fits the filter".to_owned() } else { tally.title() },
+        lede: tally.lede(),
+        ranges: links::quick_ranges(range, |from, to| at(from, to, zone) + &filter.address()),
+        zones: links::zones(zone, |z| at(&range.from, &range.to, z) + &filter.address()),
         from: range.from.clone(),
         to: range.to.clone(),
         tz: zone.param(),
         from_ms: axis.from_ms,
         to_ms: axis.to_ms,
         ticks: axis.ticks(zone).into_iter().step_by(2).collect(),
-        calm_title: if trouble.is_empty() {
-            String::new()
-        } else {
-            format!("{} without trouble", format::plural(calm_looks.len() as u64, "topic"))
+        empty: known == 0,
+        filtered: (known > 0 && lines.is_empty()).then(|| query.clone()),
+        more: match (hidden.len() as u64, filter.trouble) {
+            (_, true) if shown.len() < TOPICS_MAX => {
+                format!("{} without trouble not shown", format::plural(tally.calm(), "topic"))
+            }
+            (0, _) => String::new(),
+            (n, _) => format!("{} more; the JSON has all", format::plural(n, "topic")),
         },
-        empty: all == 0,
-        trouble,
-        calm,
-        more: match hidden.len() as u64 {
-            0 => String::new(),
-            n => format!("{} more; the JSON has all", format::plural(n, "topic")),
-        },
+        figures: groups::figures(topics, &tally),
+        owners: lines.iter().any(|l| !l.owner.is_empty()),
+        groups: groups::groups(lines, filter.by, tally.calm()),
+        q: filter.q.clone(),
+        kept: filter.kept(),
+        hidden: own.into_iter().chain(filter.kept().into_iter().filter(|(name, _)| *name != "q")).collect(),
+        only: [(true, "only problems"), (false, "all")]
+            .map(|(trouble, text)| Choice {
+                text: text.to_owned(),
+                href: other(Filter { trouble, ..filter.clone() }),
+                current: trouble == filter.trouble,
+            })
+            .to_vec(),
+        by: By::ALL
+            .map(|(by, text)| Choice {
+                text: text.to_owned(),
+                href: other(Filter { by, ..filter.clone() }),
+                current: by == filter.by,
+            })
+            .to_vec(),
         json: rows_of("json"),
         csv: rows_of("csv"),
         pipelines: names(pipelines),
@@ -225,6 +245,8 @@ fn line(
     let behind = topic.complete_through_ms.map(|ms| now_ms.saturating_sub(ms));
     TopicLine {
         name: format::name(&topic.topic),
+        owner: pipeline.and_then(|p| p.owner.as_deref()).map(format::name).unwrap_or_default(),
+        cluster: pipeline.map(|p| format::name(&p.cluster)).unwrap_or_default(),
         href: pipeline.map(|p| Links::path(&p.cluster, &topic.topic) + query),
         look,
         id: look.id(),

@@ -51,6 +51,8 @@ struct TopicPage {
     from: String,
     to: String,
     tz: String,
+    /// What else the address has: nothing.
+    kept: [(&'static str, String); 0],
     notes: Vec<String>,
     empty: bool,
     extent: String,
@@ -165,6 +167,7 @@ fn view(pipeline: &Pipeline, links: &Links, answers: Answers, now_ms: i64) -> To
         from: links.range.from.clone(),
         to: links.range.to.clone(),
         tz: zone.param(),
+        kept: [],
         notes: notes(&grid),
         empty: grid.rows.is_empty(),
         extent: extent(&grid, links),

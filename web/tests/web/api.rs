@@ -111,6 +111,12 @@ async fn topics_reporters_and_status_are_the_rows() {
     let topics = get(&router, "/api/v1/topics?from=now-30m").await.json();
     assert_eq!(topics["topics"][0]["topic"], "rides.events");
     assert_eq!(topics["topics"][0]["worst"], "missing");
+    assert_eq!(topics["topics"][0]["owner"], "trip-platform");
+    let some = get(&router, "/api/v1/topics?from=now-30m&q=rides&only=trouble&format=csv").await;
+    let lines: Vec<&str> = some.body.lines().collect();
+    assert_eq!(lines[0], "topic,owner,stages,worst,missing_min,surplus_min,delayed,complete_through_ms");
+    assert!(lines.len() == 2 && lines[1].starts_with("rides.events,trip-platform,"), "{lines:?}");
+    assert_eq!(get(&router, "/api/v1/topics?only=ok").await.status, StatusCode::BAD_REQUEST);
     let reporters = get(&router, "/api/v1/reporters").await.json();
     assert_eq!(reporters["reporters"].as_array().map(Vec::len), Some(42));
     let status = get(&router, "/api/v1/status").await.json();

@@ -115,3 +115,47 @@ async fn a_process_that_is_not_ready_says_so_on_every_page() {
         assert!(page.has("<b>stale:</b>") && page.has("was last read 48 s ago") && !page.has("<b>x</b>"), "{path}");
     }
 }
+
+#[tokio::test]
+async fn a_name_or_an_owner_is_found_among_all_topics() {
+    let (router, _bench) = scene();
+    let page = get(&router, "/?from=now-30m&q=PAY").await;
+    assert!(page.has(">payments.captured</a>") && !page.has(">rides.events</a>"), "{}", page.body);
+    assert!(page.has("value=\"PAY\"") && page.has("q=PAY&#38;only=trouble") || page.has("q=PAY&amp;only=trouble"));
+    // Those of the pipeline that is theirs, and nobody else's.
+    let owned = get(&router, "/?from=now-30m&q=trip-platform").await;
+    assert!(owned.has(">rides.events</a>") && !owned.has(">eats.orders</a>"));
+    let none = get(&router, "/?from=now-30m&q=%3Cb%3E").await;
+    assert!(none.has("<h1>No topic fits the filter</h1>") && none.has(">All topics</a>") && !none.has("<b>"));
+}
+
+#[tokio::test]
+async fn only_what_needs_a_look_is_shown_and_all_is_counted() {
+    let (router, _bench) = scene();
+    let page = get(&router, "/?from=now-30m&only=trouble").await;
+    assert!(page.has("6 of 15 topics need a look") && page.has("9 topics without trouble not shown"), "{}", page.body);
+    assert!(page.has(">rides.events</a>") && !page.has(">search.queries</a>"));
+    assert_eq!(get(&router, "/?only=ok").await.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn topics_stand_by_owner_or_by_cluster_the_worst_group_first() {
+    let (router, _bench) = scene();
+    for (by, first, second) in [("owner", "trip-platform · ", "no owner · "), ("cluster", "sjc · ", "phx · ")] {
+        let page = get(&router, &format!("/?from=now-30m&by={by}")).await;
+        let at = |text: &str| page.body.find(&format!("<td colspan=\"8\">{text}"));
+        assert!(at(first).is_some() && at(first) < at(second), "{by}: {:?} {:?}", at(first), at(second));
+    }
+    assert_eq!(get(&router, "/?by=host").await.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn what_the_topics_come_to_stands_above_them() {
+    let (router, _bench) = scene();
+    let page = get(&router, "/?from=now-30m").await;
+    let api = get(&router, "/api/v1/topics?from=now-30m").await.json();
+    let topics = api["topics"].as_array().expect("topics");
+    let missing: u64 = topics.iter().map(|t| t["missing_min"].as_u64().expect("a number")).sum();
+    assert!(missing > 0 && page.has(&format!("<div class=\"v c-missing\">{missing}</div>")), "{missing}");
+    assert!(page.has("of 15 topics, every id of every settled window"));
+}
