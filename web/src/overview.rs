@@ -193,7 +193,7 @@ fn view(
         figures: groups::figures(topics, &tally),
         owners: lines.iter().any(|l| !l.owner.is_empty()),
         groups: groups::groups(lines, filter.by, tally.calm()),
-        q: filter.q.clone(),
+        q: format::name(&filter.q),
         kept: filter.kept(),
         hidden: own.into_iter().chain(filter.kept().into_iter().filter(|(name, _)| *name != "q")).collect(),
         only: [(true, "only problems"), (false, "all")]

@@ -76,7 +76,8 @@ impl Filter {
     /// Parameters of it, for forms.
     pub(crate) fn kept(&self) -> Vec<(&'static str, String)> {
         let only = if self.trouble { "trouble" } else { "" };
-        let all = [("q", self.q.clone()), ("only", only.to_owned()), ("by", self.by.as_str().to_owned())];
+        // Whoever follows a link with characters that pretend sees them spelt out.
+        let all = [("q", format::name(&self.q)), ("only", only.to_owned()), ("by", self.by.as_str().to_owned())];
         all.into_iter().filter(|(_, value)| !value.is_empty()).collect()
     }
 
