@@ -110,7 +110,7 @@ fn refine(slices: &mut Bins<Glance>, windows: Vec<Glance>) {
     for slice in &slices.rows {
         *expected.entry(slice.window_ms).or_default() += slice.windows;
     }
-    // What was dropped, or settled in between, stays as it was read first.
+    // Of which windows were dropped or came in between, a slice stays as it was read first.
     inside.retain(|start_ms, windows| expected.get(start_ms) == Some(&(windows.len() as u64)));
     slices.rows.retain(|slice| !inside.contains_key(&slice.window_ms));
     slices.rows.extend(inside.into_values().flatten());

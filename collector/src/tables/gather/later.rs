@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use super::passing::holding;
 use super::side::{Member, Side};
 use super::{Case, Facts, Span, StageSum, StageSums, compared, millis};
-use crate::db::{AsValue, Done, Tx, params};
+use crate::db::{AsValue, Done, Texts, Tx, params};
 use crate::passage::{Follower, is_followed};
 use crate::query::OffsetsQuery;
 use crate::settle::settle_passed;
@@ -38,8 +38,7 @@ pub(super) fn passed_ms(
     case: &Case<'_>,
     (up, down): (&Side, &Side),
 ) -> Done<Option<i64>> {
-    let name = "SELECT text FROM name WHERE id = ?1";
-    let topic: String = tx.one(name, params![case.topic], |r| r.get(0))?;
+    let topic = Texts::of_all(tx, [case.topic])?.of(case.topic)?;
     let (a, _) = case.to.expect.factors();
     let mut latest = None;
     for (member, id, _) in up.taps() {
