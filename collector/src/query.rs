@@ -149,6 +149,28 @@ pub struct Glance {
     pub delayed: u64,
 }
 
+/// How long messages of a topic took, in a range.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DelayQuery {
+    /// Of a topic; without one the answer is empty.
+    pub range: WindowQuery,
+    /// Its stages in order; the last of them that counted something is the one that is told of.
+    pub stages: Vec<String>,
+    /// Whether anything is on its way: then where it is looked up too.
+    pub delayed: bool,
+}
+
+/// From event time to a stage.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Delays {
+    /// Which one; `None`: nobody counted anything.
+    pub stage: Option<String>,
+    /// Of what arrived there.
+    pub hist: Histogram,
+    /// What is on its way at any hop: how many, and when their slice of event time ends, ms.
+    pub absent: Vec<(u64, i64)>,
+}
+
 /// One hop in one slice of event time.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -16,9 +16,9 @@ use crate::batch::{Applied, Batch};
 use crate::lag::{Bracket, LagReport, LagRound};
 use crate::pipeline::Pipelines;
 use crate::query::{
-    Action, BinQuery, Bins, DetailQuery, ExpectedState, Glance, HopBin, HopTrouble, HopWindow, NumberedAction, Offsets,
-    OffsetsQuery, PartitionState, ProcessState, Quarantined, ReporterState, StageWindow, Status, TopicSummary,
-    WindowDetail, WindowKey, WindowQuery,
+    Action, BinQuery, Bins, DelayQuery, Delays, DetailQuery, ExpectedState, Glance, HopBin, HopTrouble, HopWindow,
+    NumberedAction, Offsets, OffsetsQuery, PartitionState, ProcessState, Quarantined, ReporterState, StageWindow,
+    Status, TopicSummary, WindowDetail, WindowKey, WindowQuery,
 };
 use crate::retention::{Retention, Swept};
 use crate::upkeep::{ExportQuery, Exported, StoreSize};
@@ -162,6 +162,8 @@ pub trait Store: Send + Sync {
     /// Likewise, of a topic for each question, without names: as much as a page of many topics draws of each. A question
     /// without a topic has no rows.
     fn glances(&self, queries: Vec<BinQuery>) -> Answer<'_, Vec<Bins<Glance>>>;
+    /// How long messages of a topic took, for each question; the range is widened as [`topics`](Self::topics) widens it.
+    fn delays(&self, queries: Vec<DelayQuery>) -> Answer<'_, Vec<Delays>>;
     /// Totals in slices of one width (classes with a time, summed).
     fn stage_bins(&self, query: BinQuery) -> Answer<'_, Bins<StageWindow>>;
     /// Which offsets of each partition hold the windows of a tapped stage, by window and partition. Offsets of windows
@@ -172,6 +174,8 @@ pub trait Store: Send + Sync {
     fn detail(&self, query: DetailQuery) -> Answer<'_, WindowDetail>;
     /// Topics known, with their worst verdict in the range.
     fn topics(&self, query: WindowQuery) -> Answer<'_, Vec<TopicSummary>>;
+    /// Likewise, but for [how far](Self::complete_through) each is complete, which costs a look at each of them.
+    fn topics_judged(&self, query: WindowQuery) -> Answer<'_, Vec<TopicSummary>>;
     /// Hops with windows from `from_ms` on that are not *ok*, by verdict; ordered by topic and hop.
     fn trouble(&self, from_ms: i64) -> Answer<'_, Vec<HopTrouble>>;
     /// Who is expected to report, and who does, by stage and application.

@@ -16,6 +16,7 @@ mod audit;
 mod bequest;
 mod bins;
 mod codec;
+mod delays;
 mod facts;
 mod flags;
 mod gather;
@@ -61,9 +62,9 @@ use crate::db::{AsValue, Db, Done, Tx, params};
 use crate::lag::{Bracket, LagReport, LagRound};
 use crate::pipeline::{Pipelines, Stage};
 use crate::query::{
-    Action, BinQuery, Bins, DetailQuery, ExpectedState, Glance, HopBin, HopTrouble, HopWindow, NumberedAction, Offsets,
-    OffsetsQuery, PartitionState, ProcessState, Quarantined, ReporterState, StageWindow, Status, TopicSummary,
-    WindowDetail, WindowKey, WindowQuery,
+    Action, BinQuery, Bins, DelayQuery, Delays, DetailQuery, ExpectedState, Glance, HopBin, HopTrouble, HopWindow,
+    NumberedAction, Offsets, OffsetsQuery, PartitionState, ProcessState, Quarantined, ReporterState, StageWindow,
+    Status, TopicSummary, WindowDetail, WindowKey, WindowQuery,
 };
 use crate::rebuild::{Bequest, GivenUp, Rebuild, Rulings};
 use crate::retention::{Retention, Swept};
@@ -193,6 +194,10 @@ impl<E: Engine> Store for E {
         self.read("read verdicts at a glance", move |tx| glances::read(tx, &queries))
     }
 
+    fn delays(&self, queries: Vec<DelayQuery>) -> Answer<'_, Vec<Delays>> {
+        self.read("read delays", move |tx| delays::read(tx, &queries))
+    }
+
     fn windows(&self, query: WindowQuery) -> Answer<'_, Vec<HopWindow>> {
         self.read("read verdicts", move |tx| reader::windows(tx, &query))
     }
@@ -215,6 +220,10 @@ impl<E: Engine> Store for E {
 
     fn topics(&self, query: WindowQuery) -> Answer<'_, Vec<TopicSummary>> {
         self.read("read topics", move |tx| summary::topics(tx, &query))
+    }
+
+    fn topics_judged(&self, query: WindowQuery) -> Answer<'_, Vec<TopicSummary>> {
+        self.read("read verdicts of topics", move |tx| summary::judged(tx, &query))
     }
 
     fn trouble(&self, from_ms: i64) -> Answer<'_, Vec<HopTrouble>> {

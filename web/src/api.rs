@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 use crate::App;
 use crate::csv;
 use crate::error::WebError;
+use crate::overview::details::{self, Details};
 use crate::overview::filter::Filter;
 use crate::overview::owner_of;
 use crate::page::{self, Paging};
@@ -54,6 +55,9 @@ pub(crate) struct Topic {
     /// Who looks after it, where its pipeline says so.
     #[serde(skip_serializing_if = "Option::is_none")]
     owner: Option<String>,
+    /// With `with=details`.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    details: Option<Details>,
 }
 
 #[derive(PartialEq, Eq)]
@@ -135,29 +139,41 @@ pub(crate) async fn topics(State(app): State<Arc<App>>, uri: Uri, headers: Heade
 }
 
 async fn topics_answer(app: &App, uri: &Uri, headers: &HeaderMap) -> Result<Response, WebError> {
-    let params = Params::only(uri, &["topic", "from", "to", "tz", "q", "only", "format"])?;
+    let params = Params::only(uri, &["topic", "from", "to", "tz", "q", "only", "with", "format"])?;
     let (format, filter, query) = (format(&params, headers)?, Filter::of_rows(&params)?, query(app, &params)?);
+    let is_detailed = match params.get("with")? {
+        None | Some("") => false,
+        Some("details") => true,
+        Some(text) => return Err(WebError::parameter("with", text, "details".to_owned())),
+    };
     let pipelines = app.pipelines();
-    let found = app.state.store.topics(query).await?;
+    let mut found = app.state.store.topics(query.clone()).await?;
     let truncated = found.len() >= ROWS_MAX as usize;
-    let rows = found.into_iter().filter_map(|summary| {
+    found.retain(|t| filter.names(t, owner_of(&pipelines, t)) && filter.shows(t));
+    let details = match is_detailed {
+        true => details::read(app, &pipelines, &found, &query, found.len()).await?.0,
+        false => Vec::new(),
+    };
+    let details = details.into_iter().map(Some).chain(std::iter::repeat(None));
+    let rows = found.into_iter().zip(details).map(|(summary, details)| {
         let owner = owner_of(&pipelines, &summary).map(str::to_owned);
-        (filter.names(&summary, owner.as_deref()) && filter.shows(&summary)).then_some(Topic { summary, owner })
+        Topic { summary, owner, details }
     });
     let topics: Vec<Topic> = rows.collect();
     let response = match format {
         Format::Json => Json(Topics { topics, truncated }).into_response(),
-        Format::Csv => (csv_headers("chaperone-topics.csv"), topics_csv(&topics)).into_response(),
+        Format::Csv => (csv_headers("chaperone-topics.csv"), topics_csv(&topics, is_detailed)).into_response(),
     };
     Ok(finish(response, truncated))
 }
 
-fn topics_csv(topics: &[Topic]) -> String {
+fn topics_csv(topics: &[Topic], is_detailed: bool) -> String {
     const COLUMNS: [&str; 8] =
         ["topic", "owner", "stages", "worst", "missing_min", "surplus_min", "delayed", "complete_through_ms"];
+    let columns: Vec<&str> = COLUMNS.into_iter().chain(details::COLUMNS.into_iter().filter(|_| is_detailed)).collect();
     let row = |t: &Topic| {
         let s = &t.summary;
-        vec![
+        let mut cells = vec![
             csv::text(&s.topic),
             csv::text(t.owner.as_deref().unwrap_or_default()),
             csv::text(&s.stages.join("; ")),
@@ -166,9 +182,11 @@ fn topics_csv(topics: &[Topic]) -> String {
             s.surplus_min.to_string(),
             s.delayed.to_string(),
             csv::known(s.complete_through_ms),
-        ]
+        ];
+        cells.extend(t.details.iter().flat_map(Details::cells));
+        cells
     };
-    csv::table(&COLUMNS, topics.iter().map(row))
+    csv::table(&columns, topics.iter().map(row))
 }
 
 /// `GET /api/v1/status`.

@@ -66,6 +66,10 @@ const PARAMS: &[(&str, &str)] = &[
     ),
     ("q", "Part of a name: a topic's or owner's; of reporters a host's, application's or stage's."),
     ("only", "trouble: topics that need a look."),
+    (
+        "with",
+        "details: rows also tell the 99th percentile of delay and how many reporters are heard, which costs more.",
+    ),
     ("kind", "records, audit_lost, unaudited or oddities: which list a CSV is of; JSON has all."),
     ("day", "2026-11-21, today or yesterday (default)."),
 ];
@@ -90,7 +94,7 @@ const DESCRIBED: &[Described] = &[
     Described {
         path: "/api/v1/topics",
         summary: "Topics with their worst verdict in the range, by name.",
-        params: &["topic", "from", "to", "tz", "q", "only", "format"],
+        params: &["topic", "from", "to", "tz", "q", "only", "with", "format"],
         answer: "Topics",
         csv: true,
         components: with::<api::Topics>,

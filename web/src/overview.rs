@@ -17,6 +17,7 @@ use crate::error::WebError;
 use crate::format;
 use crate::frame::{self, About, Tab};
 use crate::look::{self, Look, Span};
+use crate::overview::details::{Crowd, Details};
 use crate::overview::filter::{By, Filter};
 use crate::overview::groups::{Figure, Group, Tally};
 use crate::params::Params;
@@ -26,6 +27,7 @@ use crate::topic::late_after_ms;
 use crate::topic::links::{self, Choice, Links};
 use crate::zone::Zone;
 
+pub(crate) mod details;
 pub(crate) mod filter;
 mod groups;
 mod strips;
@@ -85,7 +87,9 @@ struct TopicLine {
     strip: Option<Vec<MiniCell>>,
     missing: Span,
     surplus: Span,
-    delayed: Span,
+    delay: Span,
+    delayed: Option<Span>,
+    reporters: Span,
     through: String,
     age: String,
     late: bool,
@@ -115,12 +119,22 @@ async fn answer(app: &App, uri: &Uri, headers: &HeaderMap) -> Result<Response, W
     let query = WindowQuery { topic: None, from_ms: range.from_ms, to_ms: range.to_ms, limit: Some(ROWS_MAX) };
     let filter = Filter::of(&params)?;
     let pipelines = app.pipelines();
-    let mut topics = store.topics(query.clone()).await?;
+    let mut topics = store.topics_judged(query.clone()).await?;
     let known = topics.len();
     topics.retain(|t| filter.names(t, owner_of(&pipelines, t)));
     topics.sort_by_cached_key(|t| (Look::of_verdict(t.worst), Reverse(t.missing_min), t.topic.clone()));
-    let strips = strips::read(app, shown(&topics, &filter).0, &query).await?;
-    let mut page = view(&pipelines, (&topics, known), &strips, &filter, &range, zone, now_ms);
+    let rows = shown(&topics, &filter).0;
+    let (strips, (details, crowd), through) = tokio::try_join!(
+        strips::read(app, rows, &query),
+        details::read(app, &pipelines, rows, &query, strips::drawn(rows, &query)),
+        async { Ok(store.complete_through().await?) },
+    )?;
+    let through: HashMap<String, Option<i64>> = through.into_iter().collect();
+    for topic in &mut topics {
+        topic.complete_through_ms = through.get(&topic.topic).copied().flatten();
+    }
+    let read = Read { topics: &topics, known, strips, details, crowd };
+    let mut page = view(&pipelines, &read, &filter, &range, zone, now_ms);
     page.revision = revision;
     page.problems = app.problems_shown();
     let about =
@@ -139,16 +153,29 @@ pub(crate) fn owner_of<'a>(pipelines: &'a Pipelines, topic: &TopicSummary) -> Op
     pipelines.of(&topic.topic).and_then(|p| p.owner.as_deref())
 }
 
+/// What a page is made of.
+struct Read<'a> {
+    /// Those that fit the filter, worst first.
+    topics: &'a [TopicSummary],
+    /// How many there are.
+    known: usize,
+    /// By topic.
+    strips: HashMap<String, Vec<Piece>>,
+    /// Of the topics that are shown, in their order.
+    details: Vec<Details>,
+    crowd: Crowd,
+}
+
 /// Rows → page. Pure.
 fn view(
     pipelines: &Pipelines,
-    (topics, known): (&[TopicSummary], usize),
-    strips: &HashMap<String, Vec<Piece>>,
+    read: &Read<'_>,
     filter: &Filter,
     range: &Range,
     zone: Zone,
     now_ms: i64,
 ) -> OverviewPage {
+    let (topics, known) = (read.topics, read.known);
     let axis = Axis::new(range.from_ms, range.to_ms, 10_000);
     let at = |from: &str, to: &str, zone: Zone| {
         format!("?from={}&to={}&tz={}", format::url(from), format::url(to), format::url(&zone.param()))
@@ -157,7 +184,11 @@ fn view(
     let (shown, hidden) = shown(topics, filter);
     let mut lines: Vec<TopicLine> = shown
         .iter()
-        .map(|t| line(pipelines, t, strips.get(&t.topic).map(Vec::as_slice), axis, &query, zone, now_ms))
+        .zip(&read.details)
+        .map(|(t, details)| {
+            let pieces = read.strips.get(&t.topic).map(Vec::as_slice);
+            line(pipelines, (t, details, pieces), axis, &query, zone, now_ms)
+        })
         .collect();
     let tally = Tally::of(&lines, hidden);
     // What looked like trouble from afar may be none.
@@ -165,7 +196,7 @@ fn view(
     let other = |filter: Filter| query.clone() + &filter.address();
     let rows_of = |format: &str| {
         let rows = Filter { by: By::Look, ..filter.clone() };
-        format!("/api/v1/topics{query}{}&format={format}", rows.address())
+        format!("/api/v1/topics{query}{}&with=details&format={format}", rows.address())
     };
     let own = [("from", range.from.clone()), ("to", range.to.clone()), ("tz", zone.param())];
     OverviewPage {
@@ -190,7 +221,7 @@ fn view(
             (0, _) => String::new(),
             (n, _) => format!("{} more; the JSON has all", format::plural(n, "topic")),
         },
-        figures: groups::figures(topics, &tally),
+        figures: groups::figures(topics, &tally, &read.crowd, zone),
         owners: lines.iter().any(|l| !l.owner.is_empty()),
         groups: groups::groups(lines, filter.by, tally.calm()),
         q: format::name(&filter.q),
@@ -225,8 +256,7 @@ fn names(pipelines: &Pipelines) -> Vec<String> {
 
 fn line(
     pipelines: &Pipelines,
-    topic: &TopicSummary,
-    pieces: Option<&[Piece]>,
+    (topic, details, pieces): (&TopicSummary, &Details, Option<&[Piece]>),
     axis: Axis,
     query: &str,
     zone: Zone,
@@ -260,16 +290,33 @@ fn line(
         }),
         missing: number(topic.missing_min, Look::Missing, look, topic.delayed, format::minus),
         surplus: number(topic.surplus_min, surplus_look, look, 0, |n| format::difference(n, 0)),
+        delay: delay(details, look),
         delayed: match (topic.delayed, look) {
-            (0, Look::NoReport) => Span::of(look, "unknown"),
-            (0, _) => Span { class: "zero", text: "0".to_owned() },
-            (n, Look::Overdue) => Span::of(look, format::count(n)),
-            (n, _) => Span::of(Look::Delayed, format::count(n)),
+            (0, _) => None,
+            (n, Look::Overdue) => Some(Span::of(look, format!("{} overdue", format::short(n)))),
+            (n, _) => Some(Span::of(Look::Delayed, format!("{} delayed", format::short(n)))),
+        },
+        reporters: match details.presence() {
+            (_, 0) => Span { class: "zero", text: "none".to_owned() },
+            (heard, all) => {
+                let class = if heard < all { "strong" } else { "" };
+                Span { class, text: format!("{} of {}", format::count(heard), format::count(all)) }
+            }
         },
         through: topic.complete_through_ms.map_or_else(|| "nothing settled yet".to_owned(), |ms| zone.clock(ms)),
         age: behind.map(|ms| format!("{} ago", format::age(ms))).unwrap_or_default(),
         late: behind.is_none_or(|ms| ms > late_after),
         order: (look, Reverse(topic.missing_min), Reverse(topic.delayed)),
+    }
+}
+
+/// Of those that arrived; where some are on their way it is as late as they are at least.
+fn delay(details: &Details, look: Look) -> Span {
+    match details.p99() {
+        Some(p99) if p99.at_least => Span::of(Look::Delayed, p99.text()),
+        Some(p99) => Span { class: "", text: p99.text() },
+        None if look == Look::NoReport => Span::of(look, "unknown"),
+        None => Span { class: "zero", text: "–".to_owned() },
     }
 }
 

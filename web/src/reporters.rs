@@ -3,7 +3,7 @@
 //! A row is an application on a host at a stage, whatever its processes are called; its lives share one strip of check-ins.
 //! Invariants: silence is an empty box with its age, never a count; one silent process is not hidden by others of its host.
 
-mod lives;
+pub(crate) mod lives;
 pub(crate) mod rows;
 mod ticks;
 

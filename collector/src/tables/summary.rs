@@ -117,7 +117,7 @@ fn severe(severity: i64) -> Done<Verdict> {
 }
 
 /// Which levels tell a range, each in which part of it.
-fn parts(levels: &Levels, from_ms: i64, to_ms: i64) -> [((i64, i64), i64); 3] {
+pub(super) fn parts(levels: &Levels, from_ms: i64, to_ms: i64) -> [((i64, i64), i64); 3] {
     let is_gone = |width_ms: i64| levels.is_dropped(0, floor_ms(from_ms, width_ms), width_ms);
     let (fine_ms, coarse_ms) = match to_ms.saturating_sub(from_ms) {
         ..=SHORT_MS if !is_gone(WINDOWS_MS) => (WINDOWS_MS, 60_000),
@@ -137,24 +137,35 @@ fn parts(levels: &Levels, from_ms: i64, to_ms: i64) -> [((i64, i64), i64); 3] {
     [((from_ms, first_ms), fine_ms), ((first_ms, last_ms), coarse_ms), ((last_ms, to_ms), fine_ms)]
 }
 
-/// Topics with their worst verdict in the range, by name.
-pub(crate) fn topics(tx: &dyn Tx, q: &WindowQuery) -> Done<Vec<TopicSummary>> {
+/// Topics with their worst verdict in the range, by name; not how far they are complete.
+pub(crate) fn judged(tx: &dyn Tx, q: &WindowQuery) -> Done<Vec<TopicSummary>> {
+    Ok(numbered(tx, q)?.into_iter().map(|(_, summary)| summary).collect())
+}
+
+/// Likewise, each with its number.
+fn numbered(tx: &dyn Tx, q: &WindowQuery) -> Done<Vec<(i64, TopicSummary)>> {
     let Some((topic, limit)) = bounds(tx, q)? else { return Ok(Vec::new()) };
     let levels = Levels::now(tx)?;
     let mut hops = Hops::default();
     for (range, level_ms) in parts(&levels, q.from_ms, q.to_ms) {
         hops.read(tx, topic, range, level_ms)?;
     }
+    Ok(hops.topics(tx)?.into_values().take(limit as usize).collect())
+}
+
+/// Topics with their worst verdict in the range, by name, and how far they are complete.
+pub(crate) fn topics(tx: &dyn Tx, q: &WindowQuery) -> Done<Vec<TopicSummary>> {
+    let judged = numbered(tx, q)?;
     // One question for all of them, not one each.
     let mut through: HashMap<i64, Option<i64>> = HashMap::new();
-    if topic.is_none() {
+    if q.topic.is_none() {
         tx.each(include_str!("sql/complete_through_all.sql"), params![], &mut |r| {
             through.insert(r.get(0)?, r.get(1)?);
             Ok(true)
         })?;
     }
     let mut found = Vec::new();
-    for (id, mut summary) in hops.topics(tx)?.into_values().take(limit as usize) {
+    for (id, mut summary) in judged {
         summary.complete_through_ms = match through.get(&id) {
             Some(through_ms) => *through_ms,
             None => complete_through(tx, id)?,

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use chaperone_collector::account::{Account, Books, HopStand, StageRule, Unbelieved};
 use chaperone_collector::lag::{Bracket, LagReport, LagRound};
 use chaperone_collector::query::{
-    Action, BinQuery, Bins, DetailQuery, ExpectedState, Glance, HopBin, HopTrouble, HopWindow, NumberedAction, Offsets,
-    OffsetsQuery, PartitionState, ProcessState, Quarantined, ReporterState, StageWindow, Status, TopicSummary,
-    WindowDetail, WindowKey, WindowQuery,
+    Action, BinQuery, Bins, DelayQuery, Delays, DetailQuery, ExpectedState, Glance, HopBin, HopTrouble, HopWindow,
+    NumberedAction, Offsets, OffsetsQuery, PartitionState, ProcessState, Quarantined, ReporterState, StageWindow,
+    Status, TopicSummary, WindowDetail, WindowKey, WindowQuery,
 };
 use chaperone_collector::store::Answer;
 use chaperone_collector::upkeep::{ExportQuery, Exported, StoreSize};
@@ -77,6 +77,9 @@ impl Store for Flaky {
     fn hop_bins(&self, query: BinQuery) -> Answer<'_, Bins<HopBin>> {
         self.store.hop_bins(query)
     }
+    fn delays(&self, queries: Vec<DelayQuery>) -> Answer<'_, Vec<Delays>> {
+        self.store.delays(queries)
+    }
     fn glances(&self, queries: Vec<BinQuery>) -> Answer<'_, Vec<Bins<Glance>>> {
         self.store.glances(queries)
     }
@@ -100,6 +103,9 @@ impl Store for Flaky {
     }
     fn topics(&self, query: WindowQuery) -> Answer<'_, Vec<TopicSummary>> {
         self.store.topics(query)
+    }
+    fn topics_judged(&self, query: WindowQuery) -> Answer<'_, Vec<TopicSummary>> {
+        self.store.topics_judged(query)
     }
     fn trouble(&self, from_ms: i64) -> Answer<'_, Vec<HopTrouble>> {
         self.store.trouble(from_ms)

@@ -8,9 +8,11 @@ use std::cmp::Reverse;
 use chaperone_collector::query::TopicSummary;
 
 use super::TopicLine;
+use super::details::Crowd;
 use super::filter::By;
 use crate::format;
 use crate::look::{self, Look};
+use crate::zone::Zone;
 
 /// Topics under one heading; the first may have none.
 pub(super) struct Group {
@@ -80,7 +82,7 @@ impl Tally {
 }
 
 /// What the topics come to. Sums are of lower bounds.
-pub(super) fn figures(topics: &[TopicSummary], tally: &Tally) -> Vec<Figure> {
+pub(super) fn figures(topics: &[TopicSummary], tally: &Tally, crowd: &Crowd, zone: Zone) -> Vec<Figure> {
     let sum = |name, look: Look, of: fn(&TopicSummary) -> u64| {
         let in_topics = topics.iter().filter(|t| of(t) > 0).count() as u64;
         let all = topics.iter().map(of).fold(0u64, u64::saturating_add);
@@ -90,6 +92,18 @@ pub(super) fn figures(topics: &[TopicSummary], tally: &Tally) -> Vec<Figure> {
             note: if all > 0 { format!("in {}", format::plural(in_topics, "topic")) } else { "in no topic".to_owned() },
             class: if all > 0 { look::class(look) } else { "zero" },
         }
+    };
+    let (heard, all) = crowd.all();
+    let silent = Figure {
+        name: "silent reporters",
+        value: format::count(all - heard),
+        note: match &crowd.newest_silent {
+            Some((host, last_ms)) => {
+                format!("of {}; {} since {}", format::count(all), format::name(host), zone.clock(*last_ms))
+            }
+            None => format!("of {}", format::count(all)),
+        },
+        class: if heard < all { "" } else { "zero" },
     };
     let proven = Figure {
         name: "proven",
@@ -101,6 +115,7 @@ pub(super) fn figures(topics: &[TopicSummary], tally: &Tally) -> Vec<Figure> {
         sum("missing at least", Look::Missing, |t| t.missing_min),
         sum("surplus at least", Look::Surplus, |t| t.surplus_min),
         sum("delayed", Look::Delayed, |t| t.delayed),
+        silent,
         proven,
     ]
 }

@@ -44,6 +44,11 @@ pub(super) async fn read(
     Ok(named.map(|(t, bins)| (t.topic.clone(), bins.rows.iter().rev().map(Piece::seen).collect())).collect())
 }
 
+/// How many topics have a strip.
+pub(super) fn drawn(topics: &[TopicSummary], query: &WindowQuery) -> usize {
+    questions(topics, query).len()
+}
+
 /// The worst topics first, as long as there is room.
 fn questions<'a>(topics: &'a [TopicSummary], query: &WindowQuery) -> Vec<(&'a TopicSummary, BinQuery)> {
     let range_ms = query.to_ms.saturating_sub(query.from_ms);

@@ -17,7 +17,7 @@ const LATE_CELLS: i64 = 6;
 
 /// How a row stands, worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Standing {
+pub(crate) enum Standing {
     /// One of its processes said nothing for too long, and none took its place.
     Silent,
     /// Counts that it told have not come.
@@ -36,7 +36,7 @@ pub(super) enum Standing {
 
 impl Standing {
     /// Glyph, class, word.
-    pub(super) const fn look(self) -> (&'static str, &'static str, &'static str) {
+    pub(crate) const fn look(self) -> (&'static str, &'static str, &'static str) {
         match self {
             Self::Silent => ("noreport", "c-noreport", "silent"),
             Self::Gap => ("unproven", "c-unproven strong", "gap"),
@@ -47,16 +47,20 @@ impl Standing {
             Self::Left => ("notyet", "c-notyet", "left"),
         }
     }
-    pub(super) const fn is_calm(self) -> bool {
+    pub(crate) const fn is_calm(self) -> bool {
         matches!(self, Self::OnTime | Self::Left)
+    }
+    /// What it counts now is told.
+    pub(crate) const fn is_heard(self) -> bool {
+        matches!(self, Self::Gap | Self::Late | Self::New | Self::OnTime)
     }
 }
 
 /// An application on a host at a stage.
-pub(super) struct Group<'a> {
+pub(crate) struct Group<'a> {
     /// Newest word first; at least one.
-    pub(super) lives: Vec<&'a ReporterState>,
-    pub(super) standing: Standing,
+    pub(crate) lives: Vec<&'a ReporterState>,
+    pub(crate) standing: Standing,
     /// Which of the lives the standing is about.
     about: usize,
 }
@@ -69,24 +73,24 @@ impl<'a> Group<'a> {
         let (standing, about) = all.min()?;
         Some(Self { lives, standing, about })
     }
-    pub(super) fn newest(&self) -> &'a ReporterState {
+    pub(crate) fn newest(&self) -> &'a ReporterState {
         self.lives.first().copied().unwrap_or_else(|| self.speaker())
     }
     /// The life that the row speaks of.
-    pub(super) fn speaker(&self) -> &'a ReporterState {
+    pub(crate) fn speaker(&self) -> &'a ReporterState {
         // `about` is a place in `lives`, which are never none.
         self.lives[self.about]
     }
     /// Processes that live.
-    pub(super) fn live(&self) -> usize {
+    pub(crate) fn live(&self) -> usize {
         self.lives.iter().filter(|r| r.state == "live").count()
     }
     /// Late, without time, unreadable, out of range: over all its lives.
-    pub(super) fn sums(&self) -> [u64; 4] {
+    pub(crate) fn sums(&self) -> [u64; 4] {
         let sum = |of: fn(&ReporterState) -> u64| self.lives.iter().map(|r| of(r)).fold(0, u64::saturating_add);
         [sum(|r| r.late), sum(|r| r.no_time), sum(|r| r.malformed), sum(|r| r.out_of_range)]
     }
-    pub(super) fn dropped(&self) -> Dropped {
+    pub(crate) fn dropped(&self) -> Dropped {
         let mut all = Dropped::default();
         for d in self.lives.iter().filter_map(|r| r.dropped.as_ref()) {
             all.overflow = all.overflow.saturating_add(d.overflow);
@@ -136,7 +140,7 @@ fn is_replaced(r: &ReporterState, lives: &[&ReporterState]) -> bool {
 }
 
 /// Rows, and how many processes are left out because they were last heard long ago.
-pub(super) fn groups(all: &[ReporterState], now_ms: i64) -> (Vec<Group<'_>>, usize) {
+pub(crate) fn groups(all: &[ReporterState], now_ms: i64) -> (Vec<Group<'_>>, usize) {
     let mut by_place: BTreeMap<(&str, &str, &str), Vec<&ReporterState>> = BTreeMap::new();
     let mut old = 0;
     for r in all {

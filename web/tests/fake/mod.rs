@@ -19,9 +19,9 @@ use chaperone_collector::audit::{AuditFollow, AuditLoss, AuditStand, AuditThroug
 use chaperone_collector::batch::{Applied, Batch};
 use chaperone_collector::lag::{Bracket, LagReport, LagRound};
 use chaperone_collector::query::{
-    Action, BinQuery, Bins, DetailQuery, ExpectedState, Glance, HopBin, HopTrouble, HopWindow, NumberedAction, Offsets,
-    OffsetsQuery, PartitionState, ProcessState, Quarantined, ReporterState, StageWindow, Status, TopicSummary,
-    WindowDetail, WindowKey, WindowQuery,
+    Action, BinQuery, Bins, DelayQuery, Delays, DetailQuery, ExpectedState, Glance, HopBin, HopTrouble, HopWindow,
+    NumberedAction, Offsets, OffsetsQuery, PartitionState, ProcessState, Quarantined, ReporterState, StageWindow,
+    Status, TopicSummary, WindowDetail, WindowKey, WindowQuery,
 };
 use chaperone_collector::retention::fitting_ms;
 use chaperone_collector::store::Answer;
@@ -231,6 +231,23 @@ impl Store for FakeStore {
         };
         self.answer(queries.iter().map(one).collect())
     }
+    fn delays(&self, queries: Vec<DelayQuery>) -> Answer<'_, Vec<Delays>> {
+        let one = |query: &DelayQuery| {
+            let mut answer = Delays::default();
+            for stage in query.stages.iter().rev() {
+                let counted = self.counts.iter().filter(|w| w.stage == *stage);
+                counted.filter(|w| wanted(&query.range, &w.topic, w.window_ms)).for_each(|w| answer.hist.add(&w.hist));
+                if answer.hist.total() > 0 {
+                    answer.stage = Some(stage.clone());
+                    break;
+                }
+            }
+            let late = self.windows.iter().filter(|w| wanted(&query.range, &w.topic, w.window_ms) && w.delayed > 0);
+            answer.absent = late.map(|w| (w.delayed, w.window_ms + w.width_ms)).collect();
+            answer
+        };
+        self.answer(queries.iter().map(one).collect())
+    }
     fn stage_bins(&self, query: BinQuery) -> Answer<'_, Bins<StageWindow>> {
         let mut answer: Bins<StageWindow> = framed(&query);
         let range = answered(&query, &answer);
@@ -282,6 +299,10 @@ impl Store for FakeStore {
     fn topics(&self, query: WindowQuery) -> Answer<'_, Vec<TopicSummary>> {
         let all = self.topics.iter().filter(|t| query.topic.as_deref().is_none_or(|name| name == t.topic));
         self.answer(limit(&query, all.cloned()))
+    }
+    fn topics_judged(&self, query: WindowQuery) -> Answer<'_, Vec<TopicSummary>> {
+        let unknown = |t: TopicSummary| TopicSummary { complete_through_ms: None, ..t };
+        self.answer(limit(&query, self.topics.iter().cloned().map(unknown)))
     }
     fn trouble(&self, _: i64) -> Answer<'_, Vec<HopTrouble>> {
         self.answer(Vec::new())
@@ -349,7 +370,7 @@ impl Store for FakeStore {
         self.answer(rows)
     }
     fn complete_through(&self) -> Answer<'_, Vec<(String, Option<i64>)>> {
-        refuse()
+        self.answer(self.topics.iter().map(|t| (t.topic.clone(), t.complete_through_ms)).collect())
     }
     fn size(&self) -> Answer<'_, StoreSize> {
         refuse()

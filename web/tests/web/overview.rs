@@ -34,6 +34,39 @@ async fn topics_come_worst_first_with_word_number_and_time() {
 }
 
 #[tokio::test]
+async fn a_row_tells_how_long_messages_take_and_who_of_its_reporters_is_heard() {
+    let (router, _bench) = scene();
+    let page = get(&router, "/?from=now-30m").await;
+    let rows = get(&router, "/api/v1/topics?from=now-30m&with=details").await.json();
+    let cell = |topic: &str, head: &str| {
+        let row = page.body.split("<tr").find(|r| r.contains(&format!(">{topic}</a>"))).expect("row").to_owned();
+        let cell = row.split(&format!("data-head=\"{head}\">")).nth(1).and_then(|t| t.split("</td>").next());
+        cell.expect("cell").to_owned()
+    };
+    let mut seen = (0, 0);
+    for row in rows["topics"].as_array().expect("rows") {
+        let name = row["topic"].as_str().expect("name");
+        let presence = format!(">{} of {}<", row["reporters_heard"], row["reporters"]);
+        assert!(cell(name, "reporters").contains(&presence) || row["reporters"] == 0, "{name} {presence}");
+        let delay = cell(name, "p99 delay");
+        assert_eq!(row["p99_at_least"] == true, delay.contains("≥ "), "{name} {delay}");
+        match row["p99_delay_ms"].as_i64() {
+            Some(_) => assert!(!delay.contains("–") && !delay.contains("unknown"), "{name} {delay}"),
+            None => assert!(delay.contains("–") || delay.contains("unknown"), "{name} {delay}"),
+        }
+        seen.0 += u32::from(row["p99_at_least"] == true);
+        seen.1 += u32::from(row["reporters_heard"].as_u64() < row["reporters"].as_u64());
+    }
+    assert!(seen.0 > 0 && seen.1 > 0, "a lower bound, and somebody silent: {seen:?}");
+    assert!(cell("rides.events", "p99 delay").contains(" delayed</span>"), "{}", cell("rides.events", "p99 delay"));
+    assert!(page.has("silent reporters") && page.has("dispatch-sjc-03 since"));
+    let csv = get(&router, "/api/v1/topics?from=now-30m&with=details&format=csv").await;
+    assert!(csv.body.starts_with("topic,owner,stages,worst,") && csv.has("p99_delay_ms,p99_at_least,reporters_heard"));
+    assert!(!get(&router, "/api/v1/topics?from=now-30m&format=csv").await.has("p99"));
+    assert_eq!(get(&router, "/api/v1/topics?with=all").await.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
 async fn what_is_not_known_is_never_zero() {
     let store = FakeStore {
         topics: [
@@ -143,7 +176,7 @@ async fn topics_stand_by_owner_or_by_cluster_the_worst_group_first() {
     let (router, _bench) = scene();
     for (by, first, second) in [("owner", "trip-platform · ", "no owner · "), ("cluster", "sjc · ", "phx · ")] {
         let page = get(&router, &format!("/?from=now-30m&by={by}")).await;
-        let at = |text: &str| page.body.find(&format!("<td colspan=\"8\">{text}"));
+        let at = |text: &str| page.body.find(&format!("<td colspan=\"9\">{text}"));
         assert!(at(first).is_some() && at(first) < at(second), "{by}: {:?} {:?}", at(first), at(second));
     }
     assert_eq!(get(&router, "/?by=host").await.status, StatusCode::BAD_REQUEST);

@@ -1,0 +1,3 @@
+SELECT w.hist
+FROM stage_level w
+WHERE w.topic = ?1 AND w.level_ms = ?5 AND w.window_ms >= ?2 AND w.window_ms < ?3 AND w.stage = ?4 AND w.class IN (0, 1, 5)
