@@ -93,6 +93,8 @@ pub struct Pipeline {
     pub grace: Duration,
     /// A reporter that sent nothing for this long is no longer waited for.
     pub silent_after: Duration,
+    /// Within which time 99 of 100 messages should be at a stage; what takes longer is shown as late, and no verdict depends on it.
+    pub objective: Option<Duration>,
     /// Who sees to it when something is wrong, as people of the organisation call them.
     pub owner: Option<String>,
     /// Where it is written what they do.
@@ -193,6 +195,7 @@ impl Pipeline {
             stages,
             grace: Duration::from_secs(10),
             silent_after: Duration::from_secs(30),
+            objective: None,
             owner: None,
             runbook: None,
             expected: Vec::new(),

@@ -60,7 +60,8 @@ pub(crate) fn quarantine(scene: &Scene, page: &Page) -> anyhow::Result<Vec<Fact>
         facts.push(Fact::new(format!("the bytes of {poison}"), shown, "", ""));
     }
     let rows = answer["quarantined"].as_array().context("quarantined")?.len();
-    facts.push(Fact::new("refused", &POISON.len().to_string(), rows.to_string(), POISON.len().to_string()));
+    let shown = page.rows("reason")?.to_string();
+    facts.push(Fact::new("refused", &shown, rows.to_string(), POISON.len().to_string()));
     Ok(facts)
 }
 
@@ -81,7 +82,7 @@ pub(crate) fn report(scene: &Scene, page: &Page) -> anyhow::Result<Vec<Fact>> {
 pub(crate) fn about(scene: &Scene, page: &Page) -> anyhow::Result<Vec<Fact>> {
     let answer = json(scene, "/api/v1/about")?;
     let books = &answer["books"];
-    let (mut facts, mut refused) = (Vec::new(), 0);
+    let (mut facts, mut refused, mut shown_refused) = (Vec::new(), 0, 0);
     for row in books["partitions"].as_array().context("partitions")? {
         let name = format!("{} / {}", scene.audit, row["partition"]);
         let of = |field: &str| number(row, field);
@@ -91,7 +92,10 @@ pub(crate) fn about(scene: &Scene, page: &Page) -> anyhow::Result<Vec<Fact>> {
         facts.push(Fact::new(format!("{name}: difference"), page.cell(&[&name], "difference")?, "0", "0"));
         let shown = page.cell(&[&name], "quarantined")?;
         facts.push(Fact::new(format!("{name}: quarantined"), shown, count(of("quarantined")?), shown));
+        // Narrow pages fold zeros away.
+        shown_refused += shown.parse::<u64>().unwrap_or_default();
     }
-    facts.push(Fact::new("refused", &POISON.len().to_string(), refused.to_string(), POISON.len().to_string()));
+    let truth = POISON.len().to_string();
+    facts.push(Fact::new("refused", &shown_refused.to_string(), refused.to_string(), truth));
     Ok(facts)
 }

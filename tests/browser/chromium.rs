@@ -23,6 +23,7 @@ use url::Url;
 
 /// A busy machine starts a browser.
 const STARTS: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(10);
 
 /// A running browser with one page.
 pub(crate) struct Browser {
@@ -113,10 +114,12 @@ impl Browser {
         Ok(self.runtime.block_on(self.client.refresh())?)
     }
 
-    /// Clicks what the CSS selector finds first.
+    /// Clicks what the CSS selector finds first; again, where a live page was swapped between finding and clicking.
     pub(crate) fn click(&self, selector: &str) -> anyhow::Result<()> {
-        let click = async { self.client.find(Locator::Css(selector)).await?.click().await };
-        self.runtime.block_on(click).with_context(|| format!("clicking {selector}"))
+        chaperone_tests::eventually(SOON, &format!("clicking {selector}"), || {
+            let click = async { self.client.find(Locator::Css(selector)).await?.click().await };
+            Ok(self.runtime.block_on(click)?)
+        })
     }
 
     /// What a function's body returns that is called in the page, for arguments that it finds in `arguments`. Neither the
@@ -135,6 +138,23 @@ impl Browser {
     /// Keys and pointer, as `WebDriver`'s actions.
     pub(crate) fn act(&self, actions: &Value) -> anyhow::Result<()> {
         self.extension("actions", json!({ "actions": actions })).map(drop)
+    }
+
+    /// Presses and lets go of keys, one after another.
+    pub(crate) fn press(&self, keys: &[&str]) -> anyhow::Result<()> {
+        let strokes =
+            keys.iter().flat_map(|key| ["keyDown", "keyUp"].map(|kind| json!({ "type": kind, "value": key })));
+        self.act(&json!([{ "type": "key", "id": "keys", "actions": strokes.collect::<Vec<Value>>() }]))
+    }
+
+    /// Moves the mouse onto the middle of what the CSS selector finds first.
+    pub(crate) fn hover(&self, selector: &str) -> anyhow::Result<()> {
+        let ask = "const r = document.querySelector(arguments[0]).getBoundingClientRect();
+            return [Math.round(r.left + r.width / 2), Math.round(r.top + r.height / 2)];";
+        let [x, y]: [i64; 2] = self.ask(ask, vec![selector.into()])?;
+        let step = json!({ "type": "pointerMove", "duration": 50, "x": x, "y": y, "origin": "viewport" });
+        let mouse = json!({ "pointerType": "mouse" });
+        self.act(&json!([{ "type": "pointer", "id": "mouse", "parameters": mouse, "actions": [step] }]))
     }
 
     /// From now on pages are looked at like this.

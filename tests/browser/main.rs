@@ -3,6 +3,7 @@
 
 mod accounts;
 mod chromium;
+mod keys;
 mod looks;
 mod page;
 mod pictures;
@@ -33,6 +34,7 @@ fn every_screen_shows_the_truth_to_everybody() -> anyhow::Result<()> {
     ensure!(blind.is_empty(), "{blind:#?}");
     walk::to_the_evidence(&browser, &scene)?;
     zoom::by_hand(&browser, &scene)?;
+    keys::by_hand(&browser, &scene)?;
     let took = walk::to_the_news(&browser, &scene)?;
     let complaints = browser.complaints()?;
     figures::record("browser", "screens", outcome.shown)?;

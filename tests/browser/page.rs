@@ -60,6 +60,12 @@ impl Page {
         found.map(String::as_str).with_context(|| format!("no cell {column} of {row:?} in {:?}", self.tables))
     }
 
+    /// How many rows the first table has that has a column of this head.
+    pub(crate) fn rows(&self, column: &str) -> anyhow::Result<usize> {
+        let table = self.tables.iter().find(|table| table.head.iter().any(|head| head == column));
+        Ok(table.with_context(|| format!("no column {column}"))?.rows.len())
+    }
+
     /// The number behind a label of the sum.
     pub(crate) fn summand(&self, label: &str) -> anyhow::Result<&str> {
         let at = self.sum.iter().position(|text| text == label);

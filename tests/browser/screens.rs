@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::accounts::{about, pipelines, quarantine, report, reporters};
 use crate::page::{Page, count, signed, word};
-use crate::scene::{STAGES, Scene};
+use crate::scene::{Fault, STAGES, Scene};
 
 /// One screen. A new one is a row of [`SCREENS`].
 pub(crate) struct Screen {
@@ -86,8 +86,19 @@ pub(crate) fn number(row: &Value, field: &str) -> anyhow::Result<u64> {
 }
 
 fn overview(scene: &Scene, page: &Page) -> anyhow::Result<Vec<Fact>> {
-    let answer = json(scene, &format!("/api/v1/topics?{}", scene.query()))?;
+    let answer = json(scene, &format!("/api/v1/topics?{}&with=details", scene.query()))?;
     let mut facts = Vec::new();
+    let all = answer["topics"].as_array().context("topics")?;
+    let sum = |field: &str| all.iter().map(|row| number(row, field)).sum::<anyhow::Result<u64>>();
+    let truth = |of: fn(Fault) -> u64| scene.faults().map(|(_, fault)| of(fault)).sum::<u64>();
+    for (figure, field, truth) in [
+        ("missing at least", "missing_min", truth(|f| f.lost)),
+        ("surplus at least", "surplus_min", truth(|f| f.foreign)),
+        ("delayed", "delayed", truth(Fault::delayed)),
+    ] {
+        facts.push(Fact::new(figure, page.figure(figure)?, count(sum(field)?), count(truth)));
+    }
+    facts.push(Fact::new("silent reporters", page.figure("silent reporters")?, "0", "0"));
     for (topic, fault) in scene.faults() {
         let row = pick(&answer, "topics", |row| row["topic"] == topic)?;
         let cell = |column: &str| page.cell(&[topic], column);
@@ -97,10 +108,20 @@ fn overview(scene: &Scene, page: &Page) -> anyhow::Result<Vec<Fact>> {
             [("missing", "missing_min", '\u{2212}', fault.lost), ("surplus", "surplus_min", '+', fault.foreign)]
         {
             let api = signed(sign, number(row, field)?);
-            facts.push(Fact::new(format!("{topic}: {column}"), cell(column)?, api, signed(sign, truth)));
+            // The number, and below it its share.
+            let shown = cell(column)?.split_whitespace().next().unwrap_or_default();
+            facts.push(Fact::new(format!("{topic}: {column}"), shown, api, signed(sign, truth)));
         }
+        // How long it took, and behind it how many are on their way.
+        let delay = cell("p99 delay")?;
+        let shown = delay.strip_suffix(" delayed").map_or("0", |d| d.rsplit(' ').next().unwrap_or_default());
         let api = count(number(row, "delayed")?);
-        facts.push(Fact::new(format!("{topic}: delayed"), cell("delayed")?, api, count(fault.delayed())));
+        facts.push(Fact::new(format!("{topic}: delayed"), shown, api, count(fault.delayed())));
+        let is_bound = |yes: bool| if yes { "a lower bound" } else { "measured" };
+        let (shown, api) = (delay.contains('\u{2265}'), row["p99_at_least"] == true);
+        facts.push(Fact::new(format!("{topic}: p99 delay"), is_bound(shown), is_bound(api), is_bound(!fault.read)));
+        let heard = format!("{} of {}", number(row, "reporters_heard")?, number(row, "reporters")?);
+        facts.push(Fact::new(format!("{topic}: reporters"), cell("reporters")?, heard, "3 of 3"));
     }
     Ok(facts)
 }

@@ -40,7 +40,11 @@ pub(crate) fn to_the_news(browser: &Browser, scene: &Scene) -> anyhow::Result<f6
     browser.open(&format!("{}/?from=now-15m&to=now&tz=UTC", scene.url))?;
     let before = signed('\u{2212}', FAULTS[0].1.lost);
     let after = signed('\u{2212}', FAULTS[0].1.lost + MORE);
-    let missing = || -> anyhow::Result<String> { Ok(Page::read(browser)?.cell(&[topic], "missing")?.to_owned()) };
+    let missing = || -> anyhow::Result<String> {
+        // The number, and below it its share.
+        let cell = Page::read(browser)?.cell(&[topic], "missing")?.to_owned();
+        Ok(cell.split_whitespace().next().unwrap_or_default().to_owned())
+    };
     ensure!(missing()? == before, "{} missing before", missing()?);
     browser.ask::<()>("window.sameDocument = true; return null;", Vec::new())?;
     let window = scene.lose_more(MORE)?;

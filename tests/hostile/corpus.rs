@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use chaperone_collector::{Pipelines, Verdict};
+use chaperone_collector::Pipelines;
 use chaperone_web::{Connections, Face, Problem, ROUTES, WebConfig, WebState};
 
 use crate::Findings;
 use crate::client::{Answer, Server, config, encoded};
-use crate::fake::{self, NOW_MS, hop, lag, pipeline, seen, summary};
+use crate::fake::{self, NOW_MS};
 use crate::markup::{Markup, sheet_faults};
+use crate::world;
 
 /// What people put into names.
 pub(crate) const CORPUS: &[&str] = &[
@@ -45,42 +46,8 @@ pub(crate) const CORPUS: &[&str] = &[
 
 /// One of everything, named like this.
 fn world(name: &str) -> (WebState, fake::Bench) {
-    let stages = [format!("{name} 1"), format!("kafka:{name}"), name.to_owned()];
-    let [first, second, third] = [&*stages[0], &*stages[1], &*stages[2]];
-    let mut store = fake::FakeStore::default();
-    for n in 1..6_i64 {
-        let at = (NOW_MS / 10_000 - n) * 10_000;
-        for (from, to) in [(first, second), (second, third)] {
-            let verdict = if n % 2 == 0 { Verdict::Missing } else { Verdict::Ok };
-            let mut row = hop(name, (from, to), at, verdict);
-            row.missing_min = if n % 2 == 0 { 3 } else { 0 };
-            name.clone_into(&mut row.why);
-            store.windows.push(row);
-        }
-        store.counts.extend([first, second, third].map(|stage| seen(name, stage, at, 100)));
-    }
-    store.topics.push(summary(name, &[first, second, third], Verdict::Missing));
-    for stage in &stages {
-        store.reporters.push(chaperone_collector::query::ReporterState {
-            incarnation: uuid::Uuid::from_u128(1),
-            stage: stage.clone(),
-            host: name.to_owned(),
-            application: name.to_owned(),
-            library: name.to_owned(),
-            state: "gone".to_owned(),
-            watermark_ms: None,
-            last_ms: NOW_MS - 100_000,
-            datacenter: name.to_owned(),
-            ..Default::default()
-        });
-    }
-    let mut row = lag::row(name, name, 0, 7, 7_000);
-    name.clone_into(&mut row.cluster);
-    let mut report = lag::report(vec![row]);
-    name.clone_into(&mut report.rounds[0].cluster);
-    store.lag = report;
-    let pipelines = Pipelines::from(vec![pipeline(name, name, "^(?s:.*)", &[first, second, third])]);
-    let bench = fake::bench(store, pipelines);
+    let (store, pipeline) = world::of(name);
+    let bench = fake::bench(store, Pipelines::from(vec![pipeline]));
     bench.problems.send_replace(vec![Problem { text: name.to_owned(), notice: false }]);
     (bench.state.clone(), bench)
 }
@@ -168,7 +135,7 @@ fn harmless() -> anyhow::Result<(BTreeSet<String>, usize)> {
 /// Every page and every answer, in every format, about each name.
 pub(crate) fn pages_and_answers(probes: &mut usize) -> anyhow::Result<Findings> {
     let (known, shown) = harmless()?;
-    anyhow::ensure!(shown > 100, "the pages hardly show the names: {shown}");
+    anyhow::ensure!(shown > 1_000, "the pages hardly show the names: {shown}");
     // The control: a page that prints a name as it is.
     let naive = Answer {
         status: 200,

@@ -13,6 +13,7 @@ mod ingest;
 mod markup;
 mod sql;
 mod wire;
+mod world;
 
 use chaperone_tests::figures;
 

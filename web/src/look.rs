@@ -21,12 +21,14 @@ pub(crate) enum Look {
     NotYet,
     Settling,
     Open,
+    /// Proven, and later than the pipeline's objective.
+    Late,
     Proven,
 }
 
 impl Look {
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Missing,
         Self::Mixed,
         Self::Surplus,
@@ -40,6 +42,7 @@ impl Look {
         Self::NotYet,
         Self::Settling,
         Self::Open,
+        Self::Late,
         Self::Proven,
     ];
 
@@ -87,6 +90,7 @@ impl Look {
             Self::NotYet => "not audited yet",
             Self::Settling => "settling",
             Self::Open => "open",
+            Self::Late => "proven, late",
             Self::Proven => "proven",
         }
     }
@@ -96,6 +100,7 @@ impl Look {
             Self::NoReport => "noreport",
             Self::ReRead => "reread",
             Self::NotYet => "notyet",
+            Self::Late => "late",
             other => other.word(),
         }
     }
@@ -119,7 +124,10 @@ impl Look {
     }
     /// Equal neighbours are always drawn as one, however few there are.
     pub(crate) const fn is_calm(self) -> bool {
-        matches!(self, Self::Proven | Self::Open | Self::Settling | Self::NotYet | Self::NoReport | Self::Partial)
+        matches!(
+            self,
+            Self::Proven | Self::Late | Self::Open | Self::Settling | Self::NotYet | Self::NoReport | Self::Partial
+        )
     }
 }
 
@@ -173,6 +181,7 @@ pub(crate) const fn class(look: Look) -> &'static str {
         Look::NotYet => "c-notyet",
         Look::Settling => "c-settling",
         Look::Open => "c-open",
+        Look::Late => "c-late",
         Look::Proven => "c-proven",
     }
 }

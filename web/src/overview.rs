@@ -23,6 +23,7 @@ use crate::overview::groups::{Figure, Group, Tally};
 use crate::params::Params;
 use crate::range::Range;
 use crate::strip::{self, Axis, MINI, Piece, Shape, Tick};
+use crate::topic::grid::objective_ms;
 use crate::topic::late_after_ms;
 use crate::topic::links::{self, Choice, Links};
 use crate::zone::Zone;
@@ -86,6 +87,8 @@ struct TopicLine {
     word: &'static str,
     strip: Option<Vec<MiniCell>>,
     missing: Span,
+    /// What is missing as a part of what was expected.
+    share: Option<String>,
     surplus: Span,
     delay: Span,
     delayed: Option<Span>,
@@ -289,8 +292,11 @@ fn line(
             cells.iter().map(|r| mini(r, axis, zone, path.as_deref(), query)).collect()
         }),
         missing: number(topic.missing_min, Look::Missing, look, topic.delayed, format::minus),
+        share: details.arrived().filter(|_| topic.missing_min > 0).and_then(|arrived| {
+            format::share(format::minus(topic.missing_min), arrived.saturating_add(topic.missing_min))
+        }),
         surplus: number(topic.surplus_min, surplus_look, look, 0, |n| format::difference(n, 0)),
-        delay: delay(details, look),
+        delay: delay(details, look, pipeline.and_then(objective_ms)),
         delayed: match (topic.delayed, look) {
             (0, _) => None,
             (n, Look::Overdue) => Some(Span::of(look, format!("{} overdue", format::short(n)))),
@@ -311,9 +317,10 @@ fn line(
 }
 
 /// Of those that arrived; where some are on their way it is as late as they are at least.
-fn delay(details: &Details, look: Look) -> Span {
+fn delay(details: &Details, look: Look, objective_ms: Option<i64>) -> Span {
     match details.p99() {
         Some(p99) if p99.at_least => Span::of(Look::Delayed, p99.text()),
+        Some(p99) if objective_ms.is_some_and(|most_ms| p99.ms > most_ms) => Span::of(Look::Late, p99.text()),
         Some(p99) => Span { class: "", text: p99.text() },
         None if look == Look::NoReport => Span::of(look, "unknown"),
         None => Span { class: "zero", text: "–".to_owned() },

@@ -328,6 +328,7 @@ fn facts(p: &Pipeline, topics: &BTreeSet<&str>, known: &Known) -> Vec<Fact> {
         fact("grace", seconds(p.grace)),
         fact("silent after", seconds(p.silent_after)),
     ];
+    facts.extend(p.objective.map(|of| fact("objective", format!("99 % within {}", seconds(of)))));
     if !p.expected.is_empty() {
         let one = |e: &chaperone_collector::Expected| {
             format!("{} × {} at {}", e.at_least, format::name(&e.application), format::name(&e.stage))

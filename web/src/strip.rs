@@ -243,6 +243,7 @@ pub(crate) fn shapes(look: Look, step: usize, g: Geometry) -> Vec<Shape> {
     let band = |class| shape(class, g.band, g.height);
     match look {
         Look::Proven => vec![band("k-ok")],
+        Look::Late => vec![band("k-ok"), shape("k-late", g.band + g.height, g.line)],
         Look::Missing => vec![shape(tint(MISSING), g.band, g.hang)],
         Look::Surplus => vec![shape(tint(SURPLUS), g.top, g.band + g.height - g.top)],
         Look::ReRead => vec![band("k-ok"), shape("k-reread", g.band - g.line, g.line)],
@@ -287,7 +288,8 @@ pub(crate) fn marks(runs: &[Run], axis: Axis, text: impl Fn(Look, u64) -> String
     }
     groups.retain(|g| {
         let wide = axis.at(g.to_ms) - axis.at(g.from_ms) >= LABEL_ROOM;
-        !matches!(g.look, Look::Proven | Look::Open) && (wide || !matches!(g.look, Look::Settling | Look::NotYet))
+        !matches!(g.look, Look::Proven | Look::Late | Look::Open)
+            && (wide || !matches!(g.look, Look::Settling | Look::NotYet))
     });
     let centre = |g: &Group| i64::midpoint(axis.at(g.from_ms), axis.at(g.to_ms));
     groups.sort_by_key(|g| (g.look, Reverse(g.amount), g.from_ms));

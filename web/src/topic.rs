@@ -46,6 +46,8 @@ struct TopicPage {
     runbook: Option<String>,
     through: Option<Through>,
     sentence: Vec<Span>,
+    /// The legend tells of what is late.
+    late_legend: bool,
     ranges: Vec<Choice>,
     zones: Vec<Choice>,
     from: String,
@@ -156,6 +158,7 @@ fn view(pipeline: &Pipeline, links: &Links, answers: Answers, now_ms: i64) -> To
     TopicPage {
         problems: Vec::new(),
         revision: answers.revision,
+        late_legend: grid.objective_ms.is_some(),
         topic: format::name(&links.topic),
         crumb: format::name(&format!("{} / {}", pipeline.name, pipeline.cluster)),
         owner: pipeline.owner.as_deref().map(format::name).unwrap_or_default(),

@@ -51,6 +51,8 @@ const OWNED: [(&str, &str); 20] = [
 
 /// The least silence that tells a dead reporter from a slow one: three heartbeats.
 const SILENT_AFTER_MIN: Duration = Duration::from_secs(6);
+/// Delays that can be told from none, and that windows are kept for.
+const OBJECTIVE: std::ops::RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(7 * 86_400);
 const GRACE_MAX: Duration = Duration::from_hours(1);
 const RETENTION_MIN: Duration = Duration::from_hours(1);
 
@@ -384,6 +386,10 @@ fn pipeline(name: &str, raw: &file::Pipeline, clusters: &[Cluster], m: &mut Mist
             "is shorter than 6s, three heartbeats; slow reporters would count as dead",
         );
     }
+    let objective = raw.objective.map(|s| s.0);
+    if objective.is_some_and(|of| !OBJECTIVE.contains(&of)) {
+        m.add(format!("{path}.objective"), "allowed are 10ms to 7d");
+    }
     let width = raw.width.map_or(Ok(Width::default()), |s| {
         u32::try_from(s.0.as_millis())
             .ok()
@@ -417,5 +423,5 @@ fn pipeline(name: &str, raw: &file::Pipeline, clusters: &[Cluster], m: &mut Mist
     let expected = duties::expected(&path, raw, &stages, m);
     let counting = duties::counting(raw, width);
     let pipeline = Pipeline::new(name, topics, stages);
-    (Pipeline { cluster, grace, silent_after, owner, runbook, expected, counting, ..pipeline }, width)
+    (Pipeline { cluster, grace, silent_after, objective, owner, runbook, expected, counting, ..pipeline }, width)
 }

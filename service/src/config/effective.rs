@@ -250,6 +250,7 @@ fn pipelines(file: &file::File, config: &Config) -> Table {
         // Absent is nobody, nowhere.
         let duties = [("owner", &pipeline.owner), ("runbook", &pipeline.runbook)];
         table.extend(duties.into_iter().filter_map(|(key, text)| Some((key.to_owned(), text.as_deref()?.into()))));
+        table.extend(pipeline.objective.map(|of| ("objective".to_owned(), span(of).into())));
         out.insert(name.clone(), table.into());
     }
     out

@@ -132,6 +132,7 @@ mod tests {
                 "client_rack",
                 "owner",
                 "runbook",
+                "objective",
                 "allowed_hosts",
                 "certificate_file",
                 "key_file",

@@ -102,6 +102,7 @@ pub const EFFECTS: &[(&str, Effect)] = &[
     ("pipeline.NAME.expected", Effect::Reload),
     ("pipeline.NAME.grace", Effect::Reload),
     ("pipeline.NAME.silent_after", Effect::Reload),
+    ("pipeline.NAME.objective", Effect::Reload),
     ("pipeline.NAME.width", Effect::Reload),
     ("pipeline.NAME.time", Effect::Reload),
     ("pipeline.NAME.unit", Effect::Reload),

@@ -192,6 +192,7 @@ fn every_kind_of_mistake_names_its_key() {
         ("grace = \"2s\"", "grace = \"2\"", &["pipeline.zebra.grace", "10s"]),
         ("grace = \"2s\"", "grace = \"2h\"", &["pipeline.zebra.grace", "1h"]),
         ("grace = \"2s\"", "silent_after = \"1s\"", &["pipeline.zebra.silent_after"]),
+        ("grace = \"2s\"", "objective = \"1ms\"", &["pipeline.zebra.objective", "10ms to 7d"]),
         ("width = \"1m\"", "width = \"15s\"", &["pipeline.zebra.width: allowed are 10s"]),
         ("json:/meta/ts", "json:meta/ts", &["pipeline.zebra.time: 'json:meta/ts'", "does not begin with '/'"]),
         ("json:/meta/ts", "clock", &["pipeline.zebra.time: 'clock' is no time rule; allowed: default, timestamp"]),

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::retention::Watched;
 use super::wire::{Settings, Stage};
-use super::{AUDIT_TOPIC, GRACE, Options, PARTITIONS, SILENT_AFTER, STAGES, TOPIC};
+use super::{AUDIT_TOPIC, GRACE, OBJECTIVE, Options, PARTITIONS, SILENT_AFTER, STAGES, TOPIC};
 use crate::config::{Config, System};
 use crate::exit::{Code, Failure};
 
@@ -131,6 +131,7 @@ stages = {STAGES:?}
 complete = ["producer", "proxy"]
 grace = "{grace}ms"
 silent_after = "{silent_after}ms"
+objective = "{objective}ms"
 "#,
             data_dir = path(&self.data_dir),
             seed = self.identity_seed,
@@ -139,6 +140,7 @@ silent_after = "{silent_after}ms"
             aggregate = text(&self.aggregate()),
             grace = GRACE.as_millis(),
             silent_after = SILENT_AFTER.as_millis(),
+            objective = OBJECTIVE.as_millis(),
         )
     }
 

@@ -22,6 +22,9 @@ pub(crate) struct Details {
     /// Stage to which delays are told: the last that counted anything.
     #[serde(skip_serializing_if = "Option::is_none")]
     delay_stage: Option<String>,
+    /// Messages that arrived there; absent where it was not asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    arrived: Option<u64>,
     /// 99 of 100 messages arrived there within this time, ms; absent where none arrived, or it was not asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     p99_delay_ms: Option<i64>,
@@ -38,14 +41,19 @@ impl Details {
     pub(crate) fn p99(&self) -> Option<Delay> {
         self.p99_delay_ms.map(|ms| Delay { ms, at_least: self.p99_at_least })
     }
+    /// Messages that arrived at the stage to which delays are told.
+    pub(crate) fn arrived(&self) -> Option<u64> {
+        self.arrived
+    }
     /// Heard, of how many.
     pub(crate) fn presence(&self) -> (u64, u64) {
         (self.reporters_heard, self.reporters)
     }
     /// As columns of a CSV, see [`COLUMNS`].
-    pub(crate) fn cells(&self) -> [String; 5] {
+    pub(crate) fn cells(&self) -> [String; 6] {
         [
             crate::csv::text(self.delay_stage.as_deref().unwrap_or_default()),
+            crate::csv::known(self.arrived),
             crate::csv::known(self.p99_delay_ms),
             u8::from(self.p99_at_least).to_string(),
             self.reporters_heard.to_string(),
@@ -55,7 +63,8 @@ impl Details {
 }
 
 /// Names of [`Details::cells`].
-pub(crate) const COLUMNS: [&str; 5] = ["delay_stage", "p99_delay_ms", "p99_at_least", "reporters_heard", "reporters"];
+pub(crate) const COLUMNS: [&str; 6] =
+    ["delay_stage", "arrived", "p99_delay_ms", "p99_at_least", "reporters_heard", "reporters"];
 
 /// Who reports at all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -125,6 +134,7 @@ fn detail(pipelines: &Pipelines, topic: &TopicSummary, delays: Option<&Delays>, 
         grid::quantile(&d.hist, &absent, 990)
     });
     Details {
+        arrived: delays.map(|d| d.hist.total()),
         delay_stage: delays.and_then(|d| d.stage.clone()),
         p99_delay_ms: p99.map(|p| p.ms),
         p99_at_least: p99.is_some_and(|p| p.at_least),

@@ -38,6 +38,9 @@ pub(crate) struct Row {
     grace_ms: u128,
     #[schema(value_type = u64)]
     silent_after_ms: u128,
+    /// Absent: nothing is called late.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    objective_ms: Option<u128>,
     #[schema(value_type = serde_json::Value)]
     counting: Counting,
     #[schema(value_type = Vec<serde_json::Value>)]
@@ -100,6 +103,7 @@ fn row(p: &Pipeline, all: &Pipelines, hops: &[HopStand], count: impl Fn(&Stage) 
         runbook: p.runbook.clone(),
         grace_ms: p.grace.as_millis(),
         silent_after_ms: p.silent_after.as_millis(),
+        objective_ms: p.objective.map(|of| of.as_millis()),
         counting: p.counting.clone(),
         expected: p.expected.clone(),
         stages: p.stages.iter().map(count).collect(),

@@ -25,6 +25,12 @@ pub(crate) struct Delays {
     pub(crate) stage: String,
     /// Paths of the six shades, lightest first.
     pub(crate) shades: Vec<String>,
+    /// Likewise, of what took longer than the objective.
+    pub(crate) late_shades: Vec<String>,
+    /// Where the objective lies, and how long it is.
+    pub(crate) objective: Option<Level>,
+    /// 99 of 100 took longer.
+    pub(crate) is_late: bool,
     pub(crate) p50: String,
     pub(crate) p99: String,
     pub(crate) at_least: String,
@@ -65,15 +71,21 @@ pub(crate) fn delays(grid: &Grid, axis: Axis, now_ms: i64) -> Option<Delays> {
     }
     let (least, most) = (total.hist.iter().next()?.0, total.hist.iter().last()?.0);
     let worst = columns.iter().filter_map(|c| c.late_ms).max().unwrap_or(0).max(lower_bound_ms(most));
+    let worst = worst.max(grid.objective_ms.unwrap_or(0));
     let decade = |ms: i64| float(ms.max(1).unsigned_abs()).log10();
     let scale =
         Scale { low: decade(lower_bound_ms(least)).floor().min(3.0), high: (decade(worst) + 0.25).ceil().max(4.0) };
     let absent: Vec<(u64, i64)> = (0..stage).flat_map(|hop| grid::absent(&grid.rows, hop, now_ms)).collect();
     let all = |permille| grid::quantile(&total.hist, &absent, permille).map_or_else(|| "–".into(), grid::Delay::text);
+    let [shades, late_shades] = shades(&columns, axis, scale, grid.objective_ms);
+    let p99 = grid::quantile(&total.hist, &absent, 990);
     Some(Delays {
         view: charts::view(axis, PX),
         stage: grid.stages.get(stage)?.name.clone(),
-        shades: shades(&columns, axis, scale),
+        shades,
+        late_shades,
+        objective: grid.objective_ms.map(|ms| objective(scale, ms)),
+        is_late: grid.objective_ms.is_some_and(|most_ms| p99.is_some_and(|p| p.ms > most_ms)),
         p50: line(&columns, axis, |c| c.count.hist.quantile_ms(500).map(|ms| scale.y(float(ms.unsigned_abs())))),
         p99: line(&columns, axis, |c| c.count.hist.quantile_ms(990).map(|ms| scale.y(float(ms.unsigned_abs())))),
         at_least: line(&columns, axis, |c| c.late_ms.map(|ms| scale.y(float(ms.unsigned_abs())))),
@@ -95,8 +107,15 @@ fn column(rows: &[Row], stage: usize, now_ms: i64) -> Column {
     }
 }
 
-/// Cells of an octave each; equal neighbours in a row are one rectangle.
-fn shades(columns: &[Column], axis: Axis, scale: Scale) -> Vec<String> {
+fn objective(scale: Scale, ms: i64) -> Level {
+    let y = scale.y(float(ms.max(1).unsigned_abs()));
+    // Under the line where there is no room above it.
+    let text_y = if y < 14.0 { y + 11.0 } else { y - 4.0 };
+    Level { y: format!("{y:.1}"), text_y: format!("{text_y:.1}"), text: format!("objective {}", format::delay(ms)) }
+}
+
+/// Cells of an octave each; equal neighbours in a row are one rectangle. Those of up to the objective, and those above it.
+fn shades(columns: &[Column], axis: Axis, scale: Scale, objective_ms: Option<i64>) -> [Vec<String>; 2] {
     let octaves: Vec<BTreeMap<u32, u64>> = columns
         .iter()
         .map(|c| {
@@ -111,10 +130,13 @@ fn shades(columns: &[Column], axis: Axis, scale: Scale) -> Vec<String> {
     let shade =
         |n: u64| (1..SHADES).find(|s| float(n) / float(max) <= (float(*s as u64) / 6.0).powi(2)).unwrap_or(SHADES);
     let mut open: BTreeMap<u32, (usize, i64, i64)> = BTreeMap::new();
-    let mut paths = vec![String::new(); SHADES];
+    let mut paths = [vec![String::new(); SHADES], vec![String::new(); SHADES]];
+    let is_late = |octave: u32| {
+        objective_ms.is_some_and(|most_ms| 2f64.powi(octave.cast_signed()) >= float(most_ms.unsigned_abs()))
+    };
     let mut flush = |octave: u32, (shade, x0, x1): (usize, i64, i64)| {
         let (top, bottom) = (scale.y(2f64.powi(octave.cast_signed() + 1)), scale.y(2f64.powi(octave.cast_signed())));
-        if let Some(path) = paths.get_mut(shade - 1) {
+        if let Some(path) = paths[usize::from(is_late(octave))].get_mut(shade - 1) {
             let width = x1 - x0;
             // Writing to a String cannot fail.
             let _written = write!(path, "M{x0} {top:.1}h{width}V{bottom:.1}h-{width}z");

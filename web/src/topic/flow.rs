@@ -174,7 +174,7 @@ fn note(look: Look, hop: usize, sums: &Sums, rows: &[&Row]) -> String {
         Look::Unproven => format!("{} in doubt, {windows}", count(Sums::of(rows.iter().copied(), hop).doubt)),
         Look::ReRead => format!("re-read, {share}"),
         Look::Partial => "source partly audited".to_owned(),
-        Look::Proven => "every id".to_owned(),
+        Look::Late | Look::Proven => "every id".to_owned(),
         Look::Uncertain | Look::NotYet | Look::NoReport => format!("{}, {windows}", look.word()),
         Look::Settling | Look::Open => look.word().to_owned(),
     }

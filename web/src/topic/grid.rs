@@ -120,6 +120,8 @@ pub(crate) struct Grid {
     pub(crate) rows: Vec<Row>,
     /// Verdicts of hops that the pipeline no longer has.
     pub(crate) strangers: usize,
+    /// What takes longer is late, ms.
+    pub(crate) objective_ms: Option<i64>,
 }
 
 impl Grid {
@@ -176,7 +178,20 @@ impl Grid {
             known: s.reported().iter().all(|name| heard.contains(name.as_str())),
             members: s.members.iter().map(|name| (format::name(name), heard.contains(name.as_str()))).collect(),
         });
-        Self { stages: stages.collect(), rows: rows.into_values().collect(), strangers }
+        Self {
+            stages: stages.collect(),
+            rows: rows.into_values().collect(),
+            strangers,
+            objective_ms: objective_ms(pipeline),
+        }
+    }
+
+    /// The look of a hop's window with regard to the objective: what is proven may be late at its downstream stage.
+    pub(crate) fn look(&self, row: &Row, hop: usize, window: &HopWindow) -> Look {
+        let look = Look::of(window);
+        let p99_ms = || row.count(hop + 1).and_then(|count| count.hist.quantile_ms(990));
+        let is_late = || self.objective_ms.is_some_and(|most_ms| p99_ms().is_some_and(|ms| ms > most_ms));
+        if look == Look::Proven && is_late() { Look::Late } else { look }
     }
 
     pub(crate) fn hop_count(&self) -> usize {
@@ -214,6 +229,11 @@ impl Grid {
         let last = self.stages.iter().rposition(|s| s.known)?;
         (first < last).then_some((first, last))
     }
+}
+
+/// The pipeline's, ms.
+pub(crate) fn objective_ms(pipeline: &Pipeline) -> Option<i64> {
+    pipeline.objective.map(|of| i64::try_from(of.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// What the verdicts of a hop add up to.

@@ -52,7 +52,7 @@ fn hop_row(grid: &Grid, hop: usize, axis: Axis, links: &Links, selected: Option<
         let amount = look::amount(w);
         // Runs of what has no tint must not break where a count happens to differ.
         let step = if amount == 0 { 1 } else { tint(amount, row.count(hop).map_or(0, |c| c.n)) };
-        Piece { step, windows: row.windows(), ..Piece::of(w) }
+        Piece { look: grid.look(row, hop, w), step, windows: row.windows(), ..Piece::of(w) }
     });
     let runs = if is_condensed(grid) {
         strip::condense(pieces, axis, i64::try_from(CELLS).unwrap_or(i64::MAX))

@@ -116,7 +116,7 @@ pub(crate) fn of_window(row: Option<&Row>, hop: usize, look: Look) -> String {
         Look::NotYet => "Not audited yet: the audit began in this window or after it".to_owned(),
         Look::Settling => "Settling: not all reports are in".to_owned(),
         Look::Open => "Open: the window has not ended".to_owned(),
-        Look::Proven => "Every message arrived, proven by ids".to_owned(),
+        Look::Late | Look::Proven => "Every message arrived, proven by ids".to_owned(),
     }
 }
 

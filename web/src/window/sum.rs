@@ -104,7 +104,7 @@ fn total(facts: &Facts, hop: usize) -> [Span; 3] {
             (word, signed(absent), of(absent))
         }
         Look::Mixed => ("mixed: counts agree, ids do not", "0".to_owned(), "masked loss".to_owned()),
-        Look::Proven => ("proven by ids", "0".to_owned(), "every id".to_owned()),
+        Look::Late | Look::Proven => ("proven by ids", "0".to_owned(), "every id".to_owned()),
         Look::Unproven if doubt > 0 => ("unproven", format!("0 … {}", count(doubt)), "in doubt".to_owned()),
         Look::Unproven | Look::Uncertain | Look::Partial | Look::NotYet => {
             (look.word(), "0 … ?".to_owned(), String::new())

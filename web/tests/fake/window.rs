@@ -39,7 +39,7 @@ pub(crate) fn fill(store: &mut FakeStore) {
     }
 }
 
-fn share(stage: &str, host: u64, hosts: u64, total: u64, doubt: u64) -> ReporterShare {
+pub(crate) fn share(stage: &str, host: u64, hosts: u64, total: u64, doubt: u64) -> ReporterShare {
     let n = total / hosts + u64::from(host < total % hosts);
     let gone = stage == "producer" && host == 3;
     ReporterShare {
@@ -64,7 +64,7 @@ fn share(stage: &str, host: u64, hosts: u64, total: u64, doubt: u64) -> Reporter
 }
 
 /// Evenly, but for what a few partitions lack.
-fn spread(ms: i64, window: i64, total: u64, short: u64) -> Vec<Offsets> {
+pub(crate) fn spread(ms: i64, window: i64, total: u64, short: u64) -> Vec<Offsets> {
     let whole = total + short;
     let stalled = 12;
     (0..PARTITIONS)
@@ -80,7 +80,7 @@ fn spread(ms: i64, window: i64, total: u64, short: u64) -> Vec<Offsets> {
         .collect()
 }
 
-fn amended(ms: i64) -> Amendment {
+pub(crate) fn amended(ms: i64) -> Amendment {
     Amendment {
         at_ms: ms + 95_000,
         from_stage: "proxy".to_owned(),

@@ -323,3 +323,32 @@ async fn the_longest_page_in_the_worst_case_stays_small_enough() {
         assert!(page.has("more, older; narrow the range or take the CSV"), "{range}");
     }
 }
+
+#[tokio::test]
+async fn what_is_proven_and_took_longer_than_the_objective_is_drawn_as_late() {
+    let page = |objective_ms: Option<u64>| async move {
+        let mut pipelines = fake::scene::pipelines();
+        for pipeline in &mut pipelines.list {
+            pipeline.objective = objective_ms.map(std::time::Duration::from_millis);
+        }
+        let router = app(bench(fake::scene::store(), pipelines).state, config());
+        let topic = get(&router, "/t/sjc/rides.receipts?from=now-30m").await;
+        (topic, get(&router, "/?from=now-30m&q=rides.receipts").await)
+    };
+    // Its messages take 320 ms at most.
+    for (objective_ms, is_late) in [(None, false), (Some(10_000), false), (Some(100), true)] {
+        let (topic, overview) = page(objective_ms).await;
+        let late_runs = topic.body.matches(" proven, late").count();
+        assert_eq!(
+            (late_runs > 0, topic.has("class=\"k-late\" x=")),
+            (is_late, is_late),
+            "{objective_ms:?}: {late_runs}"
+        );
+        assert_eq!(topic.has(">objective "), objective_ms.is_some());
+        assert_eq!(topic.has("</svg>proven, late</span>"), objective_ms.is_some(), "the legend");
+        assert_eq!(topic.has("<span class=\"c-late\">"), is_late);
+        let over = topic.body.split("<g class=\"over\">").nth(1).and_then(|g| g.split("</g>").next()).expect("a plot");
+        assert_eq!(over.contains("<path"), is_late, "above the line: {over}");
+        assert_eq!(overview.has("<span class=\"c-late\">320 ms</span>"), is_late, "{}", overview.body);
+    }
+}
