@@ -10,6 +10,7 @@ mod flow;
 pub(crate) mod grid;
 pub(crate) mod links;
 mod matrix;
+mod parts;
 pub(crate) mod sentence;
 pub(crate) mod slices;
 mod table;

@@ -223,10 +223,6 @@ pub(crate) struct Sums {
     pub(crate) missing: u64,
     pub(crate) surplus: u64,
     pub(crate) delayed: u64,
-    /// Expected by the upstream stage.
-    pub(crate) up: u64,
-    /// Seen by the downstream stage.
-    pub(crate) down: u64,
     /// In doubt upstream.
     pub(crate) doubt: u64,
 }
@@ -236,10 +232,7 @@ impl Sums {
     pub(crate) fn of<'a>(rows: impl IntoIterator<Item = &'a Row>, hop: usize) -> Self {
         let mut sums = Self::default();
         for row in rows {
-            let up = row.count(hop);
-            sums.up = sums.up.saturating_add(up.map_or(0, |c| c.n));
-            sums.doubt = sums.doubt.saturating_add(up.map_or(0, |c| c.doubt));
-            sums.down = sums.down.saturating_add(row.count(hop + 1).map_or(0, |c| c.n));
+            sums.doubt = sums.doubt.saturating_add(row.count(hop).map_or(0, |c| c.doubt));
             if let Some(h) = row.hop(hop) {
                 sums.windows = sums.windows.saturating_add(row.windows());
                 sums.missing = sums.missing.saturating_add(h.missing_min);
@@ -248,38 +241,6 @@ impl Sums {
             }
         }
         sums
-    }
-    /// The signed difference in words: `−37`, `−5 +5`, `0`. Bounds from the verdicts where they have any, else counts.
-    pub(crate) fn value(&self, print: fn(i64) -> String) -> String {
-        let (absent, surplus) = (self.absent(), self.surplus);
-        match (absent, surplus) {
-            (0, 0) => print(format::difference(self.down, self.up)),
-            (_, 0) => print(format::minus(absent)),
-            (0, _) => print(format::difference(surplus, 0)),
-            _ => format!("{} {}", print(format::minus(absent)), print(format::difference(surplus, 0))),
-        }
-    }
-    /// Whose number [`value`](Self::value) prints, given the worst look of the hop: a loss before a delay, a number
-    /// before a verdict that has none.
-    pub(crate) fn look(&self, worst: Look) -> Look {
-        let delayed = if worst == Look::Overdue { Look::Overdue } else { Look::Delayed };
-        let surplus = if worst == Look::ReRead { Look::ReRead } else { Look::Surplus };
-        match (self.missing, self.delayed, self.surplus) {
-            (0, 0, 0) => worst,
-            (0, 0, _) if worst != Look::ReRead && worst != Look::Surplus => worst,
-            (0, 0, _) => surplus,
-            (0, _, _) => delayed,
-            _ => Look::Missing,
-        }
-    }
-    pub(crate) fn absent(&self) -> u64 {
-        self.missing.saturating_add(self.delayed)
-    }
-    /// The share of what was expected; of the larger side, absent or surplus.
-    pub(crate) fn share(&self) -> Option<String> {
-        let difference =
-            if self.absent() > 0 { format::minus(self.absent()) } else { format::difference(self.surplus, 0) };
-        format::share(difference, self.up)
     }
 }
 

@@ -5,8 +5,9 @@
 
 use crate::format::{count, name, plural, share, signed};
 use crate::look::{Look, Span, class};
-use crate::topic::grid::{self, Count, Grid, Row, Sums};
+use crate::topic::grid::{self, Count, Grid, Row};
 use crate::topic::links::Links;
+use crate::topic::parts::{Part, Parts};
 
 /// Most rows on one page.
 const ROWS_MAX: usize = 400;
@@ -148,11 +149,13 @@ fn summary(grid: &Grid, rows: &[&Row], look: Look) -> Vec<Span> {
     let hop = rows.first().and_then(|r| r.worst()).map_or(0, |(hop, _)| hop);
     let why = || rows.first().and_then(|r| r.hop(hop)).map(|h| name(&h.why)).unwrap_or_default();
     let (from, to) = grid.hop_names(hop);
-    let sums = Sums::of(rows.iter().copied(), hop);
+    let parts = Parts::of(rows.iter().copied(), hop);
     let value = || {
-        let share = sums.share().map(|s| format!(" ({s})")).unwrap_or_default();
-        Span::of(look, format!("{}{share}", sums.value(signed)))
+        let value = parts.told(look).map_or(0, |part| part.value);
+        let share = parts.share(value).map(|s| format!(" ({s})")).unwrap_or_default();
+        Span::of(look, format!("{}{share}", signed(value)))
     };
+    let rest = || parts.rest(look).map(Part::text).flat_map(|rest| [Span::plain("; "), rest]);
     match look {
         Look::Proven => {
             let messages: u64 = rows.iter().filter_map(|r| r.counts.iter().flatten().next()).map(|c: &Count| c.n).sum();
@@ -160,7 +163,10 @@ fn summary(grid: &Grid, rows: &[&Row], look: Look) -> Vec<Span> {
         }
         Look::Missing | Look::Surplus | Look::Delayed | Look::Overdue | Look::ReRead => {
             let tail = if look == Look::ReRead { ", information only" } else { "" };
-            vec![Span::plain(format!("{windows} · ")), value(), Span::plain(format!(" · {from} → {to}{tail}"))]
+            let mut spans = vec![Span::plain(format!("{windows} · ")), value()];
+            spans.extend(rest());
+            spans.push(Span::plain(format!(" · {from} → {to}{tail}")));
+            spans
         }
         _ => vec![Span::plain(format!("{windows} · {from} → {to} · {}", why()))],
     }
