@@ -30,6 +30,8 @@ pub(crate) struct StageSeen {
 pub(crate) struct Count {
     /// Attempted less failed, or seen: what the next stage may expect.
     pub(crate) n: u64,
+    /// Acknowledged.
+    pub(crate) acked: u64,
     /// Provably not persisted; nobody may expect them.
     pub(crate) failed: u64,
     /// Attempted, and no delivery report will tell.
@@ -42,6 +44,7 @@ impl Count {
     fn add(&mut self, w: &StageWindow) {
         let out = w.acked.saturating_add(w.failed);
         self.n = self.n.saturating_add(w.n.saturating_sub(w.failed));
+        self.acked = self.acked.saturating_add(w.acked);
         self.failed = self.failed.saturating_add(w.failed);
         // A stage that only sees has no delivery reports, and nothing in doubt.
         if out > 0 {
@@ -51,6 +54,7 @@ impl Count {
     }
     pub(crate) fn merge(&mut self, other: &Self) {
         self.n = self.n.saturating_add(other.n);
+        self.acked = self.acked.saturating_add(other.acked);
         self.failed = self.failed.saturating_add(other.failed);
         self.doubt = self.doubt.saturating_add(other.doubt);
         self.hist.add(&other.hist);

@@ -3,6 +3,8 @@
 //! Invariant: a bad run shows its newest and its oldest window, and its middle merges; the selected window is never
 //! merged. Limit: [`ROWS_MAX`] rows of HTML; the CSV has all.
 
+use std::borrow::Cow;
+
 use crate::format::{count, name, plural, share, signed};
 use crate::look::{Look, Span, class};
 use crate::topic::grid::{self, Count, Grid, Row};
@@ -172,11 +174,26 @@ fn summary(grid: &Grid, rows: &[&Row], look: Look) -> Vec<Span> {
     }
 }
 
+/// What a stage counted: nothing that it reported is zero once that is settled, and unknown before.
+pub(crate) fn counted<'a>(grid: &Grid, row: &'a Row, stage: usize) -> Option<Cow<'a, Count>> {
+    if let Some(seen) = row.count(stage) {
+        return Some(Cow::Borrowed(seen));
+    }
+    let is_known = grid.stages.get(stage).is_some_and(|s| s.known);
+    (is_known && is_settled(row, stage)).then(|| Cow::Owned(Count::default()))
+}
+
+/// The hop that ends at a stage has a verdict that counts its silence.
+fn is_settled(row: &Row, stage: usize) -> bool {
+    let hop = stage.checked_sub(1).and_then(|hop| row.hop(hop));
+    hop.is_some_and(|h| !h.verdict.is_pending() && Look::of(h) != Look::NoReport)
+}
+
 fn stage_cell(grid: &Grid, row: &Row, stage: usize) -> StageCell {
     let hop = stage.checked_sub(1).and_then(|hop| row.hop(hop).map(|h| (hop, h)));
     let known = grid.stages.get(stage).is_some_and(|s| s.known);
     let Some(seen) = row.count(stage) else {
-        let settled = hop.is_some_and(|(_, h)| !h.verdict.is_pending() && Look::of(h) != Look::NoReport);
+        let settled = is_settled(row, stage);
         let (class, text) = match (known, settled) {
             (false, _) => ("c-noreport", "unknown"),
             (true, true) => ("", "0"),

@@ -185,7 +185,7 @@ async fn the_table_merges_runs_and_keeps_the_ends_of_bad_ones() {
     assert!(newest.is_some() && newest < run && run < oldest, "{newest:?} {run:?} {oldest:?}");
     assert!(table.contains("15 windows · <span class=\"c-delayed\">"));
     assert!(table.contains("−14 (−290 ppm)") && table.contains("every id"));
-    assert!(page.has("format=csv") && page.has("format=json"));
+    assert!(page.has("/api/v1/flow?") && page.has("format=csv") && page.has("format=json"));
 }
 
 #[tokio::test]
