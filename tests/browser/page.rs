@@ -20,6 +20,7 @@ return {
   sum: [...main.querySelectorAll('.sumup > *')].map(text),
   figures: [...main.querySelectorAll('.kpis > div')].map((box) => [...box.querySelectorAll('.k, .v')].map(text)),
   stages: [...main.querySelectorAll('.flow .stage')].map((box) => [...box.querySelectorAll('.n, .c')].map(text)),
+  edges: [...main.querySelectorAll('.flow .edge')].map((edge) => [...edge.querySelectorAll('.v, .rest')].map(text)),
 };";
 
 /// What is shown.
@@ -35,6 +36,8 @@ pub(crate) struct Page {
     figures: Vec<Vec<String>>,
     /// The boxes of a flow: name and count.
     stages: Vec<Vec<String>>,
+    /// The edges of a flow: the number of each, and what else its boxes differ by.
+    edges: Vec<Vec<String>>,
 }
 
 /// A table's cells as text.
@@ -76,6 +79,18 @@ impl Page {
     /// The count in the box of a stage.
     pub(crate) fn stage(&self, name: &str) -> anyhow::Result<&str> {
         named(&self.stages, name)
+    }
+
+    /// What the numbers on the edge behind a box come to.
+    pub(crate) fn edge(&self, at: usize) -> anyhow::Result<String> {
+        let edge = self.edges.get(at).with_context(|| format!("no edge {at} in {:?}", self.edges))?;
+        // `1 window mixed` is no difference.
+        let number = |text: &String| {
+            let word = text.split_whitespace().next().unwrap_or_default().replace(',', "").replace('\u{2212}', "-");
+            if word.starts_with(['-', '+']) { word.parse().unwrap_or(0) } else { 0i64 }
+        };
+        let sum: i64 = edge.iter().map(number).sum();
+        Ok(signed(if sum < 0 { '\u{2212}' } else { '+' }, sum.unsigned_abs()))
     }
 
     /// One of a report's figures.

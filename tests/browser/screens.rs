@@ -135,6 +135,11 @@ fn topic(scene: &Scene, page: &Page, name: &str) -> anyhow::Result<Vec<Fact>> {
         let stored: u64 = scene.counted(topic, stage)?.range(scene.range().0..scene.range().1).map(|(_, n)| n).sum();
         facts.push(Fact::new(format!("{topic}: {stage}"), page.stage(stage)?, count(stored), count(truth)));
     }
+    for (at, pair) in truth.windows(2).enumerate() {
+        let sign = if pair[1] < pair[0] { '\u{2212}' } else { '+' };
+        let differ = signed(sign, pair[0].abs_diff(pair[1]));
+        facts.push(Fact::new(format!("{topic}: edge {at}"), &page.edge(at)?, differ.clone(), differ));
+    }
     let rows = scene.windows(topic)?;
     let rows: Vec<_> = rows.iter().filter(|w| w.window_ms == scene.window_ms).collect();
     let worst = rows.iter().map(|w| w.verdict.as_str()).find(|verdict| *verdict != "ok").unwrap_or("ok");

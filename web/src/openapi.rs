@@ -19,7 +19,7 @@ use utoipa::openapi::{
 
 use crate::error::Problem;
 use crate::routes::ROUTES;
-use crate::{about, actions, api, bins, lag, pipelines, report, reporters};
+use crate::{about, actions, api, bins, lag, pipelines, report, reporters, topic};
 
 /// One address.
 struct Described {
@@ -74,6 +74,9 @@ const PARAMS: &[(&str, &str)] = &[
     ("day", "2026-11-21, today or yesterday (default)."),
 ];
 
+/// Parameters that have no default.
+const REQUIRED: &[(&str, &str)] = &[("/api/v1/flow", "topic")];
+
 const DESCRIBED: &[Described] = &[
     Described {
         path: "/api/v1/windows",
@@ -82,6 +85,14 @@ const DESCRIBED: &[Described] = &[
         answer: "Windows",
         csv: true,
         components: with::<api::Windows>,
+    },
+    Described {
+        path: "/api/v1/flow",
+        summary: "The rows of a topic's page, newest first: a window or a slice of several each, with what every stage counted and every hop's verdict.",
+        params: &["topic", "from", "to", "tz", "format"],
+        answer: "Flow",
+        csv: true,
+        components: with::<topic::rows::Flow>,
     },
     Described {
         path: "/api/v1/bins",
@@ -242,7 +253,7 @@ fn operation(one: &Described, role: &str) -> Operation {
         ParameterBuilder::new()
             .name(*name)
             .parameter_in(ParameterIn::Query)
-            .required(Required::False)
+            .required(if REQUIRED.contains(&(one.path, *name)) { Required::True } else { Required::False })
             .description(Some(*words))
             .schema(Some(text))
             .build()

@@ -81,6 +81,7 @@ pub const ROUTES: &[Route] = &[
     page("/about", Viewer, |m| on(m, about::page)),
     data("/events", Viewer, |m| on(m, events::stream)),
     data("/api/v1/windows", Viewer, |m| on(m, api::windows)),
+    data("/api/v1/flow", Viewer, |m| on(m, topic::rows::api)),
     data("/api/v1/bins", Viewer, |m| on(m, bins::answer)),
     data("/api/v1/topics", Viewer, |m| on(m, api::topics)),
     data("/api/v1/lag", Viewer, |m| on(m, lag::rows::api)),

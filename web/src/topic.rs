@@ -10,6 +10,8 @@ mod flow;
 pub(crate) mod grid;
 pub(crate) mod links;
 mod matrix;
+mod parts;
+pub(crate) mod rows;
 pub(crate) mod sentence;
 pub(crate) mod slices;
 mod table;
@@ -226,7 +228,7 @@ fn notes(grid: &Grid) -> Vec<String> {
     let mut notes = Vec::new();
     if grid.strangers > 0 {
         let n = format::plural(u64::try_from(grid.strangers).unwrap_or(u64::MAX), "verdict");
-        notes.push(format!("{n} of hops that the pipeline no longer has are in the CSV only."));
+        notes.push(format!("{n} of hops that the pipeline no longer has are told by /api/v1/windows only."));
     }
     notes
 }

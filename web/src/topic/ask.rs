@@ -31,20 +31,8 @@ pub(super) async fn ask(app: &App, pipeline: &Pipeline, links: &Links, now_ms: i
     let store = &app.state.store;
     // Read first: a page that shows more than its revision says is fetched once too often, never too seldom.
     let revision = *store.revisions().borrow();
-    let query = whole(links);
-    let (topics, reporters) = tokio::try_join!(store.topics(query.clone()), store.reporters(now_ms))?;
-    let narrowest = BinQuery {
-        range: WindowQuery { limit: Some(1), ..query },
-        width_ms: None,
-        at_most: Some(slices::at_most(pipeline)),
-    };
-    let (grid, first_ms) = match store.hop_bins(narrowest).await?.width_ms {
-        NARROWEST_MS => {
-            let range = (links.range.from_ms, links.range.to_ms);
-            (windows(app, pipeline, &links.topic, range, &reporters).await?, links.range.from_ms)
-        }
-        width_ms => sliced(app, pipeline, links, width_ms, &reporters).await?,
-    };
+    let (topics, reporters) = tokio::try_join!(store.topics(whole(links)), store.reporters(now_ms))?;
+    let (grid, first_ms) = grid(app, pipeline, links, &reporters).await?;
     let mut partitions = Vec::new();
     for stage in &pipeline.stages {
         let mut of_stage = Vec::new();
@@ -55,6 +43,27 @@ pub(super) async fn ask(app: &App, pipeline: &Pipeline, links: &Links, now_ms: i
     }
     let summary = topics.into_iter().find(|t| t.topic == links.topic);
     Ok(Answers { grid, first_ms, summary, reporters, partitions, revision })
+}
+
+/// The rows, and where they begin.
+pub(super) async fn grid(
+    app: &App,
+    pipeline: &Pipeline,
+    links: &Links,
+    reporters: &[ReporterState],
+) -> Result<(Grid, i64), WebError> {
+    let narrowest = BinQuery {
+        range: WindowQuery { limit: Some(1), ..whole(links) },
+        width_ms: None,
+        at_most: Some(slices::at_most(pipeline)),
+    };
+    match app.state.store.hop_bins(narrowest).await?.width_ms {
+        NARROWEST_MS => {
+            let range = (links.range.from_ms, links.range.to_ms);
+            Ok((windows(app, pipeline, &links.topic, range, reporters).await?, links.range.from_ms))
+        }
+        width_ms => sliced(app, pipeline, links, width_ms, reporters).await,
+    }
 }
 
 fn whole(links: &Links) -> WindowQuery {

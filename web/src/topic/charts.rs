@@ -7,6 +7,7 @@ use crate::format::{short, short_signed};
 use crate::look::{Look, Span};
 use crate::strip::Axis;
 use crate::topic::grid::{Count, Grid, Row};
+use crate::topic::parts;
 
 /// Height of the counts plot, px.
 const COUNTS_PX: f64 = 104.0;
@@ -168,10 +169,11 @@ fn levels(max: u64) -> Vec<u64> {
 pub(crate) fn difference(grid: &Grid, axis: Axis) -> Option<Difference> {
     let mut bars: Vec<(Look, &Row, u64)> = Vec::new();
     for row in &grid.rows {
-        for window in row.hops.iter().flatten() {
+        for (hop, window) in row.hops.iter().enumerate().filter_map(|(i, h)| h.as_ref().map(|h| (i, h))) {
             let look = Look::of(window);
-            let values = [(Look::Missing, window.missing_min), (look, window.surplus_min), (look, window.delayed)];
-            bars.extend(values.into_iter().filter(|(_, n)| *n > 0).map(|(look, n)| (look, row, n)));
+            let looks = row.looks(hop);
+            let named = parts::bounds(window, |of| looks.iter().any(|(look, _)| *look == of));
+            bars.extend(named.map(|(look, value)| (look, row, value.unsigned_abs())));
             if look == Look::Mixed {
                 bars.push((look, row, 1));
             }

@@ -3,9 +3,10 @@
 use chaperone_collector::query::{PartitionState, ReporterState};
 use chaperone_collector::{Stage, StageKind};
 
-use crate::format::{count, plural, short, signed};
+use crate::format::{count, plural, signed};
 use crate::look::{Look, Span, class};
-use crate::topic::grid::{self, Count, Grid, Row, Sums};
+use crate::topic::grid::{self, Count, Grid, Row};
+use crate::topic::parts::{Part, Parts};
 
 /// A stage.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub(crate) struct Edge {
     pub(crate) glyph: bool,
     pub(crate) value: Span,
     pub(crate) note: Span,
+    /// What else the boxes differ by, and why.
+    pub(crate) rest: Vec<Span>,
     pub(crate) p50: String,
     pub(crate) p99: String,
     pub(crate) label: String,
@@ -122,22 +125,13 @@ fn who(kind: StageKind, stages: &[String], index: usize, sources: &Sources<'_>) 
 fn edge(grid: &Grid, counted: &[&Row], hop: usize, now_ms: i64) -> Edge {
     let rows = || counted.iter().copied();
     let known = [hop, hop + 1].iter().all(|i| grid.stages.get(*i).is_some_and(|s| s.known));
-    let worst = grid::worst(rows(), hop).or_else(|| grid::worst(&grid.rows, hop)).unwrap_or(Look::Open);
-    let sums = Sums::of(rows(), hop);
-    let look = if known { sums.look(worst) } else { worst };
+    let parts = Parts::of(rows(), hop);
+    let look = parts.head().or_else(|| grid::worst(&grid.rows, hop)).unwrap_or(Look::Open);
     let value = match (known, counted.is_empty()) {
         (false, _) => "unknown".to_owned(),
         (true, true) => "–".to_owned(),
-        (true, false) => sums.value(signed),
+        (true, false) => signed(parts.told(look).map_or(0, |part| part.value)),
     };
-    let of = |look: Look| rows().filter(|r| r.hop(hop).is_some_and(|h| Look::of(h) == look)).collect::<Vec<&Row>>();
-    let mut note = note(look, hop, &sums, &of(look));
-    if look == Look::Missing && sums.delayed > 0 {
-        note = format!("{} missing, {} delayed", short(sums.missing), short(sums.delayed));
-    } else if worst != look {
-        let share = sums.share().unwrap_or(note);
-        note = format!("{share}; {} {}", plural(windows(&of(worst), hop, worst), "window"), worst.word());
-    }
     let hist = sum(counted, hop + 1).hist;
     let absent = grid::absent(rows(), hop, now_ms);
     let delay = |permille| match grid::quantile(&hist, &absent, permille) {
@@ -151,27 +145,24 @@ fn edge(grid: &Grid, counted: &[&Row], hop: usize, now_ms: i64) -> Edge {
         glyph: !matches!(look, Look::Proven | Look::Missing | Look::Surplus),
         label: format!("{from} to {to}: {}", look.word()),
         value: Span { class: class(look), text: value },
-        note: Span { class: class(look), text: note },
+        note: Span { class: class(look), text: note(look, &parts) },
+        rest: if known { parts.rest(look).map(Part::text).collect() } else { Vec::new() },
         p50: delay(500),
         p99: delay(990),
     }
 }
 
-/// How many windows of these look so.
-fn windows(rows: &[&Row], hop: usize, look: Look) -> u64 {
-    rows.iter().flat_map(|r| r.looks(hop)).filter(|(of, _)| *of == look).map(|(_, n)| n).sum()
-}
-
 /// Share or cause.
-fn note(look: Look, hop: usize, sums: &Sums, rows: &[&Row]) -> String {
-    let windows = plural(windows(rows, hop, look), "window");
-    let share = sums.share().unwrap_or_else(|| windows.clone());
+fn note(look: Look, parts: &Parts) -> String {
+    let part = parts.told(look);
+    let windows = plural(part.map_or(0, |p| p.windows), "window");
+    let share = part.and_then(|p| parts.share(p.value)).unwrap_or_else(|| windows.clone());
     match look {
         Look::Missing | Look::Surplus => share,
         Look::Delayed => format!("{share}, not passed yet"),
         Look::Overdue => format!("{share}, delay or loss"),
         Look::Mixed => format!("ids differ, {windows}"),
-        Look::Unproven => format!("{} in doubt, {windows}", count(Sums::of(rows.iter().copied(), hop).doubt)),
+        Look::Unproven => format!("{} in doubt, {windows}", count(part.map_or(0, |p| p.doubt))),
         Look::ReRead => format!("re-read, {share}"),
         Look::Partial => "source partly audited".to_owned(),
         Look::Late | Look::Proven => "every id".to_owned(),

@@ -30,6 +30,8 @@ pub(crate) struct StageSeen {
 pub(crate) struct Count {
     /// Attempted less failed, or seen: what the next stage may expect.
     pub(crate) n: u64,
+    /// Acknowledged.
+    pub(crate) acked: u64,
     /// Provably not persisted; nobody may expect them.
     pub(crate) failed: u64,
     /// Attempted, and no delivery report will tell.
@@ -42,6 +44,7 @@ impl Count {
     fn add(&mut self, w: &StageWindow) {
         let out = w.acked.saturating_add(w.failed);
         self.n = self.n.saturating_add(w.n.saturating_sub(w.failed));
+        self.acked = self.acked.saturating_add(w.acked);
         self.failed = self.failed.saturating_add(w.failed);
         // A stage that only sees has no delivery reports, and nothing in doubt.
         if out > 0 {
@@ -51,6 +54,7 @@ impl Count {
     }
     pub(crate) fn merge(&mut self, other: &Self) {
         self.n = self.n.saturating_add(other.n);
+        self.acked = self.acked.saturating_add(other.acked);
         self.failed = self.failed.saturating_add(other.failed);
         self.doubt = self.doubt.saturating_add(other.doubt);
         self.hist.add(&other.hist);
@@ -234,73 +238,6 @@ impl Grid {
 /// The pipeline's, ms.
 pub(crate) fn objective_ms(pipeline: &Pipeline) -> Option<i64> {
     pipeline.objective.map(|of| i64::try_from(of.as_millis()).unwrap_or(i64::MAX))
-}
-
-/// What the verdicts of a hop add up to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Sums {
-    pub(crate) windows: u64,
-    pub(crate) missing: u64,
-    pub(crate) surplus: u64,
-    pub(crate) delayed: u64,
-    /// Expected by the upstream stage.
-    pub(crate) up: u64,
-    /// Seen by the downstream stage.
-    pub(crate) down: u64,
-    /// In doubt upstream.
-    pub(crate) doubt: u64,
-}
-
-impl Sums {
-    /// Adds up a hop over some rows.
-    pub(crate) fn of<'a>(rows: impl IntoIterator<Item = &'a Row>, hop: usize) -> Self {
-        let mut sums = Self::default();
-        for row in rows {
-            let up = row.count(hop);
-            sums.up = sums.up.saturating_add(up.map_or(0, |c| c.n));
-            sums.doubt = sums.doubt.saturating_add(up.map_or(0, |c| c.doubt));
-            sums.down = sums.down.saturating_add(row.count(hop + 1).map_or(0, |c| c.n));
-            if let Some(h) = row.hop(hop) {
-                sums.windows = sums.windows.saturating_add(row.windows());
-                sums.missing = sums.missing.saturating_add(h.missing_min);
-                sums.surplus = sums.surplus.saturating_add(h.surplus_min);
-                sums.delayed = sums.delayed.saturating_add(h.delayed);
-            }
-        }
-        sums
-    }
-    /// The signed difference in words: `−37`, `−5 +5`, `0`. Bounds from the verdicts where they have any, else counts.
-    pub(crate) fn value(&self, print: fn(i64) -> String) -> String {
-        let (absent, surplus) = (self.absent(), self.surplus);
-        match (absent, surplus) {
-            (0, 0) => print(format::difference(self.down, self.up)),
-            (_, 0) => print(format::minus(absent)),
-            (0, _) => print(format::difference(surplus, 0)),
-            _ => format!("{} {}", print(format::minus(absent)), print(format::difference(surplus, 0))),
-        }
-    }
-    /// Whose number [`value`](Self::value) prints, given the worst look of the hop: a loss before a delay, a number
-    /// before a verdict that has none.
-    pub(crate) fn look(&self, worst: Look) -> Look {
-        let delayed = if worst == Look::Overdue { Look::Overdue } else { Look::Delayed };
-        let surplus = if worst == Look::ReRead { Look::ReRead } else { Look::Surplus };
-        match (self.missing, self.delayed, self.surplus) {
-            (0, 0, 0) => worst,
-            (0, 0, _) if worst != Look::ReRead && worst != Look::Surplus => worst,
-            (0, 0, _) => surplus,
-            (0, _, _) => delayed,
-            _ => Look::Missing,
-        }
-    }
-    pub(crate) fn absent(&self) -> u64 {
-        self.missing.saturating_add(self.delayed)
-    }
-    /// The share of what was expected; of the larger side, absent or surplus.
-    pub(crate) fn share(&self) -> Option<String> {
-        let difference =
-            if self.absent() > 0 { format::minus(self.absent()) } else { format::difference(self.surplus, 0) };
-        format::share(difference, self.up)
-    }
 }
 
 /// The worst look of a hop over some rows.

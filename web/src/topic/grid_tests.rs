@@ -109,18 +109,6 @@ fn sums_compare_like_with_like() {
 }
 
 #[test]
-fn a_difference_has_two_signs_if_it_must() {
-    let sums = |missing, surplus, delayed, up, down| Sums { missing, surplus, delayed, up, down, ..Sums::default() };
-    let value = |s: Sums| s.value(format::signed);
-    assert_eq!(value(sums(37, 0, 0, 100, 63)), "−37");
-    assert_eq!(value(sums(5, 5, 0, 100, 100)), "−5 +5");
-    assert_eq!(value(sums(0, 0, 7, 100, 93)), "−7");
-    assert_eq!(value(sums(0, 412, 0, 100, 512)), "+412");
-    assert_eq!(value(sums(0, 0, 0, 100, 98)), "−2", "no verdict names it, the counts do");
-    assert_eq!(value(Sums::default()), "0");
-}
-
-#[test]
 fn what_is_absent_is_late_and_never_on_time() {
     let mut hist = Histogram::new();
     (0..98).for_each(|_| hist.record(100));

@@ -64,7 +64,7 @@ impl Links {
     /// The rows of this page.
     pub(crate) fn rows(&self, format: &str) -> String {
         let query = Self::query(&self.range.from, &self.range.to, self.zone, None);
-        format!("/api/v1/windows{query}&topic={}&format={format}", url(&self.topic))
+        format!("/api/v1/flow{query}&topic={}&format={format}", url(&self.topic))
     }
     /// Where this page hears that there is something new.
     pub(crate) fn events(&self) -> String {

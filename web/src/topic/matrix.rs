@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use crate::format::{count, plural, short, short_signed, tint};
 use crate::look::{self, Look, Span};
 use crate::strip::{self, Axis, MATRIX, Mark, Piece, Run, Shape};
-use crate::topic::grid::{Grid, Row, Sums};
+use crate::topic::grid::{Grid, Row};
 use crate::topic::links::Links;
+use crate::topic::parts::{Part, Parts};
 use crate::zone::Zone;
 
 /// Most cells of a hop; a cell of more windows than that shows the worst of several.
@@ -20,6 +21,8 @@ pub(crate) struct HopRow {
     pub(crate) cells: Vec<Cell>,
     pub(crate) marks: Vec<Mark>,
     pub(crate) total: Span,
+    /// What else the boxes differ by.
+    pub(crate) rest: Vec<Span>,
     /// The selected window is in trouble on this hop.
     pub(crate) selected: bool,
 }
@@ -61,21 +64,22 @@ fn hop_row(grid: &Grid, hop: usize, axis: Axis, links: &Links, selected: Option<
     };
     let (from, to) = grid.hop_names(hop);
     let counted: Vec<&Row> = grid.rows.iter().filter(|r| r.is_counted()).collect();
-    let sums = Sums::of(counted.iter().copied(), hop);
-    let worst = look::worst(grid.hop(hop).map(|(_, w)| Look::of(w)));
+    let known = [hop, hop + 1].iter().all(|i| grid.stages.get(*i).is_some_and(|s| s.known));
+    let parts = Parts::of(counted.iter().copied(), hop);
+    let look = parts.head().or_else(|| look::worst(grid.hop(hop).map(|(_, w)| Look::of(w)))).unwrap_or(Look::Open);
+    let value = short_signed(parts.told(look).map_or(0, |part| part.value));
     HopRow {
         name: format!("{from} → {to}"),
         sub: tally(grid, hop),
         marks: strip::marks(&runs, axis, mark_text),
         cells: runs.iter().map(|run| cell(run, axis, links, grid.hop_end(hop))).collect(),
-        total: match worst {
-            Some(Look::NoReport) => Span::of(Look::NoReport, "unknown"),
+        total: match look {
+            _ if !known => Span::of(Look::NoReport, "unknown"),
             _ if counted.is_empty() => Span { class: "quiet", text: "–".to_owned() },
-            Some(look) if look.is_trouble() || look == Look::ReRead => {
-                Span::of(sums.look(look), sums.value(short_signed))
-            }
-            _ => Span { class: "quiet", text: sums.value(short_signed) },
+            look if look.is_trouble() || look == Look::ReRead => Span::of(look, value),
+            _ => Span { class: "quiet", text: value },
         },
+        rest: if known { parts.rest(look).map(Part::short).collect() } else { Vec::new() },
         selected: selected.and_then(|r| r.hop(hop)).is_some_and(|w| Look::of(w).is_trouble()),
     }
 }

@@ -3,10 +3,13 @@
 //! Invariant: a bad run shows its newest and its oldest window, and its middle merges; the selected window is never
 //! merged. Limit: [`ROWS_MAX`] rows of HTML; the CSV has all.
 
+use std::borrow::Cow;
+
 use crate::format::{count, name, plural, share, signed};
 use crate::look::{Look, Span, class};
-use crate::topic::grid::{self, Count, Grid, Row, Sums};
+use crate::topic::grid::{self, Count, Grid, Row};
 use crate::topic::links::Links;
+use crate::topic::parts::{Part, Parts};
 
 /// Most rows on one page.
 const ROWS_MAX: usize = 400;
@@ -15,6 +18,8 @@ const ROWS_MAX: usize = 400;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Table {
     pub(crate) lines: Vec<Line>,
+    /// What all settled windows come to, as in the flow; none where nothing is settled.
+    pub(crate) totals: Option<Totals>,
     /// Windows that are older than the last line.
     pub(crate) more: String,
 }
@@ -39,6 +44,22 @@ pub(crate) struct Line {
 pub(crate) enum Content {
     Window(Vec<StageCell>),
     Run(Vec<Span>),
+}
+
+/// The sums at its foot.
+#[derive(Debug, Clone)]
+pub(crate) struct Totals {
+    pub(crate) windows: String,
+    pub(crate) cells: Vec<TotalCell>,
+    pub(crate) p99: String,
+}
+
+/// One stage in all of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TotalCell {
+    pub(crate) count: String,
+    /// What it differs by from the stage before it, by cause.
+    pub(crate) differences: Vec<Span>,
 }
 
 /// One stage in one window.
@@ -76,7 +97,39 @@ pub(crate) fn table(grid: &Grid, links: &Links, now_ms: i64) -> Table {
     } else {
         format!("{} more, older; narrow the range or take the CSV", plural(rest, "window"))
     };
-    Table { lines: body, more }
+    Table { lines: body, totals: totals(grid, now_ms), more }
+}
+
+fn totals(grid: &Grid, now_ms: i64) -> Option<Totals> {
+    let counted: Vec<&Row> = grid.rows.iter().filter(|r| r.is_counted()).collect();
+    if counted.is_empty() {
+        return None;
+    }
+    let is_known = |stage: usize| grid.stages.get(stage).is_some_and(|s| s.known);
+    let cell = |stage: usize| {
+        let n = counted.iter().filter_map(|r| r.count(stage)).fold(0u64, |sum, c| sum.saturating_add(c.n));
+        let hop = stage.checked_sub(1).filter(|up| is_known(*up) && is_known(stage));
+        TotalCell {
+            count: if is_known(stage) { count(n) } else { "unknown".to_owned() },
+            differences: hop.map(|hop| differences(&counted, hop)).unwrap_or_default(),
+        }
+    };
+    Some(Totals {
+        windows: plural(counted.iter().map(|r| r.windows()).sum(), "settled window"),
+        cells: (0..grid.stages.len()).map(cell).collect(),
+        p99: p99(grid, &counted, now_ms),
+    })
+}
+
+/// The number of the edge, if there is one, and what else the boxes differ by.
+fn differences(counted: &[&Row], hop: usize) -> Vec<Span> {
+    let parts = Parts::of(counted.iter().copied(), hop);
+    let Some(look) = parts.head() else { return Vec::new() };
+    let value = parts.told(look).map_or(0, |part| part.value);
+    let share = parts.share(value).map(|s| format!(" ({s})")).unwrap_or_default();
+    let head = (value != 0).then(|| Span::of(look, format!("{}{share}", signed(value))));
+    let worse = (value == 0 && look.is_trouble()).then(|| parts.told(look).map(Part::text)).flatten();
+    head.into_iter().chain(worse).chain(parts.rest(look).map(Part::text)).collect()
 }
 
 /// Equal neighbours, newest first.
@@ -148,11 +201,13 @@ fn summary(grid: &Grid, rows: &[&Row], look: Look) -> Vec<Span> {
     let hop = rows.first().and_then(|r| r.worst()).map_or(0, |(hop, _)| hop);
     let why = || rows.first().and_then(|r| r.hop(hop)).map(|h| name(&h.why)).unwrap_or_default();
     let (from, to) = grid.hop_names(hop);
-    let sums = Sums::of(rows.iter().copied(), hop);
+    let parts = Parts::of(rows.iter().copied(), hop);
     let value = || {
-        let share = sums.share().map(|s| format!(" ({s})")).unwrap_or_default();
-        Span::of(look, format!("{}{share}", sums.value(signed)))
+        let value = parts.told(look).map_or(0, |part| part.value);
+        let share = parts.share(value).map(|s| format!(" ({s})")).unwrap_or_default();
+        Span::of(look, format!("{}{share}", signed(value)))
     };
+    let rest = || parts.rest(look).map(Part::text).flat_map(|rest| [Span::plain("; "), rest]);
     match look {
         Look::Proven => {
             let messages: u64 = rows.iter().filter_map(|r| r.counts.iter().flatten().next()).map(|c: &Count| c.n).sum();
@@ -160,17 +215,35 @@ fn summary(grid: &Grid, rows: &[&Row], look: Look) -> Vec<Span> {
         }
         Look::Missing | Look::Surplus | Look::Delayed | Look::Overdue | Look::ReRead => {
             let tail = if look == Look::ReRead { ", information only" } else { "" };
-            vec![Span::plain(format!("{windows} · ")), value(), Span::plain(format!(" · {from} → {to}{tail}"))]
+            let mut spans = vec![Span::plain(format!("{windows} · ")), value()];
+            spans.extend(rest());
+            spans.push(Span::plain(format!(" · {from} → {to}{tail}")));
+            spans
         }
         _ => vec![Span::plain(format!("{windows} · {from} → {to} · {}", why()))],
     }
+}
+
+/// What a stage counted: nothing that it reported is zero once that is settled, and unknown before.
+pub(crate) fn counted<'a>(grid: &Grid, row: &'a Row, stage: usize) -> Option<Cow<'a, Count>> {
+    if let Some(seen) = row.count(stage) {
+        return Some(Cow::Borrowed(seen));
+    }
+    let is_known = grid.stages.get(stage).is_some_and(|s| s.known);
+    (is_known && is_settled(row, stage)).then(|| Cow::Owned(Count::default()))
+}
+
+/// The hop that ends at a stage has a verdict that counts its silence.
+fn is_settled(row: &Row, stage: usize) -> bool {
+    let hop = stage.checked_sub(1).and_then(|hop| row.hop(hop));
+    hop.is_some_and(|h| !h.verdict.is_pending() && Look::of(h) != Look::NoReport)
 }
 
 fn stage_cell(grid: &Grid, row: &Row, stage: usize) -> StageCell {
     let hop = stage.checked_sub(1).and_then(|hop| row.hop(hop).map(|h| (hop, h)));
     let known = grid.stages.get(stage).is_some_and(|s| s.known);
     let Some(seen) = row.count(stage) else {
-        let settled = hop.is_some_and(|(_, h)| !h.verdict.is_pending() && Look::of(h) != Look::NoReport);
+        let settled = is_settled(row, stage);
         let (class, text) = match (known, settled) {
             (false, _) => ("c-noreport", "unknown"),
             (true, true) => ("", "0"),

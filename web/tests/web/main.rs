@@ -6,6 +6,7 @@ mod bins;
 mod door;
 #[path = "../fake/mod.rs"]
 mod fake;
+mod flow;
 mod guard;
 mod lag;
 mod listener;

@@ -19,6 +19,7 @@ const MEANT: &[(&str, &str, Option<Role>)] = &[
     ("GET", "/reporters", Some(Role::Viewer)),
     ("GET", "/events", Some(Role::Viewer)),
     ("GET", "/api/v1/windows", Some(Role::Viewer)),
+    ("GET", "/api/v1/flow", Some(Role::Viewer)),
     ("GET", "/api/v1/bins", Some(Role::Viewer)),
     ("GET", "/api/v1/topics", Some(Role::Viewer)),
     ("GET", "/api/v1/lag", Some(Role::Viewer)),

@@ -185,7 +185,7 @@ async fn the_table_merges_runs_and_keeps_the_ends_of_bad_ones() {
     assert!(newest.is_some() && newest < run && run < oldest, "{newest:?} {run:?} {oldest:?}");
     assert!(table.contains("15 windows · <span class=\"c-delayed\">"));
     assert!(table.contains("−14 (−290 ppm)") && table.contains("every id"));
-    assert!(page.has("format=csv") && page.has("format=json"));
+    assert!(page.has("/api/v1/flow?") && page.has("format=csv") && page.has("format=json"));
 }
 
 #[tokio::test]
@@ -225,6 +225,22 @@ async fn times_follow_the_zone_of_the_address() {
     let (router, _bench) = scene();
     let page = get(&router, &format!("{PAGE}&tz=%2B05:30")).await;
     assert!(page.has("18:11:20 – 18:11:40") && page.has("UTC+05:30"));
+}
+
+#[tokio::test]
+async fn the_foot_of_the_table_has_the_sums_of_the_flow() {
+    let (router, _bench) = scene();
+    let page = get(&router, PAGE).await;
+    let foot = page.body.split("<tfoot>").nth(1).and_then(|f| f.split("</tfoot>").next()).expect("foot");
+    let boxes: Vec<&str> = page.body.split("<div class=\"c\">").skip(1).filter_map(|b| b.split('<').next()).collect();
+    assert_eq!(boxes.len(), 5);
+    for count in boxes {
+        assert!(foot.contains(&format!("<td class=\"num\">{count}<")), "{count}: {foot}");
+    }
+    assert!(foot.contains("<td>176 settled windows</td>") && foot.contains("−37 ("), "{foot}");
+    assert!(foot.contains("<span class=\"x c-mixed\">1 window mixed</span>"), "{foot}");
+    let early = get(&one_hop(&[(Verdict::Settling, 0)]), "/t/b/t").await;
+    assert!(!early.has("<tfoot>"), "nothing is settled");
 }
 
 #[tokio::test]
