@@ -18,6 +18,8 @@ const ROWS_MAX: usize = 400;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Table {
     pub(crate) lines: Vec<Line>,
+    /// What all settled windows come to, as in the flow; none where nothing is settled.
+    pub(crate) totals: Option<Totals>,
     /// Windows that are older than the last line.
     pub(crate) more: String,
 }
@@ -42,6 +44,22 @@ pub(crate) struct Line {
 pub(crate) enum Content {
     Window(Vec<StageCell>),
     Run(Vec<Span>),
+}
+
+/// The sums at its foot.
+#[derive(Debug, Clone)]
+pub(crate) struct Totals {
+    pub(crate) windows: String,
+    pub(crate) cells: Vec<TotalCell>,
+    pub(crate) p99: String,
+}
+
+/// One stage in all of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TotalCell {
+    pub(crate) count: String,
+    /// What it differs by from the stage before it, by cause.
+    pub(crate) differences: Vec<Span>,
 }
 
 /// One stage in one window.
@@ -79,7 +97,39 @@ pub(crate) fn table(grid: &Grid, links: &Links, now_ms: i64) -> Table {
     } else {
         format!("{} more, older; narrow the range or take the CSV", plural(rest, "window"))
     };
-    Table { lines: body, more }
+    Table { lines: body, totals: totals(grid, now_ms), more }
+}
+
+fn totals(grid: &Grid, now_ms: i64) -> Option<Totals> {
+    let counted: Vec<&Row> = grid.rows.iter().filter(|r| r.is_counted()).collect();
+    if counted.is_empty() {
+        return None;
+    }
+    let is_known = |stage: usize| grid.stages.get(stage).is_some_and(|s| s.known);
+    let cell = |stage: usize| {
+        let n = counted.iter().filter_map(|r| r.count(stage)).fold(0u64, |sum, c| sum.saturating_add(c.n));
+        let hop = stage.checked_sub(1).filter(|up| is_known(*up) && is_known(stage));
+        TotalCell {
+            count: if is_known(stage) { count(n) } else { "unknown".to_owned() },
+            differences: hop.map(|hop| differences(&counted, hop)).unwrap_or_default(),
+        }
+    };
+    Some(Totals {
+        windows: plural(counted.iter().map(|r| r.windows()).sum(), "settled window"),
+        cells: (0..grid.stages.len()).map(cell).collect(),
+        p99: p99(grid, &counted, now_ms),
+    })
+}
+
+/// The number of the edge, if there is one, and what else the boxes differ by.
+fn differences(counted: &[&Row], hop: usize) -> Vec<Span> {
+    let parts = Parts::of(counted.iter().copied(), hop);
+    let Some(look) = parts.head() else { return Vec::new() };
+    let value = parts.told(look).map_or(0, |part| part.value);
+    let share = parts.share(value).map(|s| format!(" ({s})")).unwrap_or_default();
+    let head = (value != 0).then(|| Span::of(look, format!("{}{share}", signed(value))));
+    let worse = (value == 0 && look.is_trouble()).then(|| parts.told(look).map(Part::text)).flatten();
+    head.into_iter().chain(worse).chain(parts.rest(look).map(Part::text)).collect()
 }
 
 /// Equal neighbours, newest first.

@@ -228,6 +228,22 @@ async fn times_follow_the_zone_of_the_address() {
 }
 
 #[tokio::test]
+async fn the_foot_of_the_table_has_the_sums_of_the_flow() {
+    let (router, _bench) = scene();
+    let page = get(&router, PAGE).await;
+    let foot = page.body.split("<tfoot>").nth(1).and_then(|f| f.split("</tfoot>").next()).expect("foot");
+    let boxes: Vec<&str> = page.body.split("<div class=\"c\">").skip(1).filter_map(|b| b.split('<').next()).collect();
+    assert_eq!(boxes.len(), 5);
+    for count in boxes {
+        assert!(foot.contains(&format!("<td class=\"num\">{count}<")), "{count}: {foot}");
+    }
+    assert!(foot.contains("<td>176 settled windows</td>") && foot.contains("−37 ("), "{foot}");
+    assert!(foot.contains("<span class=\"x c-mixed\">1 window mixed</span>"), "{foot}");
+    let early = get(&one_hop(&[(Verdict::Settling, 0)]), "/t/b/t").await;
+    assert!(!early.has("<tfoot>"), "nothing is settled");
+}
+
+#[tokio::test]
 async fn a_long_range_says_of_the_same_windows_what_a_short_one_says() {
     let (router, _bench) = scene();
     let page = get(&router, "/t/sjc/rides.events?from=now-7d&to=now").await;
