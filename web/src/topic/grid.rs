@@ -220,34 +220,6 @@ impl Grid {
     }
 }
 
-/// What the verdicts of a hop add up to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Sums {
-    pub(crate) windows: u64,
-    pub(crate) missing: u64,
-    pub(crate) surplus: u64,
-    pub(crate) delayed: u64,
-    /// In doubt upstream.
-    pub(crate) doubt: u64,
-}
-
-impl Sums {
-    /// Adds up a hop over some rows.
-    pub(crate) fn of<'a>(rows: impl IntoIterator<Item = &'a Row>, hop: usize) -> Self {
-        let mut sums = Self::default();
-        for row in rows {
-            sums.doubt = sums.doubt.saturating_add(row.count(hop).map_or(0, |c| c.doubt));
-            if let Some(h) = row.hop(hop) {
-                sums.windows = sums.windows.saturating_add(row.windows());
-                sums.missing = sums.missing.saturating_add(h.missing_min);
-                sums.surplus = sums.surplus.saturating_add(h.surplus_min);
-                sums.delayed = sums.delayed.saturating_add(h.delayed);
-            }
-        }
-        sums
-    }
-}
-
 /// The worst look of a hop over some rows.
 pub(crate) fn worst<'a>(rows: impl IntoIterator<Item = &'a Row>, hop: usize) -> Option<Look> {
     look::worst(rows.into_iter().filter_map(|r| r.hop(hop)).map(Look::of))
