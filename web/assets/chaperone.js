@@ -72,7 +72,8 @@
     });
   };
 
-  document.addEventListener('pointerover', (e) => { held = e.pointerType === 'mouse' && !!e.target.closest && !!e.target.closest('[data-hold]'); show(); });
+  // On a wall nobody reads what a pointer happens to rest on.
+  document.addEventListener('pointerover', (e) => { held = !('kiosk' in document.documentElement.dataset) && e.pointerType === 'mouse' && !!e.target.closest && !!e.target.closest('[data-hold]'); show(); });
   document.addEventListener('pointerleave', () => { held = false; show(); });
   document.addEventListener('selectionchange', show);
   document.addEventListener('visibilitychange', () => {

@@ -76,7 +76,7 @@
   });
 
 
-  const help = find('#keys'), go = { o: '/', l: '/lag', r: '/reporters', p: '/pipelines', q: '/quarantine', d: '/report', a: '/about', i: '/incidents' };
+  const help = find('#keys'), go = { o: '/', l: '/lag', r: '/reporters', p: '/pipelines', q: '/quarantine', d: '/report', a: '/about' };
   const visit = (key) => {
     const link = key === 't' ? find('.crumb a.up, a.topicname') : go[key] && find('.nav a[href="' + go[key] + '"]');
     if (link) location.href = link.getAttribute('href');

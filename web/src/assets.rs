@@ -65,6 +65,24 @@ mod tests {
         }
     }
 
+    #[test]
+    fn every_key_is_in_the_list_of_keys() {
+        let list = include_str!("../templates/frame.html").split("<dialog id=\"keys\"").nth(1).expect("list");
+        let places = KEYS.split("go = {").nth(1).and_then(|rest| rest.split('}').next()).expect("where g leads to");
+        let places: Vec<&str> = places.split(", ").filter_map(|p| p.split(':').next()).map(str::trim).collect();
+        assert!(places.len() >= 7, "{places:?}");
+        let others = ["g", "t", "-", "+", "=", "[", "]", "l", "f", "/", "k", "Esc", "?"];
+        for key in places.into_iter().chain(others) {
+            assert!(list.contains(&format!("<kbd>{key}</kbd>")), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_pointer_stops_no_wall_display() {
+        let held = JS.lines().find(|line| line.contains("'pointerover'")).expect("what stops a page");
+        assert!(held.contains("!('kiosk' in document.documentElement.dataset) &&"), "{held}");
+    }
+
     /// Relative luminance (WCAG 2).
     fn luminance(hex: &str) -> f64 {
         let channel = |i: usize| {
