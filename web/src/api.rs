@@ -150,10 +150,8 @@ async fn topics_answer(app: &App, uri: &Uri, headers: &HeaderMap) -> Result<Resp
     let mut found = app.state.store.topics(query.clone()).await?;
     let truncated = found.len() >= ROWS_MAX as usize;
     found.retain(|t| filter.names(t, owner_of(&pipelines, t)) && filter.shows(t));
-    let details = match is_detailed {
-        true => details::read(app, &pipelines, &found, &query, found.len()).await?.0,
-        false => Vec::new(),
-    };
+    let details =
+        if is_detailed { details::read(app, &pipelines, &found, &query, found.len()).await?.0 } else { Vec::new() };
     let details = details.into_iter().map(Some).chain(std::iter::repeat(None));
     let rows = found.into_iter().zip(details).map(|(summary, details)| {
         let owner = owner_of(&pipelines, &summary).map(str::to_owned);

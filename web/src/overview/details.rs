@@ -149,9 +149,9 @@ mod tests {
 
     const NOW: i64 = 100_000_000;
 
-    fn one(stage: &str, host: &str, last_ms: i64, state: &str) -> ReporterState {
+    fn one(stage: &str, host: &str, last_ms: i64, life: &str) -> ReporterState {
         let (first_ms, host) = (NOW - 5_000_000, host.to_owned());
-        ReporterState { stage: stage.into(), host, first_ms, last_ms, state: state.into(), ..Default::default() }
+        ReporterState { stage: stage.into(), host, first_ms, last_ms, state: life.into(), ..Default::default() }
     }
 
     #[test]

@@ -112,9 +112,9 @@ fn statement(grid: &Grid, zone: Zone, look: Look, found: &[Found<'_>]) -> Vec<Sp
     let (amount, windows) = (sum(|f| f.amount), sum(|f| f.windows));
     let (first, last) = extent(found.iter().flat_map(|f| f.rows.iter().copied()));
     let (when, since) = (zone.span(first, last), zone.clock(first));
-    let least = if found.iter().all(|f| f.exact) { "" } else { "At least " };
+    let bound = if found.iter().all(|f| f.exact) { "" } else { "At least " };
     let are = |n: u64| if n == 1 { "is" } else { "are" };
-    let messages = |what: &str| format!("{least}{} {} {what}", plural(amount, "message"), are(amount));
+    let messages = |what: &str| format!("{bound}{} {} {what}", plural(amount, "message"), are(amount));
     let of_windows = |what: &str| format!("{} {} {what}", plural(windows, "window"), are(windows));
     let place = place(grid, look, found);
     let (bold, rest) = match look {
@@ -122,16 +122,16 @@ fn statement(grid: &Grid, zone: Zone, look: Look, found: &[Found<'_>]) -> Vec<Sp
         Look::Surplus => (messages("surplus"), format!(" {place}, {when}. ")),
         Look::Mixed => (of_windows("mixed"), format!(" {place}, {when}: counts agree, ids do not. ")),
         Look::Delayed => {
-            (format!("{least}{} {} delayed", count(amount), are(amount)), format!(" {place} since {since}. "))
+            (format!("{bound}{} {} delayed", count(amount), are(amount)), format!(" {place} since {since}. "))
         }
         Look::Overdue => (
-            format!("{least}{} {} overdue", count(amount), are(amount)),
+            format!("{bound}{} {} overdue", count(amount), are(amount)),
             format!(" {place} since {since}: delay and loss cannot be told apart yet. "),
         ),
         Look::NoReport => silent(grid, found),
         Look::Uncertain => (of_windows("uncertain"), format!(" {place}, {when}{}. ", uncertain(found))),
         Look::Unproven => (of_windows("unproven"), format!(" {place}, {when}: {} in doubt. ", count(sum(|f| f.doubt)))),
-        _ => (format!("{least}{} re-read", count(amount)), format!(" {place}, {when}, for information. ")),
+        _ => (format!("{bound}{} re-read", count(amount)), format!(" {place}, {when}, for information. ")),
     };
     vec![Span::of(look, bold), Span::plain(rest)]
 }
@@ -174,7 +174,7 @@ pub(crate) fn of_window(row: Option<&Row>, hop: usize, look: Look) -> String {
     };
     let least = if row.is_some_and(|row| is_exact(row, hop)) { "" } else { "At least " };
     let of =
-        |n: u64, what: &str| format!("{least}{} {} {what}", plural(n, "message"), if n == 1 { "is" } else { "are" });
+        |n: u64, what: &str| format!("{bound}{} {} {what}", plural(n, "message"), if n == 1 { "is" } else { "are" });
     let doubt = row.and_then(|r| r.count(hop)).map_or(0, |c| c.doubt);
     match look {
         Look::Missing if w.delayed > 0 => {
