@@ -174,7 +174,7 @@ pub(crate) fn of_window(row: Option<&Row>, hop: usize, look: Look) -> String {
     };
     let least = if row.is_some_and(|row| is_exact(row, hop)) { "" } else { "At least " };
     let of =
-        |n: u64, what: &str| format!("{bound}{} {} {what}", plural(n, "message"), if n == 1 { "is" } else { "are" });
+        |n: u64, what: &str| format!("{least}{} {} {what}", plural(n, "message"), if n == 1 { "is" } else { "are" });
     let doubt = row.and_then(|r| r.count(hop)).map_or(0, |c| c.doubt);
     match look {
         Look::Missing if w.delayed > 0 => {
