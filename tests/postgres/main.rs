@@ -2,6 +2,7 @@
 //! statement, answers that are lost, a database that is away and comes back; and that its schema is that of SQLite.
 
 mod cut;
+mod full;
 mod place;
 mod schema;
 
@@ -15,8 +16,12 @@ mod claims;
 mod early;
 #[path = "../../collector/tests/store/evidence.rs"]
 mod evidence;
+#[path = "../../collector/tests/store/fan_in.rs"]
+mod fan_in;
 #[path = "../../collector/tests/store/five_stages.rs"]
 mod five_stages;
+#[path = "../../collector/tests/store/flow.rs"]
+mod flow;
 #[path = "../../collector/tests/store/groups.rs"]
 mod groups;
 #[path = "../../collector/tests/store/lag.rs"]
@@ -49,3 +54,5 @@ mod stamped;
 mod upgrade;
 #[path = "../../collector/tests/store/watermark.rs"]
 mod watermark;
+#[path = "../../collector/tests/store/way.rs"]
+mod way;

@@ -10,6 +10,9 @@ use chaperone_collector::{PostgresStore, Store};
 use chaperone_tests::postgres::server;
 use parking_lot::Mutex;
 
+/// Random histories of totals.
+pub(crate) const HISTORIES: u64 = 300;
+
 /// A database that is opened as often as a test likes.
 pub(crate) struct Place {
     database: String,

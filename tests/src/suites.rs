@@ -186,10 +186,19 @@ pub const SUITES: &[Suite] = &[
     Suite {
         name: "postgres-full",
         mode: Mode::Full,
-        minutes: 8,
+        minutes: 60,
         needs: &[Need::Postgres],
         figures: &["postgres_full"],
         test: Some("postgres"),
+        args: &["full_size"],
+    },
+    Suite {
+        name: "histories",
+        mode: Mode::Full,
+        minutes: 25,
+        needs: &[],
+        figures: &["histories"],
+        test: Some("histories"),
         args: &["full_size"],
     },
     Suite {

@@ -8,17 +8,16 @@ use std::sync::Arc;
 use chaperone_audit::wire::AuditMessage;
 use chaperone_audit::{Fingerprint, WindowStart};
 use chaperone_collector::query::WindowQuery;
-use chaperone_collector::sqlite::Options;
 use chaperone_collector::{Batch, Content, Item, Store};
 use rand::rngs::StdRng;
-use rand::seq::{IndexedRandom, SliceRandom};
+use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
-use crate::place::Place;
-use crate::sim::{Msg, START, SimLog, SimReporter, SimTap, item, source};
+use crate::place::{HISTORIES, Place};
+use crate::sim::{Msg, START, SimLog, SimReporter, SimTap, source};
+use crate::way::{Way, lived, next};
 
 const TOPICS: [&str; 2] = ["orders", "payments"];
-const AUDIT_PARTITIONS: usize = 3;
 
 /// n, acked, failed, bytes, Σ ids, histogram's total.
 pub(crate) type Total = (u64, u64, u64, u64, Fingerprint, u64);
@@ -31,62 +30,42 @@ fn add(totals: &mut Totals, key: (String, String, WindowStart), t: Total) {
 
 /// One history: processes, a tapped topic with a zombie, and three audit partitions.
 pub(crate) struct History {
-    pub(crate) rng: StdRng,
-    pub(crate) now_ms: i64,
+    pub(crate) way: Way,
     next_id: u128,
     reporters: Vec<SimReporter>,
     pub(crate) log: SimLog,
     taps: Vec<SimTap>,
-    /// What lies on the audit topic: per partition, offsets with gaps.
-    pub(crate) topic: Vec<Vec<Item>>,
-    /// Not delivered yet.
-    under_way: Vec<AuditMessage>,
-    reopened: u32,
-    pub(crate) options: Options,
 }
 
 impl History {
     pub(crate) fn new(seed: u64) -> Self {
         let reporter = |n, stage| SimReporter::new(n, stage, "h", START);
         Self {
-            rng: StdRng::seed_from_u64(seed),
-            now_ms: START,
+            way: Way::new(seed),
             next_id: 1,
             reporters: vec![reporter(1, "producer"), reporter(2, "producer"), reporter(3, "consumer").seeing()],
             log: SimLog::new(2),
             taps: vec![SimTap::new(10, "kafka", "orders"), SimTap::new(11, "kafka", "orders")],
-            topic: vec![vec![]; AUDIT_PARTITIONS],
-            under_way: vec![],
-            reopened: 0,
-            // In every other history finals are forgotten at once, so that most late records meet sealed slots.
-            // A process that dies needs no disk that survives power loss.
-            options: Options {
-                seal_after_ms: if seed.is_multiple_of(2) { 900_000 } else { 0 },
-                durable: false,
-                ..Options::default()
-            },
         }
-    }
-
-    pub(crate) fn open(&self, place: &Place) -> Arc<dyn Store> {
-        place.open_with(self.options)
     }
 
     fn msg(&mut self) -> Msg {
         self.next_id += 1;
-        let late = if self.rng.random_bool(0.1) { 25_000 } else { 3_000 };
-        let event_ms = self.now_ms - self.rng.random_range(0..late);
-        Msg { id: self.next_id, topic: TOPICS.choose(&mut self.rng).expect("two"), event_ms }
+        let Way { rng, now_ms, .. } = &mut self.way;
+        let late = if rng.random_bool(0.1) { 25_000 } else { 3_000 };
+        let event_ms = *now_ms - rng.random_range(0..late);
+        Msg { id: self.next_id, topic: TOPICS.choose(rng).expect("two"), event_ms }
     }
 
     /// Processes count; logs grow; reporters and taps say what they have.
     pub(crate) async fn live(&mut self, store: &dyn Store) {
-        self.now_ms += self.rng.random_range(200..4_000);
-        for _ in 0..self.rng.random_range(0..12) {
+        self.way.now_ms += self.way.rng.random_range(200..4_000);
+        for _ in 0..self.way.rng.random_range(0..12) {
             let m = self.msg();
-            let which = self.rng.random_range(0..self.reporters.len());
-            let now_ms = self.now_ms;
-            let fate = self.rng.random_range(0..10);
+            let rng = &mut self.way.rng;
+            let which = rng.random_range(0..self.reporters.len());
+            let now_ms = self.way.now_ms;
+            let fate = rng.random_range(0..10);
             let reporter = &mut self.reporters[which];
             reporter.arrive(&m, now_ms);
             match fate {
@@ -95,103 +74,23 @@ impl History {
                 1 => {}
                 _ => reporter.acked(&m),
             }
-            let partition = self.rng.random_range(0..2);
+            let partition = rng.random_range(0..2);
             self.log.append(partition, Msg { topic: "orders", ..m }, now_ms);
         }
-        for i in 0..self.reporters.len() {
-            if self.rng.random_bool(0.6) {
-                self.report(i);
+        for reporter in &mut self.reporters {
+            if self.way.rng.random_bool(0.6) {
+                self.way.report(reporter);
             }
         }
-        for i in 0..self.taps.len() {
-            self.tap(store, i).await;
+        for tap in &mut self.taps {
+            self.way.tap(store, tap, &self.log).await;
         }
     }
 
-    fn report(&mut self, i: usize) {
-        let now_ms = self.now_ms;
-        if self.rng.random_bool(0.7) {
-            self.reporters[i].close(now_ms);
-        }
-        let mut ids: Vec<u64> = self.reporters[i].slots.keys().copied().collect();
-        ids.shuffle(&mut self.rng);
-        let cut = self.rng.random_range(0..=ids.len());
-        let last = ids.split_off(cut);
-        let part = self.reporters[i].part(now_ms, ids);
-        let beat = self.reporters[i].beat_with(now_ms, last);
-        self.under_way.extend([part, beat]);
-    }
-
-    /// A tap reads on under the claim that it has, which may be stale by now: two taps claim the same partitions.
-    async fn tap(&mut self, store: &dyn Store, i: usize) {
-        for partition in 0..2 {
-            if self.rng.random_bool(0.15) || !self.taps[i].claims.contains_key(&partition) && self.rng.random_bool(0.5)
-            {
-                self.taps[i].claim(store, partition, self.now_ms).await;
-            }
-            let to = self.rng.random_range(0..=self.log.0[partition].len());
-            let to = i64::try_from(to).expect("small");
-            let interval = self.taps[i].read(&self.log, partition, to, self.now_ms);
-            let now_ms = self.now_ms;
-            let message = self.taps[i].message(now_ms);
-            self.under_way.extend(interval.map(|i| AuditMessage { intervals: vec![i], ..message }));
-        }
-    }
-
-    /// The producer's way: some messages are lost, some doubled, all shuffled.
-    pub(crate) fn deliver(&mut self, lossless: bool) {
-        let mut out = vec![];
-        for m in self.under_way.drain(..) {
-            let copies = if lossless { 1 } else { *[0, 1, 1, 1, 2, 3].choose(&mut self.rng).expect("some") };
-            out.extend(std::iter::repeat_n(m, copies));
-        }
-        if !lossless {
-            out.shuffle(&mut self.rng);
-            // Some are only under way a little longer.
-            let keep = self.rng.random_range(0..=out.len() / 3);
-            self.under_way = out.split_off(out.len() - keep);
-        }
-        for m in out {
-            let partition = self.rng.random_range(0..self.topic.len());
-            let records = &mut self.topic[partition];
-            let next = records.last().map_or(0, |i| i.offset + 1) + i64::from(self.rng.random_bool(0.2));
-            records.push(item(next, m, self.now_ms));
-            if self.rng.random_bool(0.05) {
-                let refused = chaperone_collector::Refused { length: 3, sha256: "00".into(), reason: "poison".into() };
-                let last = records.last().expect("pushed").clone();
-                records.push(Item { offset: last.offset + 1, content: Content::Refused(refused), ..last });
-            }
-        }
-    }
-
-    /// Two collectors read overlapping runs from where the store stood some time ago; now and then the process dies.
-    pub(crate) async fn collect(&mut self, mut store: Arc<dyn Store>, place: &Place, all: bool) -> Arc<dyn Store> {
-        let stale: BTreeMap<i32, i64> = next(&*store).await;
-        for round in 0..(if all { 1 } else { 3 }) {
-            for (partition, records) in (0..).zip(&self.topic) {
-                let known = if round % 2 == 0 { stale.clone() } else { next(&*store).await };
-                let from = known.get(&partition).copied().unwrap_or(0);
-                let unread: Vec<Item> = records.iter().filter(|i| i.offset >= from).cloned().collect();
-                let take = if all { unread.len() } else { self.rng.random_range(0..=unread.len()) };
-                let items = unread[..take].to_vec();
-                let Some(last) = items.last() else { continue };
-                let next = last.offset + 1;
-                let before = store.status().await.expect("status");
-                let batch = Batch { source: source(partition), log: 0, from: None, items: items.clone(), next };
-                let applied = store.apply(batch.clone()).await.expect("apply");
-                let again = store.apply(batch).await.expect("apply");
-                assert_eq!((again.applied, again.noop, again.fenced, again.hole, again.quarantined), (0, 0, 0, 0, 0));
-                let after = store.status().await.expect("status");
-                let now = applied.applied + applied.noop + applied.fenced + applied.hole + applied.quarantined;
-                assert_eq!(after.read - before.read, now, "I5");
-                if !all && self.rng.random_bool(0.1) {
-                    drop(store);
-                    store = self.open(place);
-                    self.reopened += 1;
-                }
-            }
-        }
-        store
+    /// What was said comes to the store, some of it.
+    pub(crate) async fn collect(&mut self, store: Arc<dyn Store>, place: &Place) -> Arc<dyn Store> {
+        self.way.deliver(false);
+        self.way.collect(store, place, false).await
     }
 
     /// Totals of the truth: all that processes counted, and what lies below the store's `next` in each tapped log.
@@ -216,26 +115,21 @@ impl History {
     }
 
     /// Everything at last: each reporter's last state and, claim by claim, each log's rest.
-    pub(crate) async fn finish(&mut self, mut store: Arc<dyn Store>, place: &Place) -> Arc<dyn Store> {
-        self.deliver(false);
-        self.under_way.clear();
-        for i in 0..self.reporters.len() {
-            let goodbye = self.reporters[i].goodbye(self.now_ms);
-            self.under_way.push(goodbye);
+    pub(crate) async fn finish(&mut self, store: Arc<dyn Store>, place: &Place) -> Arc<dyn Store> {
+        self.way.deliver(false);
+        self.way.sent.clear();
+        let now_ms = self.way.now_ms;
+        for reporter in &mut self.reporters {
+            self.way.sent.push(reporter.goodbye(now_ms));
         }
         for partition in 0..2 {
-            self.taps[0].claim(&*store, partition, self.now_ms).await;
+            self.taps[0].claim(&*store, partition, now_ms).await;
         }
-        let last = self.taps[0].beat(&self.log, self.now_ms);
-        self.under_way.push(last);
-        self.deliver(true);
-        store = self.collect(store, place, true).await;
-        store
+        let last = self.taps[0].beat(&self.log, now_ms);
+        self.way.sent.push(last);
+        self.way.deliver(true);
+        self.way.collect(store, place, true).await
     }
-}
-
-async fn next(store: &dyn Store) -> BTreeMap<i32, i64> {
-    crate::sim::stands(store).await.into_iter().collect()
 }
 
 pub(crate) async fn stored(store: &dyn Store) -> Totals {
@@ -295,14 +189,13 @@ struct Outcome {
 
 async fn history(seed: u64, place: &Place) -> Outcome {
     let mut h = History::new(seed);
-    let mut store = h.open(place);
-    for _ in 0..h.rng.random_range(4..12) {
+    let mut store = h.way.open(place);
+    for _ in 0..h.way.rng.random_range(4..12) {
         h.live(&*store).await;
-        h.deliver(false);
-        store = h.collect(store, place, false).await;
+        store = h.collect(store, place).await;
     }
     // Every record that was lost is superseded by a later one; what is on the topic is all that the controls see.
-    let on_topic = h.topic.clone();
+    let on_topic = h.way.topic.clone();
     store = h.finish(store, place).await;
     let (truth, found) = (h.truth(&*store).await, stored(&*store).await);
     assert_eq!(found, truth, "seed {seed}");
@@ -311,41 +204,23 @@ async fn history(seed: u64, place: &Place) -> Outcome {
         assert_eq!(p.next, i64::try_from(end).expect("small"), "seed {seed}: all was counted");
     }
     let status = store.status().await.expect("status");
-    let records: usize = h.topic.iter().map(Vec::len).sum();
+    let records: usize = h.way.topic.iter().map(Vec::len).sum();
     assert_eq!(status.read, records as u64, "seed {seed}: every offset is counted once");
     let fates = [status.applied, status.noop, status.fenced, status.hole, status.quarantined];
     assert_eq!(status.read, fates.iter().sum::<u64>(), "seed {seed}: I5");
     let clients =
         |t: &Totals| -> Totals { t.iter().filter(|(k, _)| k.1 == "producer").map(|(k, v)| (k.clone(), *v)).collect() };
     Outcome {
-        reopened: h.reopened,
-        naive_differs: naive(&h.topic) != truth,
+        reopened: h.way.reopened,
+        naive_differs: naive(&h.way.topic) != truth,
         last_wins_differs: clients(&last_wins(&on_topic)) != clients(&truth),
         fates,
     }
 }
 
-/// Every so-manieth history, one after the other.
-fn histories(first: u64, step: u64) -> Vec<Outcome> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let mut place = Place::new();
-    let one = |seed| {
-        place.renew();
-        runtime.block_on(history(seed, &place))
-    };
-    (first..HISTORIES).step_by(usize::try_from(step).expect("small")).map(one).collect()
-}
-
-const HISTORIES: u64 = 300;
-
-#[test]
-fn random_histories_give_the_models_totals_and_adding_up_does_not() {
-    const WORKERS: u64 = 4;
-    let outcomes: Vec<Outcome> = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..WORKERS).map(|first| scope.spawn(move || histories(first, WORKERS))).collect();
-        workers.into_iter().flat_map(|w| w.join().expect("no panic")).collect()
-    });
-    assert_eq!(outcomes.len() as u64, HISTORIES);
+/// So many histories.
+pub(crate) fn random(histories: u64) {
+    let outcomes = lived(histories, async |seed, [place]| history(seed, place).await);
     let (mut reopened, mut naive, mut last) = (0, 0, 0);
     let mut fates = [0; 5];
     for outcome in outcomes {
@@ -355,11 +230,16 @@ fn random_histories_give_the_models_totals_and_adding_up_does_not() {
         fates.iter_mut().zip(outcome.fates).for_each(|(sum, n)| *sum += n);
     }
     // The histories must be hard enough: the controls fail, and every fate and crash occurs.
-    assert!(naive * 100 >= HISTORIES * 99, "adding up was right in {} histories", HISTORIES - naive);
-    assert!(last * 100 >= HISTORIES * 50, "the last one wins was right in {} histories", HISTORIES - last);
+    assert!(naive * 100 >= histories * 99, "adding up was right in {} histories", histories - naive);
+    assert!(last * 100 >= histories * 50, "the last one wins was right in {} histories", histories - last);
     assert!(reopened > 100 && fates.iter().all(|n| *n > 100), "{reopened} {fates:?}");
+    println!("{histories} histories, {reopened} crashes, applied/noop/fenced/hole/quarantined {fates:?}");
+}
+
+#[test]
+fn random_histories_give_the_models_totals_and_adding_up_does_not() {
+    random(HISTORIES);
     crate::place::figure("histories", HISTORIES);
-    println!("{HISTORIES} histories, {reopened} crashes, applied/noop/fenced/hole/quarantined {fates:?}");
 }
 
 /// One of two collectors at work at the same time: it reads each partition from where the store stands, or stood.
@@ -396,15 +276,15 @@ async fn two_collectors_at_the_same_time_count_every_record_once() {
     for seed in 0..20 {
         place.renew();
         let mut h = History::new(seed);
-        let stores = [h.open(&place), h.open(&place)];
+        let stores = [h.way.open(&place), h.way.open(&place)];
         for _ in 0..6 {
             h.live(&*stores[0]).await;
-            h.deliver(false);
+            h.way.deliver(false);
         }
         let work = stores
             .iter()
             .zip(0..)
-            .map(|(store, n)| tokio::spawn(collector(Arc::clone(store), h.topic.clone(), seed * 2 + n)));
+            .map(|(store, n)| tokio::spawn(collector(Arc::clone(store), h.way.topic.clone(), seed * 2 + n)));
         for done in work.collect::<Vec<_>>() {
             done.await.expect("no panic");
         }
@@ -413,9 +293,9 @@ async fn two_collectors_at_the_same_time_count_every_record_once() {
         let (truth, found) = (h.truth(&*store).await, stored(&*store).await);
         assert_eq!(found, truth, "seed {seed}");
         let status = store.status().await.expect("status");
-        let records: usize = h.topic.iter().map(Vec::len).sum();
+        let records: usize = h.way.topic.iter().map(Vec::len).sum();
         assert_eq!(status.read, records as u64, "seed {seed}: every offset is counted once");
-        naive_differs += u32::from(naive(&h.topic) != truth);
+        naive_differs += u32::from(naive(&h.way.topic) != truth);
     }
     assert!(naive_differs >= 19, "adding up was right in {} histories", 20 - naive_differs);
     crate::place::figure("deadlocks", crate::place::deadlocks() as u64);

@@ -6,6 +6,9 @@ use chaperone_collector::rebuild::Rebuild;
 use chaperone_collector::sqlite::Options;
 use chaperone_collector::{SqliteStore, Store};
 
+/// Random histories of totals.
+pub(crate) const HISTORIES: u64 = 1_000;
+
 /// A database that is opened as often as a test likes.
 pub(crate) struct Place(tempfile::TempDir);
 

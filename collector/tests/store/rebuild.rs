@@ -18,6 +18,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use crate::model::{History, message, stored};
 use crate::place::Place;
 use crate::sim::{self, Audit, Msg, START, SimLog, SimReporter, SimTap, client_hop, item, source};
+use crate::way::lived;
 
 const HISTORIES: u64 = 300;
 
@@ -122,13 +123,12 @@ async fn history(seed: u64, live: &Place, anew: &Place) -> Outcome {
     let mut h = History::new(seed);
     let in_order = seed.is_multiple_of(3);
     if in_order {
-        h.topic.truncate(1);
+        h.way.topic.truncate(1);
     }
-    let mut store = h.open(live);
-    for _ in 0..h.rng.random_range(4..12) {
+    let mut store = h.way.open(live);
+    for _ in 0..h.way.rng.random_range(4..12) {
         h.live(&*store).await;
-        h.deliver(false);
-        store = h.collect(store, live, false).await;
+        store = h.collect(store, live).await;
     }
     store = h.finish(store, live).await;
     let truth = h.truth(&*store).await;
@@ -138,8 +138,8 @@ async fn history(seed: u64, live: &Place, anew: &Place) -> Outcome {
     h.log.0.iter_mut().for_each(|log| log.retain(|_| rng.random_bool(0.5)));
     let deleted = before - h.log.0.iter().map(Vec::len).sum::<usize>();
 
-    let new = anew.open_anew(Options { durable: false, ..h.options });
-    rebuild(&h.topic, &[], &*new, &mut rng, h.now_ms).await;
+    let new = anew.open_anew(Options { durable: false, ..h.way.options });
+    rebuild(&h.way.topic, &[], &*new, &mut rng, h.way.now_ms).await;
     let mut wrong = Vec::new();
     if stored(&*new).await != truth {
         wrong.push(format!("seed {seed}: the new store's totals are not the model's"));
@@ -148,7 +148,7 @@ async fn history(seed: u64, live: &Place, anew: &Place) -> Outcome {
         wrong.push(format!("seed {seed}: offsets of windows"));
     }
     for store in [&*store, &*new as &dyn Store] {
-        judged(store, h.topic.len(), h.now_ms + 120_000).await;
+        judged(store, h.way.topic.len(), h.way.now_ms + 120_000).await;
     }
     let in_order = IN_ORDER.iter().filter(|_| in_order);
     for sql in ROWS.iter().chain(in_order).chain([&VERDICTS]) {
@@ -158,30 +158,15 @@ async fn history(seed: u64, live: &Place, anew: &Place) -> Outcome {
         }
     }
     let tapped: u64 = truth.iter().filter(|(key, _)| key.1 == "kafka").map(|(_, total)| total.0).sum();
-    Outcome { wrong, control_differs: without_limits(&h.topic) != tapped, deleted }
+    Outcome { wrong, control_differs: without_limits(&h.way.topic) != tapped, deleted }
 }
 
 #[test]
 fn a_store_made_anew_is_the_live_one_and_adding_up_claims_is_not() {
-    const WORKERS: u64 = 4;
-    let histories = |first: u64| -> Vec<Outcome> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let (mut live, mut anew) = (Place::new(), Place::new());
-        let one = |seed| {
-            live.renew();
-            anew.renew();
-            runtime.block_on(history(seed, &live, &anew))
-        };
-        (first..HISTORIES).step_by(usize::try_from(WORKERS).expect("small")).map(one).collect()
-    };
-    let outcomes: Vec<Outcome> = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..WORKERS).map(|first| scope.spawn(move || histories(first))).collect();
-        workers.into_iter().flat_map(|w| w.join().expect("no panic")).collect()
-    });
+    let outcomes = lived(HISTORIES, async |seed, [live, anew]| history(seed, live, anew).await);
     let wrong: Vec<&String> = outcomes.iter().flat_map(|o| &o.wrong).collect();
     let control = outcomes.iter().filter(|o| o.control_differs).count() as u64;
     let deleted: usize = outcomes.iter().map(|o| o.deleted).sum();
-    assert_eq!(outcomes.len() as u64, HISTORIES);
     crate::place::figure("rebuild_histories", HISTORIES);
     crate::place::figure("rebuild_wrong", wrong.len() as u64);
     crate::place::figure("rebuild_control_wrong", control);
