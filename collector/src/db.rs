@@ -54,6 +54,9 @@ pub(crate) enum Fault {
         /// Audit topic.
         topic: String,
     },
+    /// Nobody waits for it any longer.
+    #[error("nobody waits for it any longer")]
+    TooLong,
     /// There is a place for it, but nobody has made the schema in it yet.
     #[error("there is no store yet")]
     NotMade,

@@ -27,6 +27,7 @@ use tokio_postgres::Config;
 use tokio_postgres::config::Host;
 
 use crate::db::{Db, Done, Fault, Tx};
+use crate::patience::Patience;
 use crate::pipeline::Pipelines;
 use crate::store::{Answer, StoreError};
 use crate::tables::{Engine, Options, Silence, deliberate, pronounce, tidy};
@@ -181,7 +182,7 @@ impl PostgresStore {
     /// # Errors
     /// [`StoreError::Database`], likewise.
     pub fn look(settings: &Settings) -> Result<bool, StoreError> {
-        let look = || Session::connect(settings, true).and_then(|session| session.usable());
+        let look = || Session::connect(settings, For::Reading, true).and_then(|session| session.usable());
         let found = std::thread::scope(|scope| scope.spawn(look).join());
         match found.map_err(|_| StoreError::Stopped)? {
             // An older schema is brought up to date by the next start.
@@ -235,7 +236,7 @@ impl Follower {
         while !self.stop.load(Ordering::SeqCst) {
             if session.is_none() {
                 // What is wrong is said to whoever asks the store.
-                session = Session::connect(&self.settings, true).ok();
+                session = Session::connect(&self.settings, For::Reading, true).ok();
             }
             if let Some(open) = &mut session {
                 match open.revision() {
@@ -270,7 +271,7 @@ impl Engine for PostgresStore {
             return Box::pin(async move { Err(StoreError::ReadOnly { action }) });
         }
         let revision = Arc::clone(&self.revision);
-        self.pool.run(For::Writing, action, move |session| {
+        self.pool.write(action, move |session| {
             let (value, now) = session.write(&work)?;
             if let Some(now) = now {
                 publish(&revision, now);
@@ -284,7 +285,7 @@ impl Engine for PostgresStore {
         action: &'static str,
         work: impl Fn(&dyn Tx) -> Done<T> + Send + 'static,
     ) -> Answer<'a, T> {
-        self.pool.run(For::Reading, action, move |session| session.read(&work))
+        self.pool.read(action, work)
     }
 
     fn court(&self, now_ms: i64, pipelines: Pipelines) -> Answer<'_, u64> {
@@ -293,9 +294,9 @@ impl Engine for PostgresStore {
             return Box::pin(async { Err(StoreError::ReadOnly { action: ACTION }) });
         }
         let (options, revision) = (self.options, Arc::clone(&self.revision));
-        self.pool.run(For::Writing, ACTION, move |session| {
+        self.pool.write(ACTION, move |session| {
             session.write(&|db| tidy(db, now_ms, &pipelines, &options))?;
-            let found = session.read(&|tx| deliberate(tx, now_ms, &pipelines, &options))?;
+            let found = session.read(&Patience::default(), &|tx| deliberate(tx, now_ms, &pipelines, &options))?;
             if found.is_empty() {
                 return Ok(0);
             }

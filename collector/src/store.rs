@@ -66,6 +66,14 @@ pub enum StoreError {
         /// What was asked for.
         action: &'static str,
     },
+    /// Whoever asked does not wait any longer: the deadline of [`within`](crate::within) has passed.
+    #[error("store {path}: {action}: took longer than whoever asked can wait")]
+    TooLong {
+        /// The database.
+        path: String,
+        /// What was being read.
+        action: &'static str,
+    },
     /// The writer thread has stopped.
     #[error("the store's writer has stopped; restart the process")]
     Stopped,

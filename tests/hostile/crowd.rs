@@ -19,23 +19,26 @@ fn bench() -> fake::Bench {
     fake::bench(fake::scene::store(), fake::scene::pipelines())
 }
 
+/// What half of the crowd follows: a topic in a range that the scene's windows lie in.
+const TOPIC: &str = "/events?topic=rides.events&from=now-24h";
+
 /// Asks for events; gives what came first.
-fn listens(server: &Server) -> anyhow::Result<(TcpStream, String)> {
+fn listens(server: &Server, path: &str) -> anyhow::Result<(TcpStream, String)> {
     let mut stream = server.connect()?;
-    stream.write_all(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes())?;
     let mut first = [0; 16];
     stream.read_exact(&mut first).context("the first bytes of a stream")?;
     Ok((stream, String::from_utf8_lossy(&first).into_owned()))
 }
 
-/// 200 hear, the next is refused, and a place that is given back can be had.
+/// 200 hear, of which half follow a topic and ask the store one question together; the next is refused, and a place that is given back can be had.
 pub(crate) fn streams(probes: &mut usize) -> anyhow::Result<Findings> {
     let bench = bench();
     let server = Server::start(bench.state.clone(), config(), Connections::default())?;
     let mut findings = Findings::new();
     let mut all = Vec::new();
     for n in 0..STREAMS {
-        let (stream, first) = listens(&server)?;
+        let (stream, first) = listens(&server, if n % 2 == 0 { "/events" } else { TOPIC })?;
         *probes += 1;
         if !first.contains("200") {
             findings.push(format!("stream {n}: {first}"));
@@ -50,8 +53,10 @@ pub(crate) fn streams(probes: &mut usize) -> anyhow::Result<Findings> {
     if page.status != 200 {
         findings.push(format!("a page beside {STREAMS} streams: {}", page.status));
     }
-    // They hear, all of them.
+    // They hear, all of them: something is wrong, which is told to who follows a topic, too.
+    let before = *bench.store.asked.borrow();
     bench.store.revision.send_replace(77);
+    bench.problems.send_replace(vec![fake::stale("something")]);
     for (n, stream) in all.iter_mut().enumerate() {
         let mut seen = String::new();
         let mut some = [0; 512];
@@ -65,9 +70,13 @@ pub(crate) fn streams(probes: &mut usize) -> anyhow::Result<Findings> {
             findings.push(format!("stream {n} ended"));
         }
     }
+    let asked = *bench.store.asked.borrow() - before;
+    if asked > 1 {
+        findings.push(format!("{STREAMS} streams asked for one topic {asked} times at one revision"));
+    }
     drop(all);
     let free = chaperone_tests::eventually(Duration::from_secs(10), "a place", || {
-        let (_, first) = listens(&server)?;
+        let (_, first) = listens(&server, TOPIC)?;
         anyhow::ensure!(first.contains("200"), "{first}");
         Ok(())
     });

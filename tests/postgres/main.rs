@@ -4,6 +4,7 @@
 mod cut;
 mod full;
 mod place;
+mod reading;
 mod schema;
 
 #[path = "../../collector/tests/store/account.rs"]
@@ -12,6 +13,8 @@ mod account;
 mod actions;
 #[path = "../../collector/tests/store/claims.rs"]
 mod claims;
+#[path = "../../collector/tests/store/deadline.rs"]
+mod deadline;
 #[path = "../../collector/tests/store/early.rs"]
 mod early;
 #[path = "../../collector/tests/store/evidence.rs"]

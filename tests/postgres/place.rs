@@ -138,6 +138,14 @@ impl Place {
         chaperone_tests::paths::root().join("tests/postgres/fixtures")
     }
 
+    /// From now on it takes long to say how far topics are.
+    pub(crate) fn drag(&self) {
+        self.rows(
+            "DROP VIEW v_topic;
+             CREATE VIEW v_topic AS SELECT CAST(pg_sleep(50) AS TEXT) AS topic, CAST(0 AS BIGINT) AS complete_through_ms",
+        );
+    }
+
     /// Why it cannot be opened, and what to do about it.
     pub(crate) fn refused(&self) -> String {
         let refused = PostgresStore::open(&self.settings(), Options::default()).expect_err("refused");

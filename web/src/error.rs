@@ -17,6 +17,9 @@ use crate::access::Role;
 use crate::format;
 use crate::frame::{self, Message};
 
+/// When what was too much may be asked for again, s.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("2");
+
 /// Why a request gets no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WebError {
@@ -35,6 +38,9 @@ pub(crate) enum WebError {
     /// A limit of this process was reached.
     #[error("{what}; try again in a moment")]
     Busy { what: &'static str },
+    /// What was asked for is more than can be read in time.
+    #[error("this took too long: choose a shorter range, or try again in a moment")]
+    TooLong,
     /// More of one client than it may.
     #[error("{what}; try again in {seconds} s")]
     TooMany { what: &'static str, seconds: u64 },
@@ -74,7 +80,7 @@ impl WebError {
             Self::Form => StatusCode::UNPROCESSABLE_ENTITY,
             Self::LogIn => StatusCode::UNAUTHORIZED,
             Self::CrossSite | Self::Role { .. } => StatusCode::FORBIDDEN,
-            Self::Busy { .. } | Self::Store { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy { .. } | Self::TooLong | Self::Store { .. } => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
     const fn title(&self) -> &'static str {
@@ -90,6 +96,7 @@ impl WebError {
             Self::LogIn => "Log in first",
             Self::Role { .. } => "Not with this role",
             Self::Busy { .. } => "Too much at once",
+            Self::TooLong => "Took too long",
             Self::Store { .. } => "The store could not answer",
         }
     }
@@ -115,7 +122,7 @@ impl WebError {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         match self {
-            Self::Busy { .. } => drop(headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"))),
+            Self::Busy { .. } | Self::TooLong => drop(headers.insert(header::RETRY_AFTER, RETRY_AFTER)),
             Self::TooMany { seconds, .. } => drop(headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds))),
             _ => {}
         }
@@ -129,6 +136,7 @@ impl WebError {
     pub(crate) fn into_page(self, app: &App) -> Response {
         let advice = match &self {
             Self::NotFound { advice, .. } => advice.clone(),
+            Self::TooLong => vec!["A shorter range, or one topic, has less to be read.".to_owned()],
             Self::Parameter { .. } => vec!["Correct the address, or go back to the overview.".to_owned()],
             _ => Vec::new(),
         };
@@ -142,6 +150,9 @@ impl WebError {
         };
         let mut response = frame::message(app, &message);
         *response.status_mut() = self.status();
+        if matches!(self, Self::TooLong) {
+            response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
+        }
         response
     }
 }
@@ -149,6 +160,10 @@ impl WebError {
 impl From<StoreError> for WebError {
     fn from(error: StoreError) -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(1);
+        if matches!(error, StoreError::TooLong { .. }) {
+            tracing::warn!("{error}");
+            return Self::TooLong;
+        }
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         tracing::error!(number, error = &error as &dyn std::error::Error, "the store did not answer a reader");
         Self::Store { number }

@@ -3,11 +3,13 @@
 //! Events carry the store's revision and nothing else. What happens within [`WebConfig::event_interval`] is one event,
 //! so a slow reader misses none that matters. With `topic` (and `from`, `to`, as the page has them) only what changes verdicts or
 //! counts of that topic in that range is told, and what is wrong with the process; where that cannot be asked, every
-//! change is. Limits: [`WebConfig::max_sse_clients`] streams; [`LOOKED_AT`] rows of the topic, newest first; a reader that takes no
+//! change is. Streams that show the same share what is asked for it (`follow`). Limits: [`WebConfig::max_sse_clients`] streams; [`LOOKED_AT`] rows of the topic, newest first; a reader that takes no
 //! event for [`SLOW_AFTER`] is dropped. A stream ends when the sender of `problems` is gone.
 //!
 //! [`WebConfig::event_interval`]: crate::WebConfig::event_interval
 //! [`WebConfig::max_sse_clients`]: crate::WebConfig::max_sse_clients
+
+mod follow;
 
 use std::convert::Infallible;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -21,6 +23,8 @@ use axum::response::{IntoResponse, Response};
 use chaperone_audit::clock::Clock;
 use chaperone_collector::Store;
 use chaperone_collector::query::WindowQuery;
+pub(crate) use follow::Follows;
+use follow::{Follower, Kind, Mark};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
@@ -45,7 +49,8 @@ pub(crate) async fn stream(State(app): State<Arc<App>>, uri: Uri) -> Response {
         return WebError::Busy { what: "too many pages are live" }.into_problem();
     };
     let (events, receiver) = mpsc::channel(1);
-    tokio::spawn(announce(app, filter, permit, events));
+    let follower = filter.map(|filter| follow(&app, filter));
+    tokio::spawn(announce(app, follower, permit, events));
     let stream = ReceiverStream::new(receiver).map(Ok::<_, Infallible>);
     let mut response = Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response();
     // Proxies that collect answers before they pass them on would make live look dead.
@@ -53,11 +58,19 @@ pub(crate) async fn stream(State(app): State<Arc<App>>, uri: Uri) -> Response {
     response
 }
 
+fn follow(app: &App, filter: Filter) -> Follower {
+    let kind = filter.kind.clone();
+    let filter = Arc::new(filter);
+    let look = move || {
+        let filter = Arc::clone(&filter);
+        async move { filter.mark().await }
+    };
+    app.follows.follow(kind, look, app.state.store.revisions(), app.config.event_interval)
+}
+
 /// What a page is about: one topic in a range that may move with the clock.
 struct Filter {
-    topic: String,
-    from: Option<String>,
-    to: Option<String>,
+    kind: Kind,
     zone: Zone,
     clock: Arc<dyn Clock>,
     /// The stream must not keep the store alive.
@@ -71,21 +84,22 @@ impl Filter {
         let zone = params.zone()?;
         params.range(app.now_ms(), zone)?;
         let Some(topic) = params.get("topic")?.filter(|t| !t.is_empty()) else { return Ok(None) };
+        let text = |name| Ok::<_, WebError>(params.get(name)?.map(str::to_owned));
+        let (from, to, offset_ms) = (text("from")?, text("to")?, zone.offset_ms());
         Ok(Some(Self {
-            topic: topic.to_owned(),
-            from: params.get("from")?.map(str::to_owned),
-            to: params.get("to")?.map(str::to_owned),
+            kind: Kind { topic: topic.to_owned(), from, to, offset_ms },
             zone,
             clock: Arc::clone(&app.state.clock),
             store: Arc::downgrade(&app.state.store),
         }))
     }
 
-    /// A number that changes with what the page shows; `None` where that cannot be known.
-    async fn mark(&self) -> Option<u64> {
+    /// Looks at the store.
+    async fn mark(&self) -> Mark {
         let store = self.store.upgrade()?;
-        let range = Range::parse(self.from.as_deref(), self.to.as_deref(), self.clock.now_ms(), self.zone).ok()?;
-        let topic = Some(self.topic.clone());
+        let Kind { topic, from, to, .. } = &self.kind;
+        let range = Range::parse(from.as_deref(), to.as_deref(), self.clock.now_ms(), self.zone).ok()?;
+        let topic = Some(topic.clone());
         let query = WindowQuery { topic, from_ms: range.from_ms, to_ms: range.to_ms, limit: Some(LOOKED_AT) };
         let (windows, counts) = tokio::try_join!(store.windows(query.clone()), store.stage_windows(query)).ok()?;
         let mut hash = DefaultHasher::new();
@@ -100,7 +114,12 @@ impl Filter {
     }
 }
 
-async fn announce(app: Arc<App>, filter: Option<Filter>, permit: OwnedSemaphorePermit, events: mpsc::Sender<Event>) {
+async fn announce(
+    app: Arc<App>,
+    mut follower: Option<Follower>,
+    permit: OwnedSemaphorePermit,
+    events: mpsc::Sender<Event>,
+) {
     let mut revisions = app.state.store.revisions();
     let mut problems = app.state.problems.clone();
     let interval = app.config.event_interval;
@@ -108,12 +127,18 @@ async fn announce(app: Arc<App>, filter: Option<Filter>, permit: OwnedSemaphoreP
     drop(app);
     let mut told = None;
     loop {
-        let revision = *revisions.borrow_and_update();
-        let wrong = problems.borrow_and_update().len();
-        let mark = match &filter {
-            Some(filter) => filter.mark().await,
+        let mark = match &mut follower {
+            Some(follower) => tokio::select! {
+                mark = follower.mark() => match mark {
+                    Some(mark) => mark,
+                    None => break,
+                },
+                () = events.closed() => break,
+            },
             None => None,
         };
+        let revision = *revisions.borrow_and_update();
+        let wrong = problems.borrow_and_update().len();
         let now = mark.map(|mark| (mark, wrong));
         if now.is_none() || now != told {
             told = now;
@@ -126,11 +151,17 @@ async fn announce(app: Arc<App>, filter: Option<Filter>, permit: OwnedSemaphoreP
             () = tokio::time::sleep(interval) => {}
             () = events.closed() => break,
         }
+        let news = async {
+            match &mut follower {
+                Some(follower) => follower.changed().await,
+                None => revisions.changed().await.is_ok(),
+            }
+        };
         tokio::select! {
-            changed = revisions.changed() => if changed.is_err() { break },
+            goes_on = news => if !goes_on { break },
             changed = problems.changed() => if changed.is_err() { break },
             () = events.closed() => break,
         }
     }
-    drop(permit);
+    drop((follower, permit));
 }

@@ -207,6 +207,7 @@ pub fn health(state: WebState, config: WebConfig) -> axum::Router {
 struct App {
     state: WebState,
     streams: Arc<Semaphore>,
+    follows: Arc<events::Follows>,
     in_flight: Semaphore,
     sessions: Sessions,
     rates: Buckets,
@@ -222,6 +223,7 @@ impl App {
         Self {
             state,
             streams: Arc::new(Semaphore::new(config.max_sse_clients)),
+            follows: Arc::default(),
             in_flight: Semaphore::new(config.max_in_flight),
             sessions: Sessions::default(),
             rates: Buckets::new(config.rate),

@@ -13,6 +13,9 @@ pub(crate) enum Refusal {
     /// No answer.
     #[error("no answer within {} s", .0.as_secs())]
     Silent(Duration),
+    /// Nobody waits for an answer any longer; nothing was asked.
+    #[error("nobody waits for it any longer")]
+    TooLong,
     /// The connection ended.
     #[error("the connection ended: {0}")]
     Ended(String),
@@ -74,7 +77,7 @@ impl Refusal {
             Self::Said(e) => e,
             Self::Silent(_) | Self::Ended(_) => return Remedy::Reconnect,
             // Away: whoever found that tries again.
-            Self::Away(_) | Self::Tls(_) | Self::Form(_) => return Remedy::None,
+            Self::Away(_) | Self::Tls(_) | Self::Form(_) | Self::TooLong => return Remedy::None,
         };
         if is_distrust(e) {
             return Remedy::None;
@@ -99,12 +102,21 @@ impl Refusal {
         }
     }
 
+    /// The server stopped at the deadline that it was told, or nothing was asked because that had passed.
+    pub(super) fn is_cut(&self) -> bool {
+        match self {
+            Self::TooLong => true,
+            Self::Said(e) => e.code() == Some(&SqlState::QUERY_CANCELED),
+            _ => false,
+        }
+    }
+
     pub(crate) fn advice(&self) -> Option<&'static str> {
         let e = match self {
             Self::Said(e) => e,
             Self::Silent(_) | Self::Ended(_) => return Some("look at the server's load, and at the network between"),
             Self::Away(_) => return Some(UNREACHED),
-            Self::Tls(_) | Self::Form(_) => return None,
+            Self::Tls(_) | Self::Form(_) | Self::TooLong => return None,
         };
         if is_distrust(e) {
             return Some(DISTRUST);

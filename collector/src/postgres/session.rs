@@ -11,10 +11,12 @@ use tokio::runtime::Runtime;
 use tokio_postgres::{Config, NoTls};
 use uuid::Uuid;
 
+use super::pool::For;
 use super::refusal::{Refusal, Remedy};
 use super::tx::{ANSWER, Line, PgTx};
 use super::{Settings, Tls};
 use crate::db::{self, Db, Done, Fault, Names, Tx, schema};
+use crate::patience::Patience;
 
 mod migrations {
     refinery::embed_migrations!("src/postgres/schema");
@@ -27,6 +29,12 @@ pub(super) const SCHEMA: i64 = 1;
 const CONNECT: Duration = Duration::from_secs(5);
 /// Who holds rows and says nothing is given up by the server after this.
 const SET: &str = "SET idle_in_transaction_session_timeout = '60s'; SET lock_timeout = '20s'";
+/// Who reads cannot write, and what we would not wait for ([`ANSWER`]) is not worked on, whether or not a question has a
+/// deadline of its own.
+const SET_READING: &str = "SET default_transaction_read_only = on; SET statement_timeout = '55s'";
+/// Said in full: a pooler may hand a writer the server's end of a reader's connection, with what was set on it.
+const WRITE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
+const READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 /// Where systems keep the certificates that they trust.
 const TRUSTED: [&str; 3] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem"];
@@ -39,6 +47,7 @@ const ATTEMPTS: u32 = 10;
 pub(super) struct Session {
     /// `None` only while it is dropped.
     line: Option<Line>,
+    what: For,
     names: Names,
     /// Nothing more can be said over it.
     over: bool,
@@ -81,8 +90,8 @@ fn connector(tls: &Tls) -> Result<Option<MakeTlsConnector>, Refusal> {
 }
 
 impl Session {
-    /// Connects.
-    pub(super) fn connect(settings: &Settings, durable: bool) -> Result<Self, Fault> {
+    /// Connects. `durable`: what is written survives power loss.
+    pub(super) fn connect(settings: &Settings, what: For, durable: bool) -> Result<Self, Fault> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let mut config: Config = settings.config.clone();
         if config.get_application_name().is_none() {
@@ -98,12 +107,18 @@ impl Session {
                 return Err(Fault::Postgres(refusal));
             }
         };
-        let session = Self { line: Some(Line::new(runtime, client)), names: Names::default(), over: false };
-        session.say(SET)?;
-        if !durable {
-            session.say("SET synchronous_commit = off")?;
-        }
+        let session = Self { line: Some(Line::new(runtime, client)), what, names: Names::default(), over: false };
+        session.say(&match what {
+            For::Reading => format!("{SET}; {SET_READING}"),
+            For::Writing if durable => SET.to_owned(),
+            For::Writing => format!("{SET}; SET synchronous_commit = off"),
+        })?;
         Ok(session)
+    }
+
+    /// What it was made for.
+    pub(super) fn what(&self) -> For {
+        self.what
     }
 
     fn line(&self) -> Done<&Line> {
@@ -123,6 +138,8 @@ impl Session {
                 return Ok(());
             }
             let Some(line) = self.line.as_mut() else { return Ok(()) };
+            // As for [`WRITE`]; here transactions are another's.
+            line.say("SET default_transaction_read_only = off")?;
             let run = migrations::migrations::runner();
             let ran = line.runtime.block_on(async { run.run_async(&mut line.client).await });
             match ran {
@@ -159,7 +176,7 @@ impl Session {
         let mark = random();
         let shard = i64::try_from(mark.cast_unsigned() % SHARDS).unwrap_or(0) + 1;
         let mut names = std::mem::take(&mut self.names);
-        let outcome = self.within("BEGIN ISOLATION LEVEL READ COMMITTED", |tx| {
+        let outcome = self.within(WRITE, &Patience::default(), |tx| {
             let mut db = Db::new(tx, &mut names, mark);
             let value = work(&mut db)?;
             db.finish(shard)?;
@@ -172,17 +189,26 @@ impl Session {
         outcome
     }
 
-    /// Runs `work` on one moment of the store.
-    pub(super) fn read<T>(&mut self, work: &dyn Fn(&dyn Tx) -> Done<T>) -> Done<T> {
-        self.within("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", work)
+    /// Runs `work` on one moment of the store, for as long as somebody waits. A statement that is under way is ended at the
+    /// deadline, by the server.
+    pub(super) fn read<T>(&mut self, patience: &Patience, work: &dyn Fn(&dyn Tx) -> Done<T>) -> Done<T> {
+        let Some(left) = patience.left() else { return self.within(READ, patience, work) };
+        let most = left.as_millis().max(1);
+        let begin = format!("{READ}; SET LOCAL statement_timeout = {most}");
+        self.within(&begin, patience, work).map_err(|fault| match fault {
+            Fault::Postgres(refusal) if refusal.is_cut() => Fault::TooLong,
+            other => other,
+        })
     }
 
-    fn within<T>(&mut self, begin: &str, work: impl FnOnce(&dyn Tx) -> Done<T>) -> Done<T> {
+    fn within<T>(&mut self, begin: &str, patience: &Patience, work: impl FnOnce(&dyn Tx) -> Done<T>) -> Done<T> {
         let outcome = self.line().and_then(|line| {
-            line.say(begin)?;
-            let value = work(&PgTx(line))?;
-            line.say("COMMIT")?;
-            Ok(value)
+            line.while_waited(patience, || {
+                line.say(begin)?;
+                let value = work(&PgTx(line))?;
+                line.say("COMMIT")?;
+                Ok(value)
+            })
         });
         if let Err(fault) = &outcome {
             self.over = remedy(fault) == Remedy::Reconnect || self.say("ROLLBACK").is_err();

@@ -13,9 +13,12 @@ use tokio_postgres::{Client, Row as PgRow, Statement};
 use super::refusal::Refusal;
 use super::text::{self, Kind};
 use crate::db::{Columns, Done, Each, EachOf, Fault, Row, Tx, Value};
+use crate::patience::Patience;
 
 /// How long an answer may take. Longer than any of our statements on a server that is well.
 pub(super) const ANSWER: Duration = Duration::from_secs(60);
+/// The server keeps deadlines itself; one that has not said so by then is given up.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// A statement as it is prepared on a connection.
 #[derive(Clone)]
@@ -28,6 +31,8 @@ struct Prepared {
 pub(super) struct Line {
     pub(super) runtime: Runtime,
     pub(super) client: Client,
+    /// Of whoever waits for what is asked now.
+    patience: RefCell<Patience>,
     prepared: RefCell<HashMap<&'static str, Prepared>>,
 }
 
@@ -35,13 +40,26 @@ type BoxError = Box<dyn std::error::Error + Sync + Send>;
 
 impl Line {
     pub(super) fn new(runtime: Runtime, client: Client) -> Self {
-        Self { runtime, client, prepared: RefCell::default() }
+        Self { runtime, client, patience: RefCell::default(), prepared: RefCell::default() }
     }
 
-    /// Waits for an answer.
+    /// Does what somebody waits for.
+    pub(super) fn while_waited<T>(&self, patience: &Patience, work: impl FnOnce() -> T) -> T {
+        self.patience.replace(patience.clone());
+        let done = work();
+        self.patience.replace(Patience::default());
+        done
+    }
+
+    /// Waits for an answer; does not ask what nobody waits for.
     pub(super) fn wait<T>(&self, answer: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, Refusal> {
-        let timed = async { tokio::time::timeout(ANSWER, answer).await };
-        self.runtime.block_on(timed).map_err(|_| Refusal::Silent(ANSWER))?.map_err(Refusal::Said)
+        let patience = self.patience.borrow();
+        if patience.is_over() {
+            return Err(Refusal::TooLong);
+        }
+        let most = patience.left().map_or(ANSWER, |left| ANSWER.min(left + GRACE));
+        let timed = async { tokio::time::timeout(most, answer).await };
+        self.runtime.block_on(timed).map_err(|_| Refusal::Silent(most))?.map_err(Refusal::Said)
     }
 
     /// A statement without parameters or rows.

@@ -157,6 +157,7 @@ fn is_contention(fault: &Fault) -> bool {
         | Fault::Stored { .. }
         | Fault::Moved { .. }
         | Fault::Former { .. }
+        | Fault::TooLong
         | Fault::NotMade
         | Fault::LaterSchema { .. }
         | Fault::OlderSchema { .. } => false,

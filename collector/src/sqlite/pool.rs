@@ -1,21 +1,26 @@
 //! Read-only connections and the threads that use them.
 //!
-//! A reader never waits for the writer (WAL) and never holds it up. At most [`READERS`] queries run at once.
+//! A reader never waits for the writer (WAL) and never holds it up. At most [`READERS`] queries run at once, and one that
+//! nobody waits for any longer is ended within [`STEPS`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 use tokio::sync::Semaphore;
 
 use super::file::Place;
 use super::tx::LiteTx;
-use crate::db::{Done, Tx};
+use crate::db::{Done, Fault, Tx};
+use crate::patience::{Patience, too_long};
 use crate::store::{Answer, StoreError};
 
 /// Connections.
 const READERS: usize = 4;
+/// So many steps of SQLite's machine, some ten microseconds of them, are made before it is looked whether somebody still
+/// waits.
+const STEPS: i32 = 1_000;
 
 /// The pool.
 #[derive(Debug)]
@@ -40,7 +45,10 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Shared {
-    fn read<T>(&self, work: impl FnOnce(&dyn Tx) -> Done<T>) -> Done<T> {
+    fn read<T>(&self, patience: &Patience, work: impl FnOnce(&dyn Tx) -> Done<T>) -> Done<T> {
+        if patience.is_over() {
+            return Err(Fault::TooLong);
+        }
         let era = self.era.load(Ordering::SeqCst);
         let idle = self.idle.lock().pop();
         let mut conn = if let Some(conn) = idle {
@@ -50,15 +58,27 @@ impl Shared {
             (self.usable)(&conn)?;
             conn
         };
+        let asker = patience.clone();
+        conn.progress_handler(STEPS, Some(move || asker.is_over()))?;
         // One transaction, so that all parts of an answer are of one moment.
         let transaction = conn.transaction()?;
         let answer = work(&LiteTx(&transaction));
+        // Far fewer steps than are counted: never cut.
         transaction.finish()?;
+        conn.progress_handler(0, None::<fn() -> bool>)?;
         let mut idle = self.idle.lock();
         if self.era.load(Ordering::SeqCst) == era && idle.len() < READERS {
             idle.push(conn);
         }
-        answer
+        answer.map_err(cut)
+    }
+}
+
+/// What is interrupted is so because nobody waits: nothing else interrupts.
+fn cut(fault: Fault) -> Fault {
+    match fault {
+        Fault::Sqlite(e) if e.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => Fault::TooLong,
+        other => other,
     }
 }
 
@@ -85,7 +105,7 @@ impl Pool {
 
     /// Runs a short query on this thread, beyond the limit of those that wait for a connection.
     pub(super) fn read_now<T>(&self, work: impl FnOnce(&dyn Tx) -> Done<T>) -> Done<T> {
-        self.shared.read(work)
+        self.shared.read(&Patience::default(), work)
     }
 
     /// Runs a query.
@@ -95,19 +115,26 @@ impl Pool {
         work: impl FnOnce(&dyn Tx) -> Done<T> + Send + 'static,
     ) -> Answer<'a, T> {
         Box::pin(async move {
-            let permit = Arc::clone(&self.free).acquire_owned().await.map_err(|_| StoreError::Stopped)?;
+            let path = self.shared.place.path();
+            let (patience, _waiting) = Patience::here();
+            let Some(permit) = patience.wait(Arc::clone(&self.free).acquire_owned()).await else {
+                return Err(too_long(path, action));
+            };
+            let permit = permit.map_err(|_| StoreError::Stopped)?;
             let shared = Arc::clone(&self.shared);
             let outcome = tokio::task::spawn_blocking(move || {
-                let outcome = shared.read(work);
+                let outcome = shared.read(&patience, work);
                 drop(permit);
                 outcome
             });
-            let path = self.shared.place.path();
-            outcome.await.map_err(|_| StoreError::Stopped)?.map_err(|fault| StoreError::Database {
-                path: path.to_owned(),
-                action,
-                source: Box::new(fault),
+            outcome.await.map_err(|_| StoreError::Stopped)?.map_err(|fault| match fault {
+                Fault::TooLong => too_long(path, action),
+                fault => StoreError::Database { path: path.to_owned(), action, source: Box::new(fault) },
             })
         })
     }
 }
+
+#[cfg(test)]
+#[path = "pool_tests.rs"]
+mod tests;

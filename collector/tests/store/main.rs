@@ -6,6 +6,7 @@ mod account;
 mod actions;
 mod claims;
 mod clocks;
+mod deadline;
 mod early;
 mod evidence;
 mod fan_in;

@@ -89,6 +89,14 @@ impl Place {
         std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/store/fixtures")
     }
 
+    /// From now on it takes hours to say how far topics are.
+    pub(crate) fn drag(&self) {
+        let endless = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000000000)
+                       SELECT 'x' AS topic, count(*) AS complete_through_ms FROM n";
+        self.rows("DROP VIEW v_topic");
+        self.rows(&format!("CREATE VIEW v_topic AS {endless}"));
+    }
+
     /// Why it cannot be opened, and what to do about it.
     pub(crate) fn refused(&self) -> String {
         let refused = SqliteStore::open(self.path()).expect_err("refused");

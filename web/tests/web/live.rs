@@ -67,6 +67,38 @@ async fn a_stream_of_a_topic_tells_of_that_topic_alone() {
 }
 
 #[tokio::test]
+async fn many_streams_of_one_topic_cost_one_look_at_each_revision() {
+    let bench = fake::bench(fake::scene::store(), fake::scene::pipelines());
+    let config = chaperone_web::WebConfig { max_sse_clients: 50, ..fake::config() };
+    let router = app(bench.state.clone(), config);
+    let asked = || *bench.store.asked.borrow();
+    let mut streams = Vec::new();
+    for _ in 0..40 {
+        streams.push(open_at(&router, "/events?topic=rides.events&from=now-24h").await);
+    }
+    for stream in &mut streams {
+        until(stream, "id: 41").await;
+    }
+    assert_eq!(asked(), 1);
+    bench.store.revision.send_replace(42);
+    bench.store.answered(1).await;
+    bench.problems.send_replace(vec![fake::stale("something")]);
+    for stream in &mut streams {
+        until(stream, "data: 42 1").await;
+    }
+    assert_eq!(asked(), 2);
+    // Another range is another question, with an answer of its own.
+    let mut other = open_at(&router, "/events?topic=rides.events&from=now-30m").await;
+    until(&mut other, "id: 42").await;
+    assert_eq!(asked(), 3);
+    bench.clock.advance(600_000);
+    bench.store.revision.send_replace(43);
+    until(&mut other, "id: 43").await;
+    bench.store.answered(4).await;
+    assert_eq!(asked(), 5, "one for each range");
+}
+
+#[tokio::test]
 async fn a_stream_that_cannot_ask_tells_of_everything() {
     let bench = fake::bench(fake::FakeStore { broken: true, ..fake::scene::store() }, fake::scene::pipelines());
     let router = app(bench.state.clone(), fake::config());

@@ -20,6 +20,7 @@ mod readable;
 mod report;
 mod reporters;
 mod roles;
+mod slow;
 mod snapshots;
 mod states;
 mod topic;
