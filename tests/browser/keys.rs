@@ -88,14 +88,20 @@ fn filter(browser: &Browser, scene: &Scene) -> anyhow::Result<()> {
 /// Without what a wall display has no use for, and back.
 fn kiosk(browser: &Browser, scene: &Scene) -> anyhow::Result<()> {
     let shown = || browser.ask::<bool>("return document.querySelector('.top .nav').checkVisibility();", Vec::new());
+    let becomes = |what: &str, wanted: bool| {
+        eventually(SOON, what, || {
+            ensure!(shown()? == wanted, "not yet");
+            Ok(())
+        })
+    };
     overview(browser, scene)?;
     ensure!(shown()?, "no navigation to begin with");
     browser.press(&["k"])?;
     at(browser, "kiosk", |address| address.contains("kiosk=1"))?;
-    eventually(SOON, "the navigation is gone", || Ok(ensure!(!shown()?, "it is there")))?;
+    becomes("the navigation is gone", false)?;
     browser.press(&[ESCAPE])?;
     at(browser, "no kiosk", |address| !address.contains("kiosk"))?;
-    eventually(SOON, "the navigation is back", || Ok(ensure!(shown()?, "it is not there")))
+    becomes("the navigation is back", true)
 }
 
 /// A live page stands still under the mouse and on demand, says so, and goes on.
