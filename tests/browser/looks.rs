@@ -112,7 +112,8 @@ pub(crate) fn at_all(browser: &Browser, scene: &Scene) -> anyhow::Result<Outcome
 pub(crate) fn controls(browser: &Browser, scene: &Scene) -> anyhow::Result<Vec<String>> {
     let screen = &SCREENS[0];
     let fresh = || -> anyhow::Result<()> {
-        browser.open(&format!("{}{}", scene.url, (screen.path)(scene)?))?;
+        // It stands still: news would put the page in order again.
+        browser.open(&format!("{}{}&live=0", scene.url, (screen.path)(scene)?))?;
         browser.complaints().map(drop)
     };
     let mut blind = Vec::new();
