@@ -71,7 +71,7 @@ pub const RATE: u32 = 200;
 pub const GRACE: Duration = Duration::from_secs(2);
 /// After this silence a reporter is not waited for.
 pub const SILENT_AFTER: Duration = Duration::from_secs(6);
-/// What takes longer to the last stage is shown as late.
+/// What takes longer to a stage is shown as late.
 pub const OBJECTIVE: Duration = Duration::from_secs(5);
 
 /// How long the store may be in use after the dashboard's end.

@@ -376,7 +376,7 @@ pub struct Pipeline {
     pub grace: Option<Span>,
     /// A reporter that sent nothing for this long is no longer waited for. Default 30s; at least 6s.
     pub silent_after: Option<Span>,
-    /// Within which time 99 of 100 messages should be at the last stage: the dashboard draws what takes longer as late. No
+    /// Within which time 99 of 100 messages should be at a stage: the dashboard draws what takes longer as late. No
     /// verdict depends on it. Default: none, nothing is called late; 10ms to 7d.
     pub objective: Option<Span>,
     /// Width of the taps' windows: 10s (default), 60s or 600s.
