@@ -5,7 +5,7 @@
 //! | client → Kafka | the tap's watermark, which settling asks for anyway, and past the word of the last ack: passed |
 //! | client → client | a downstream reporter, live or cleanly ended, with a watermark ≥ T, and past that word |
 //! | Kafka → client | the consumer's position against the window's largest offset, on every partition that holds it |
-//! | Kafka → Kafka | the partition's event-time frontier against the end of the window and its last arrival |
+//! | Kafka → Kafka | the partition's event-time frontier against the end of the window, and what came behind its last arrival |
 //! | several Kafka → any | a later window in which so many arrived that some are of the partition, and behind the window's |
 //!
 //! Where several clusters flow into one place, a position or a frontier there is that of whichever came last: one cluster may be
@@ -44,27 +44,44 @@ pub struct Frontier {
     pub downstream_ms: Option<i64>,
     /// Upstream's: of the same partition where both have equally many, else the furthest.
     pub upstream_ms: Option<i64>,
+    /// Whether all that upstream holds of the time of `downstream_ms` lies behind the window's last message. A frontier is
+    /// the time of a message that downstream has read, and replicators keep the order of a partition.
+    pub is_behind: bool,
 }
 
-/// Kafka → Kafka without positions. A message that came late, at `last_ms`, lies behind others whose event times are past
-/// the window's end: the hop has passed it only where downstream has also come to event times of when it came, or as far
-/// as upstream itself. Limit: a late message that nothing follows in its partition cannot be told from one that was lost.
+impl Frontier {
+    /// Whether downstream's alone proves that the hop has passed a window whose last message came at `last_ms`. Such a message may
+    /// lie behind others whose event times are past the window's end: downstream must also have come to event times of when
+    /// it came, or as far as upstream itself.
+    pub fn proves(&self, end_ms: i64, last_ms: Option<i64>) -> bool {
+        let came_ms = last_ms.map(|last| self.upstream_ms.map_or(last, |upstream| last.min(upstream)));
+        self.is_beyond(end_ms) && came_ms.is_none_or(|came| self.downstream_ms >= Some(came))
+    }
+
+    /// Whether downstream has come past the window's end.
+    pub fn is_beyond(&self, end_ms: i64) -> bool {
+        self.downstream_ms.is_some_and(|f| f >= end_ms)
+    }
+}
+
+/// Kafka → Kafka without positions: by the frontier alone, or by what lies behind the window's last message. Limit: a late
+/// message that nothing follows in its partition cannot be told from one that was lost.
 pub fn by_frontier(end_ms: i64, last_ms: Option<i64>, relevant: &[Frontier]) -> Passage {
-    let beyond = |frontier: Option<i64>| frontier.is_some_and(|f| f >= end_ms);
     if relevant.is_empty() {
         return Passage::None;
     }
-    let passed = |f: &&Frontier| {
-        let came_ms = last_ms.map(|last| f.upstream_ms.map_or(last, |upstream| last.min(upstream)));
-        beyond(f.downstream_ms) && came_ms.is_none_or(|came| f.downstream_ms >= Some(came))
-    };
+    let passed = |f: &&Frontier| f.proves(end_ms, last_ms) || (f.is_beyond(end_ms) && f.is_behind);
     let mut behind = relevant.iter().filter(|f| !passed(f)).peekable();
     if behind.peek().is_none() {
         return Passage::Passed;
     }
     // Upstream went on and downstream did not follow: it has not passed. Where upstream itself stands still, a frontier
     // that does not move says nothing.
-    if behind.any(|f| beyond(f.upstream_ms)) { Passage::NotPassed } else { Passage::None }
+    if behind.any(|f| f.upstream_ms.is_some_and(|upstream| upstream >= end_ms)) {
+        Passage::NotPassed
+    } else {
+        Passage::None
+    }
 }
 
 /// A partition of a broker stage.
@@ -90,7 +107,11 @@ pub fn relevant(
     if let (Some(up), Some(down)) = counts
         && up == down
     {
-        let of = |q: &i32| Frontier { downstream_ms: frontier(downstream, *q), upstream_ms: frontier(upstream, *q) };
+        let of = |q: &i32| Frontier {
+            downstream_ms: frontier(downstream, *q),
+            upstream_ms: frontier(upstream, *q),
+            is_behind: false,
+        };
         return held.iter().map(of).collect();
     }
     with_traffic(upstream, downstream)
@@ -103,7 +124,7 @@ pub fn with_traffic<'a>(
 ) -> Vec<Frontier> {
     let furthest = upstream.into_iter().filter_map(|p| p.frontier_ms).max();
     let downstream = downstream.into_iter().filter(|p| p.traffic);
-    downstream.map(|p| Frontier { downstream_ms: p.frontier_ms, upstream_ms: furthest }).collect()
+    downstream.map(|p| Frontier { downstream_ms: p.frontier_ms, upstream_ms: furthest, is_behind: false }).collect()
 }
 
 /// A later window of one partition of one of several clusters, with both sides of the hop's equation.
@@ -175,8 +196,8 @@ mod tests {
         for code in 0..81usize {
             let f = |i: usize| kinds[code / 3usize.pow(u32::try_from(i).expect("small")) % 3];
             let all = [
-                Frontier { downstream_ms: f(0), upstream_ms: f(1) },
-                Frontier { downstream_ms: f(2), upstream_ms: f(3) },
+                Frontier { downstream_ms: f(0), upstream_ms: f(1), is_behind: false },
+                Frontier { downstream_ms: f(2), upstream_ms: f(3), is_behind: false },
             ];
             let past = |f: Option<i64>| f == Some(10);
             let expected = if all.iter().all(|f| past(f.downstream_ms)) {
@@ -209,10 +230,15 @@ mod tests {
             (20, 20, 30, Passage::Passed),
             (9, 9, 30, Passage::None),
         ] {
-            let f = Frontier { downstream_ms: Some(downstream_ms), upstream_ms: Some(upstream_ms) };
+            let mut f =
+                Frontier { downstream_ms: Some(downstream_ms), upstream_ms: Some(upstream_ms), is_behind: false };
             assert_eq!(by_frontier(10, Some(last_ms), &[f]), passage, "{f:?} {last_ms}");
+            // What it read of that time came later still: so it has read the late message too, or it was lost.
+            f.is_behind = true;
+            let behind = if downstream_ms < 10 { passage } else { Passage::Passed };
+            assert_eq!(by_frontier(10, Some(last_ms), &[f]), behind, "{f:?} {last_ms}");
         }
-        let unknown = Frontier { downstream_ms: Some(20), upstream_ms: None };
+        let unknown = Frontier { downstream_ms: Some(20), upstream_ms: None, is_behind: false };
         assert_eq!(by_frontier(10, Some(30), &[unknown]), Passage::None);
     }
 
@@ -240,7 +266,7 @@ mod tests {
         let p = |number, frontier_ms, traffic| Partition { number, frontier_ms, traffic };
         let up = [p(0, Some(5), true), p(1, Some(20), true)];
         let down = [p(0, Some(6), true), p(1, None, false)];
-        let both = |downstream_ms, upstream_ms| Frontier { downstream_ms, upstream_ms };
+        let both = |downstream_ms, upstream_ms| Frontier { downstream_ms, upstream_ms, is_behind: false };
         assert_eq!(relevant((Some(2), Some(2)), &[0], &up, &down), [both(Some(6), Some(5))]);
         assert_eq!(relevant((Some(2), Some(2)), &[1], &up, &down), [both(None, Some(20))]);
         for counts in [(Some(2), Some(3)), (None, Some(2)), (Some(2), None), (None, None)] {

@@ -117,6 +117,7 @@ pub struct Rebuilding<'a> {
     sources: Vec<AuditPartition>,
     judged_ms: i64,
     reached_ms: i64,
+    known: Vec<AuditThrough>,
     /// What became of the records so far.
     pub applied: Applied,
 }
@@ -150,7 +151,7 @@ impl<'a> Rebuilding<'a> {
         }
         let (sources, applied) = (sources.iter().map(|s| s.partition.clone()).collect(), Applied::default());
         let (judged_ms, reached_ms) = (i64::MIN, i64::MIN);
-        Ok(Self { store, plan, pipelines, retention, sources, judged_ms, reached_ms, applied })
+        Ok(Self { store, plan, pipelines, retention, sources, judged_ms, reached_ms, known: Vec::new(), applied })
     }
 
     /// Applies a batch of one partition. All that was appended before its records, to whatever partition, was applied before.
@@ -190,6 +191,12 @@ impl<'a> Rebuilding<'a> {
         Ok(())
     }
 
+    /// What an earlier store knew of audit partitions of which it had read no more than is read here: that nothing was appended
+    /// to them before these times that it had not applied. Records alone say that only up to the last of them.
+    pub fn know(&mut self, through: Vec<AuditThrough>) {
+        self.known = through;
+    }
+
     /// All was applied. Takes over what an earlier store knew, and judges by the clock, `now_ms`.
     ///
     /// # Errors
@@ -206,6 +213,7 @@ impl<'a> Rebuilding<'a> {
             // What was asked for is all that had been appended by then, wherever the clocks of the brokers stood.
             self.through(self.reached_ms.saturating_sub(CLOCKS_MS)).await?;
         }
+        self.store.audit_through(std::mem::take(&mut self.known)).await?;
         self.judge(now_ms).await?;
         Ok(self.applied)
     }

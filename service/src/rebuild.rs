@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use chaperone_audit::Clock;
 use chaperone_collector::rebuild::{Bequest, Plan, Rebuild, Rebuilding, Source, Survey};
-use chaperone_collector::{Applied, Batch, Content};
+use chaperone_collector::{Applied, AuditStand, AuditThrough, Batch, Content, Store, StoreError};
 use serde::Serialize;
 
 use crate::app::{open_view, unavailable};
@@ -93,7 +93,11 @@ pub async fn run(
         Err(e) => (None, Some(unavailable(&e).message)),
     };
     let actions = bequest.as_ref().map(|b| b.actions.len());
-    let work = Work { store: &*store, config, sources: &sources, whole, asked_ms };
+    let known = match unread {
+        None => known(&*view.store(), &topics).await.map_err(|e| unavailable(&e))?,
+        Some(_) => Vec::new(),
+    };
+    let work = Work { store: &*store, config, sources: &sources, whole, asked_ms, known };
     let applied = work.apply(survey.plan(whole), &mut topics, bequest, clock, &mut tell).await?;
     let whole_since_ms = store.whole_since_ms().await.map_err(|e| unavailable(&e))?;
     let mut compared = None;
@@ -118,6 +122,22 @@ pub async fn run(
         compared,
         took_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
     })
+}
+
+/// Up to when the store that there was had applied the partitions of which no more had been appended by then than is read now.
+async fn known(old: &dyn Store, topics: &[Topic]) -> Result<Vec<AuditThrough>, StoreError> {
+    let mut known = Vec::new();
+    for topic in topics {
+        for lane in &topic.lanes {
+            let source = &lane.source.partition;
+            let stands = old.audit_stands(&source.cluster, &source.topic).await?;
+            let of_lane = |s: &&AuditStand| s.partition == source.partition && !s.closed && s.next <= lane.end;
+            let same_log = |s: &&AuditStand| s.topic_id.is_none() || s.topic_id == lane.source.topic_id;
+            let stand = stands.iter().filter(of_lane).filter(same_log).find_map(|s| s.through_ms);
+            known.extend(stand.map(|through_ms| AuditThrough::from((source.clone(), through_ms))));
+        }
+    }
+    Ok(known)
 }
 
 /// Reads everything for what taps claimed.
@@ -148,11 +168,12 @@ struct Work<'a> {
     sources: &'a [Source],
     whole: bool,
     asked_ms: i64,
+    known: Vec<AuditThrough>,
 }
 
 impl Work<'_> {
     async fn apply(
-        &self,
+        self,
         plan: Plan,
         topics: &mut [Topic],
         bequest: Option<Bequest>,
@@ -182,6 +203,7 @@ impl Work<'_> {
         for batch in topics.iter().flat_map(rest) {
             work.apply(batch).await.map_err(failed)?;
         }
+        work.know(self.known);
         work.end(bequest, self.whole, clock.now_ms()).await.map_err(failed)
     }
 }

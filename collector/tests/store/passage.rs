@@ -190,3 +190,42 @@ async fn what_comes_late_while_a_mirror_stands_still_is_no_loss() {
     assert!(decided.starts_with(&[Verdict::Ok]) && decided.ends_with(&[Verdict::Ok]), "{decided:?}");
     assert!(decided.contains(&Verdict::Delayed), "{decided:?}");
 }
+
+/// Everything comes a minute after its time, and the tap of the mirror reads the last half of it at once: its frontier stays where
+/// that half begins, upstream's goes on to the end, and then there is no more traffic.
+#[tokio::test]
+async fn a_loss_is_one_though_both_frontiers_stand_apart_for_ever() {
+    const LATE_MS: i64 = 60_000;
+    for (copied, expected) in [(100, Verdict::Missing), (40, Verdict::Delayed)] {
+        let store = memory();
+        let mut audit = Audit::default();
+        let pipelines = pipelines(vec![stage("sjc", StageKind::Kafka), stage("agg", StageKind::Kafka)]);
+        let (mut sjc, mut agg) = (SimTap::new(1, "sjc", "orders"), SimTap::new(2, "agg", "orders"));
+        let (mut source, mut mirror) = (SimLog::new(1), SimLog::new(1));
+        sjc.claim(&*store, 0, START).await;
+        agg.claim(&*store, 0, START).await;
+        let end_ms = START + LATE_MS + 100_000;
+        for second in 0..100i64 {
+            let (event_ms, now_ms) = (START + second * 1_000, START + LATE_MS + second * 1_000);
+            let m = Msg { id: second.unsigned_abs().into(), topic: "orders", event_ms };
+            source.append(0, m, now_ms);
+            if second != 35 && second < copied {
+                mirror.append(0, m, now_ms);
+            }
+            let mut beats = vec![sjc.beat(&source, now_ms)];
+            if second < 50 {
+                beats.push(agg.beat(&mirror, now_ms));
+            }
+            audit.send(&*store, beats, now_ms).await;
+        }
+        for now_ms in (end_ms..end_ms + 60_000).step_by(5_000) {
+            let beats = vec![sjc.beat(&source, now_ms), agg.beat(&mirror, now_ms)];
+            audit.send(&*store, beats, now_ms).await;
+            store.judge(now_ms, &pipelines).await.expect("judge");
+        }
+        let (up, down) = (sjc.frontier[&0], agg.frontier[&0]);
+        assert!(down + 30_000 < up, "the run shows nothing: {down} {up}");
+        let of = verdicts(&*store, "orders").await.into_iter().find(|w| w.window_ms == START + 30_000).expect("judged");
+        assert_eq!(of.verdict, expected, "{copied} copied: {of:?}");
+    }
+}

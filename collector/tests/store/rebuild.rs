@@ -11,7 +11,7 @@ use chaperone_audit::wire::{AuditMessage, PartitionMark};
 use chaperone_collector::query::{Action, OffsetsQuery, WindowQuery};
 use chaperone_collector::rebuild::{Rebuild, Rebuilding, Source, Survey};
 use chaperone_collector::sqlite::Options;
-use chaperone_collector::{Batch, CaveatKind, Item, Pipelines, Retention, Store, Verdict};
+use chaperone_collector::{AuditPartition, Batch, CaveatKind, Item, Pipelines, Retention, Store, Verdict};
 use rand::seq::IteratorRandom;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
@@ -284,7 +284,12 @@ async fn what_only_the_old_store_knows_is_taken_over_and_the_collector_goes_on_f
     let since = "SELECT audited_since_ms FROM tap_partition";
     assert_eq!(new.one(since), (START + 5_000).to_string(), "what the topic tells: the first report");
     let bequest = old.open_anew(Options::default()).bequest().await.expect("a bequest");
+    // Its collector had seen that nothing more was appended: a window that it settled thereby must settle here too.
+    work.know(vec![(source(0), START + 8_000).into()]);
     work.end(Some(bequest), true, START + 9_000).await.expect("made");
+    let AuditPartition { cluster, topic, .. } = source(0);
+    let stands = anew.audit_stands(&cluster, &topic).await.expect("stands");
+    assert_eq!(stands[0].through_ms, Some(START + 8_000));
     assert_eq!(new.one(since), (START - 7).to_string());
     assert_eq!(anew.actions(i64::MAX, 9).await.expect("actions")[0].action, action);
 

@@ -73,8 +73,8 @@ impl PartitionCount {
         self.from
     }
     /// See [`Frontier`].
-    pub fn frontier_ms(&mut self) -> Option<i64> {
-        self.frontier.ms()
+    pub fn frontier_ms(&mut self, now_ms: i64) -> Option<i64> {
+        self.frontier.ms(now_ms)
     }
     /// Whether it must be cut before it can count on: it is full, or what it says of gaps is over.
     pub fn is_full(&self) -> bool {
@@ -120,7 +120,7 @@ impl PartitionCount {
         w.max_offset = seen.offset;
         if let Some(event_ms) = seen.observation.event_ms {
             w.hist.record(seen.arrival_ms.saturating_sub(event_ms));
-            self.frontier.push(event_ms, seen.now_ms);
+            self.frontier.push(event_ms, seen.arrival_ms, seen.now_ms);
         }
         true
     }
@@ -342,7 +342,7 @@ mod tests {
         m.observation = Observation { class: Class::NoTime, event_ms: None, ..m.observation };
         m.arrival_ms = T + 25_000;
         c.count(&m);
-        assert_eq!(c.frontier_ms(), None);
+        assert_eq!(c.frontier_ms(T), None);
         let i = c.cut().expect("a run");
         assert_eq!((i.windows[0].window_ms.0, i.windows[0].class), (T + 20_000, Class::NoTime));
         assert_eq!(i.windows[0].hist.total(), 0);

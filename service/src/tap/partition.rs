@@ -385,7 +385,7 @@ impl Partition {
             epoch: self.epoch(),
             position,
             asked_ms,
-            frontier_ms: self.count.frontier_ms(),
+            frontier_ms: self.count.frontier_ms(asked_ms),
             held_since_ms: self.held.map(|(_, since_ms)| since_ms),
         })
     }

@@ -1,12 +1,16 @@
 //! Whether a hop has passed a window, as far as the store can tell: what the pure rules of [`passage`](crate::passage) are
 //! asked with.
 
+use chaperone_audit::Width;
+
 use super::later;
 use super::side::{Side, Source};
 use super::{Case, Facts};
-use crate::db::{AsValue, Done, Row, Tx, Value, params};
+use crate::db::{AsValue, Done, Row, Texts, Tx, Value, params};
 use crate::passage::{self, Frontier, Held, by_frontier, by_position, by_watermark};
 use crate::pipeline::StageKind;
+use crate::query::OffsetsQuery;
+use crate::tables::offsets;
 use crate::verdict::Passage;
 
 /// Whether the hop has passed the window; with positions, and with later windows, also when that was known at the latest.
@@ -36,12 +40,12 @@ pub(super) fn passage(
         if let Some(at_ms) = later::passed_ms(tx, facts, case, (up, down))? {
             return Ok((Passage::Passed, Some(at_ms)));
         }
-        let passage = by_frontier(case.span.end_ms(), last_ms, &frontiers(tx, case, up, down)?);
+        let passage = by_frontier(case.span.end_ms(), last_ms, &frontiers(tx, case, (up, down), last_ms)?);
         let is_behind = case.to.kind == StageKind::Kafka && passage == Passage::NotPassed;
         return Ok((if is_behind { passage } else { Passage::None }, None));
     }
     if case.to.kind == StageKind::Kafka {
-        return Ok((by_frontier(case.span.end_ms(), last_ms, &frontiers(tx, case, up, down)?), None));
+        return Ok((by_frontier(case.span.end_ms(), last_ms, &frontiers(tx, case, (up, down), last_ms)?), None));
     }
     let (held, at_ms) = held(tx, case, up, down)?;
     let passage = by_position(&held);
@@ -55,15 +59,46 @@ fn told_ms(facts: &Facts, case: &Case<'_>) -> Option<i64> {
     facts.audit(&stages).into_iter().filter_map(|mark| mark.through_ms).max()
 }
 
-fn frontiers(tx: &dyn Tx, case: &Case<'_>, up: &Side, down: &Side) -> Done<Vec<Frontier>> {
+fn frontiers(tx: &dyn Tx, case: &Case<'_>, (up, down): (&Side, &Side), last_ms: Option<i64>) -> Done<Vec<Frontier>> {
     let (mut of_up, mut of_down) = (up.taps(), down.taps());
-    if let (Some((_, from, f)), None, Some((_, _, t)), None) =
+    let (Some((member, from, f)), None, Some((_, _, t)), None) =
         (of_up.next(), of_up.next(), of_down.next(), of_down.next())
-    {
-        let holding: Vec<i32> = holding(tx, case, from)?.into_iter().map(|(q, _)| q).collect();
-        return Ok(passage::relevant((f.count, t.count), &holding, &f.partitions, &t.partitions));
+    else {
+        return Ok(passage::with_traffic(up.partitions(), down.partitions()));
+    };
+    let held = holding(tx, case, from)?;
+    let numbers: Vec<i32> = held.iter().map(|(q, _)| *q).collect();
+    let mut all = passage::relevant((f.count, t.count), &numbers, &f.partitions, &t.partitions);
+    // Only where all partitions are compared with their own: else it is not known whose message downstream has read.
+    if f.count.is_some() && f.count == t.count {
+        let end_ms = case.span.end_ms();
+        for (frontier, (partition, max_offset)) in all.iter_mut().zip(held) {
+            if let Some(read_ms) = frontier.downstream_ms
+                && frontier.is_beyond(end_ms)
+                && !frontier.proves(end_ms, last_ms)
+            {
+                frontier.is_behind = is_behind(tx, case, &member.name, (partition, max_offset), read_ms)?;
+            }
+        }
     }
-    Ok(passage::with_traffic(up.partitions(), down.partitions()))
+    Ok(all)
+}
+
+/// Whether the upstream stage holds messages of the time `at_ms` in the partition, all of them behind `max_offset`.
+fn is_behind(tx: &dyn Tx, case: &Case<'_>, stage: &str, (partition, max_offset): (i32, i64), at_ms: i64) -> Done<bool> {
+    let topic = Texts::of_all(tx, [case.topic])?.of(case.topic)?;
+    let widest_ms = i64::from(Width::ALL.map(Width::ms).into_iter().max().unwrap_or_default());
+    // Reporters may have widened their windows: all that hold the time.
+    let query = OffsetsQuery {
+        topic,
+        stage: stage.to_owned(),
+        from_ms: at_ms.saturating_sub(widest_ms),
+        to_ms: at_ms.saturating_add(1),
+    };
+    let all = offsets::read(tx, &query)?;
+    let mut of_then = all.iter().filter(|o| o.partition == partition && at_ms < o.window_ms.saturating_add(o.width_ms));
+    let first = of_then.next();
+    Ok(first.is_some() && first.into_iter().chain(of_then).all(|o| o.first > max_offset))
 }
 
 /// Partitions that hold messages of the window at a broker stage, with the largest offset.
