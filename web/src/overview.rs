@@ -20,6 +20,7 @@ use crate::look::{self, Look, Span};
 use crate::overview::details::{Crowd, Details};
 use crate::overview::filter::{By, Filter};
 use crate::overview::groups::{Figure, Group, Tally};
+use crate::overview::pages::Shown;
 use crate::params::Params;
 use crate::range::Range;
 use crate::strip::{self, Axis, MINI, Piece, Shape, Tick};
@@ -31,10 +32,9 @@ use crate::zone::Zone;
 pub(crate) mod details;
 pub(crate) mod filter;
 mod groups;
+mod pages;
 mod strips;
 
-/// Most topics on the page.
-const TOPICS_MAX: usize = 500;
 /// Cells of a strip.
 const CELLS: i64 = 60;
 /// Tint of a strip in the list, where counts to compare with are not read.
@@ -60,6 +60,7 @@ struct OverviewPage {
     owners: bool,
     groups: Vec<Group>,
     more: String,
+    pages: Vec<Choice>,
     q: String,
     kept: Vec<(&'static str, String)>,
     /// Everything but the name that is looked for.
@@ -125,8 +126,9 @@ async fn answer(app: &App, uri: &Uri, headers: &HeaderMap) -> Result<Response, W
     let mut topics = store.topics_judged(query.clone()).await?;
     let known = topics.len();
     topics.retain(|t| filter.names(t, owner_of(&pipelines, t)));
-    topics.sort_by_cached_key(|t| (Look::of_verdict(t.worst), Reverse(t.missing_min), t.topic.clone()));
-    let rows = shown(&topics, &filter).0;
+    topics.sort_by_cached_key(pages::place);
+    let after = pages::after(&params)?;
+    let rows = Shown::of(&topics, &filter, after.as_ref()).rows;
     let (strips, (details, crowd), through) = tokio::try_join!(
         strips::read(app, rows, &query),
         details::read(app, &pipelines, rows, &query, strips::drawn(rows, &query)),
@@ -136,19 +138,14 @@ async fn answer(app: &App, uri: &Uri, headers: &HeaderMap) -> Result<Response, W
     for topic in &mut topics {
         topic.complete_through_ms = through.get(&topic.topic).copied().flatten();
     }
-    let read = Read { topics: &topics, known, strips, details, crowd };
+    let shown = Shown::of(&topics, &filter, after.as_ref());
+    let read = Read { topics: &topics, shown, known, strips, details, crowd };
     let mut page = view(&pipelines, &read, &filter, &range, zone, now_ms);
     page.revision = revision;
     page.problems = app.problems_shown();
     let about =
         About { title: "Overview · Chaperone", events: Some("/events"), zone, now_ms, tab: Some(Tab::Overview) };
     Ok(frame::page(app, headers, &about, &page))
-}
-
-/// Those on the page, the worst; and the others.
-fn shown<'a>(topics: &'a [TopicSummary], filter: &Filter) -> (&'a [TopicSummary], &'a [TopicSummary]) {
-    let wanted = topics.iter().take_while(|t| filter.shows(t)).count();
-    topics.split_at(wanted.min(TOPICS_MAX))
 }
 
 /// Who looks after the topic, where that is configured.
@@ -160,6 +157,7 @@ pub(crate) fn owner_of<'a>(pipelines: &'a Pipelines, topic: &TopicSummary) -> Op
 struct Read<'a> {
     /// Those that fit the filter, worst first.
     topics: &'a [TopicSummary],
+    shown: Shown<'a>,
     /// How many there are.
     known: usize,
     /// By topic.
@@ -184,8 +182,9 @@ fn view(
         format!("?from={}&to={}&tz={}", format::url(from), format::url(to), format::url(&zone.param()))
     };
     let query = at(&range.from, &range.to, zone);
-    let (shown, hidden) = shown(topics, filter);
-    let mut lines: Vec<TopicLine> = shown
+    let mut lines: Vec<TopicLine> = read
+        .shown
+        .rows
         .iter()
         .zip(&read.details)
         .map(|(t, details)| {
@@ -193,7 +192,7 @@ fn view(
             line(pipelines, (t, details, pieces), axis, &query, zone, now_ms)
         })
         .collect();
-    let tally = Tally::of(&lines, hidden);
+    let tally = Tally::of(&lines, read.shown.elsewhere());
     // What looked like trouble from afar may be none.
     lines.retain(|l| !filter.trouble || l.look.is_trouble());
     let other = |filter: Filter| query.clone() + &filter.address();
@@ -201,6 +200,7 @@ fn view(
         let rows = Filter { by: By::Look, ..filter.clone() };
         format!("/api/v1/topics{query}{}&with=details&format={format}", rows.address())
     };
+    let (more, ways) = read.shown.ways(filter, tally.calm());
     let own = [("from", range.from.clone()), ("to", range.to.clone()), ("tz", zone.param())];
     OverviewPage {
         problems: Vec::new(),
@@ -217,13 +217,11 @@ fn view(
         ticks: axis.ticks(zone).into_iter().step_by(2).collect(),
         empty: known == 0,
         filtered: (known > 0 && lines.is_empty()).then(|| query.clone()),
-        more: match (hidden.len() as u64, filter.trouble) {
-            (_, true) if shown.len() < TOPICS_MAX => {
-                format!("{} without trouble not shown", format::plural(tally.calm(), "topic"))
-            }
-            (0, _) => String::new(),
-            (n, _) => format!("{} more; the JSON has all", format::plural(n, "topic")),
-        },
+        more,
+        pages: ways
+            .into_iter()
+            .map(|(text, tail)| Choice { text, href: other(filter.clone()) + &tail, current: false })
+            .collect(),
         figures: groups::figures(topics, &tally, &read.crowd, zone),
         owners: lines.iter().any(|l| !l.owner.is_empty()),
         groups: groups::groups(lines, filter.by, tally.calm()),

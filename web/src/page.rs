@@ -53,7 +53,7 @@ impl Paging {
 
     /// The cursor of the following page; none after one that is not full.
     pub(crate) fn next(&self, rows: usize, last: impl FnOnce() -> String) -> Option<String> {
-        (rows >= self.limit as usize).then(|| URL_SAFE_NO_PAD.encode(last()))
+        (rows >= self.limit as usize).then(|| cursor(&last()))
     }
 
     /// [`after`](Self::after) as the key of a verdict.
@@ -63,6 +63,11 @@ impl Paging {
         let (window_ms, topic, from_stage, to_stage) = key;
         Ok(Some(WindowKey { window_ms, topic, from_stage, to_stage }))
     }
+}
+
+/// A key, as a cursor.
+pub(crate) fn cursor(key: &str) -> String {
+    URL_SAFE_NO_PAD.encode(key)
 }
 
 /// The key of a verdict, as a cursor holds it.

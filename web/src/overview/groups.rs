@@ -32,9 +32,9 @@ pub(super) struct Figure {
 pub(super) struct Tally(Vec<Look>);
 
 impl Tally {
-    pub(super) fn of(lines: &[TopicLine], hidden: &[TopicSummary]) -> Self {
+    pub(super) fn of<'a>(lines: &[TopicLine], hidden: impl Iterator<Item = &'a TopicSummary>) -> Self {
         // One that is not shown counts for what it is.
-        let hidden = hidden.iter().map(|t| Look::of_verdict(t.worst));
+        let hidden = hidden.map(|t| Look::of_verdict(t.worst));
         Self(lines.iter().map(|l| l.look).chain(hidden).collect())
     }
 

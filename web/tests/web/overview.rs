@@ -119,10 +119,20 @@ async fn a_page_that_does_not_hold_all_topics_counts_them_all_the_same() {
     let topics = (0..612).map(|i| summary(&format!("t{i:03}"), &["a", "b"], worst(i))).collect();
     let router = app(bench(FakeStore { topics, ..FakeStore::default() }, Pipelines::default()).state, config());
     let page = get(&router, "/").await;
-    for said in ["3 of 612 topics need a look", "609 topics without trouble", "112 topics more; the JSON has all"] {
+    for said in ["3 of 612 topics need a look", "609 topics without trouble", "412 topics more", ">next 200</a>"] {
         assert!(page.has(said), "{said}");
     }
-    assert!(page.has("t499") && !page.has("t500"));
+    assert!(page.has("t199") && !page.has("t200") && !page.has("first page"));
+    let way = page.body.split("&#38;after=").nth(1).and_then(|rest| rest.split('"').next()).expect("a way on");
+    let next = get(&router, &format!("/?q=t&after={way}")).await;
+    for said in ["3 of 612 topics need a look", "212 topics more", ">next 200</a>", ">first page</a>"] {
+        assert!(next.has(said), "{said}");
+    }
+    assert!(
+        next.has("t200") && next.has("t399") && !next.has("t199") && !next.has("t400") && next.has("q=t&#38;after=")
+    );
+    let wrong = get(&router, "/?after=no").await;
+    assert!(wrong.status == StatusCode::BAD_REQUEST && wrong.has("what an answer gave as"), "{}", wrong.body);
 }
 
 #[tokio::test]
