@@ -55,6 +55,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use self::summary::Share;
 use crate::account::{Account, Books, HopStand, StageRule, Unbelieved};
 use crate::audit::{AuditFollow, AuditLoss, AuditStand, AuditThrough, LossCause};
 use crate::batch::{Applied, Batch};
@@ -223,7 +224,21 @@ impl<E: Engine> Store for E {
     }
 
     fn topics_judged(&self, query: WindowQuery) -> Answer<'_, Vec<TopicSummary>> {
-        self.read("read verdicts of topics", move |tx| summary::judged(tx, &query))
+        const ACTION: &str = "read verdicts of topics";
+        Box::pin(async move {
+            let share = |share| {
+                let query = query.clone();
+                self.read(ACTION, move |tx| summary::read(tx, &query, share))
+            };
+            // By two readers at once: it is the first that a page of all topics waits for.
+            let (middle, ends) = tokio::try_join!(share(Share::Middle), share(Share::Ends))?;
+            let hops = match summary::fitting(middle, ends) {
+                Some(hops) => hops,
+                // A width was dropped between the two.
+                None => share(Share::Whole).await?.1,
+            };
+            self.read(ACTION, move |tx| summary::named(tx, &query, &hops)).await
+        })
     }
 
     fn trouble(&self, from_ms: i64) -> Answer<'_, Vec<HopTrouble>> {

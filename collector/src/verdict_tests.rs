@@ -108,6 +108,9 @@ fn no_ok_over_a_fault_and_no_red_over_a_healthy_window_in_the_whole_small_world(
             assert!(!said.verdict.is_red(), "{fates:?}: {said:?}");
         }
         assert!(said.missing_min <= lost && said.surplus_min <= doubled, "{fates:?}: {said:?}");
+        // Sums over topics leave out what is ok.
+        let sums = (said.missing_min, said.surplus_min, said.delayed);
+        assert!(said.verdict != Verdict::Ok || sums == (0, 0, 0), "{fates:?}: {said:?}");
         assert!(!said.why.is_empty());
     });
     assert_eq!(worlds, 1 + 6 + 36 + 216 + 1296 + 7776);

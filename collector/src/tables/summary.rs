@@ -4,7 +4,10 @@
 //! the narrower one are the windows themselves; longer ranges are widened to whole minutes, or, from six hours on, to ten
 //! minutes. Invariant: no verdict counts twice.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
+
+use rustc_hash::FxHashMap;
 
 use super::levels::{Levels, WINDOWS_MS};
 use super::reader::{bounds, verdict_of};
@@ -28,24 +31,52 @@ struct Hop {
     delayed: u64,
 }
 
+impl Hop {
+    fn take(&mut self, place: i64, verdict: Verdict, [missing, surplus, delayed]: [u64; 3]) {
+        self.place = self.place.max(place);
+        if verdict.severity() > self.worst.severity() {
+            self.worst = verdict;
+        }
+        self.missing = self.missing.saturating_add(missing);
+        self.surplus = self.surplus.saturating_add(surplus);
+        self.delayed = self.delayed.saturating_add(delayed);
+    }
+}
+
 /// By numbers of topic, upstream and downstream stage.
 #[derive(Default)]
-struct Hops(HashMap<[i64; 3], Hop>);
+pub(super) struct Hops(FxHashMap<[i64; 3], Hop>);
 
 impl Hops {
-    /// Columns: topic, stages and place of the hop; then three sums.
+    /// Columns: topic, stages and place of the hop; then three sums. Most rows say that nothing is wrong, their sums are zero:
+    /// of a hop that is known no more is read of them than that it is.
     fn add(&mut self, r: &Row<'_>, verdict: Verdict) -> Done<()> {
-        let place = r.get(3)?;
-        let fresh = Hop { place, worst: verdict, missing: 0, surplus: 0, delayed: 0 };
-        let hop = self.0.entry([r.get(0)?, r.get(1)?, r.get(2)?]).or_insert(fresh);
-        hop.place = hop.place.max(place);
-        if verdict.severity() > hop.worst.severity() {
-            hop.worst = verdict;
-        }
-        hop.missing = hop.missing.saturating_add(count(r.get(4)?));
-        hop.surplus = hop.surplus.saturating_add(count(r.get(5)?));
-        hop.delayed = hop.delayed.saturating_add(count(r.get(6)?));
+        let key = [r.get(0)?, r.get(1)?, r.get(2)?];
+        let hop = match self.0.entry(key) {
+            Entry::Occupied(_) if verdict == Verdict::Ok => return Ok(()),
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(free) => {
+                free.insert(Hop { place: r.get(3)?, worst: verdict, missing: 0, surplus: 0, delayed: 0 })
+            }
+        };
+        let sums = [r.get(4)?, r.get(5)?, r.get(6)?].map(count);
+        hop.take(r.get(3)?, verdict, sums);
         Ok(())
+    }
+
+    /// What both say.
+    fn and(mut self, other: Self) -> Self {
+        for (key, of) in other.0 {
+            match self.0.entry(key) {
+                Entry::Occupied(mut known) => {
+                    known.get_mut().take(of.place, of.worst, [of.missing, of.surplus, of.delayed])
+                }
+                Entry::Vacant(free) => {
+                    free.insert(of);
+                }
+            }
+        }
+        self
     }
 
     /// From a level, and what was judged in windows as wide; or from the windows.
@@ -77,12 +108,12 @@ impl Hops {
     }
 
     /// By name of the topic, with its number.
-    fn topics(self, tx: &dyn Tx) -> Done<BTreeMap<String, (i64, TopicSummary)>> {
+    fn topics(&self, tx: &dyn Tx) -> Done<BTreeMap<String, (i64, TopicSummary)>> {
         let names = Texts::of_all(tx, self.0.keys().flatten().copied())?;
-        let mut hops: Vec<([i64; 3], Hop)> = self.0.into_iter().collect();
+        let mut hops: Vec<(&[i64; 3], &Hop)> = self.0.iter().collect();
         hops.sort_by_key(|([topic, from, to], hop)| (*topic, hop.place, *from, *to));
         let mut topics: BTreeMap<String, (i64, TopicSummary)> = BTreeMap::new();
-        for ([id, from, to], hop) in hops {
+        for (&[id, from, to], hop) in hops {
             let topic = names.of(id)?;
             let fresh = || TopicSummary {
                 topic: topic.clone(),
@@ -116,8 +147,11 @@ fn severe(severity: i64) -> Done<Verdict> {
     found.ok_or_else(|| Fault::stored("verdict")(format!("severity {severity} is none")))
 }
 
+/// Each part of a range with the level that tells it: the beginning, the middle, the end.
+pub(super) type Parts = [((i64, i64), i64); 3];
+
 /// Which levels tell a range, each in which part of it.
-pub(super) fn parts(levels: &Levels, from_ms: i64, to_ms: i64) -> [((i64, i64), i64); 3] {
+pub(super) fn parts(levels: &Levels, from_ms: i64, to_ms: i64) -> Parts {
     let is_gone = |width_ms: i64| levels.is_dropped(0, floor_ms(from_ms, width_ms), width_ms);
     let (fine_ms, coarse_ms) = match to_ms.saturating_sub(from_ms) {
         ..=SHORT_MS if !is_gone(WINDOWS_MS) => (WINDOWS_MS, 60_000),
@@ -137,19 +171,47 @@ pub(super) fn parts(levels: &Levels, from_ms: i64, to_ms: i64) -> [((i64, i64), 
     [((from_ms, first_ms), fine_ms), ((first_ms, last_ms), coarse_ms), ((last_ms, to_ms), fine_ms)]
 }
 
-/// Topics with their worst verdict in the range, by name; not how far they are complete.
-pub(crate) fn judged(tx: &dyn Tx, q: &WindowQuery) -> Done<Vec<TopicSummary>> {
-    Ok(numbered(tx, q)?.into_iter().map(|(_, summary)| summary).collect())
+/// A share of what is asked of a range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Share {
+    /// Its middle.
+    Middle,
+    /// Both ends of it.
+    Ends,
+    /// All of it.
+    Whole,
 }
 
-/// Likewise, each with its number.
-fn numbered(tx: &dyn Tx, q: &WindowQuery) -> Done<Vec<(i64, TopicSummary)>> {
-    let Some((topic, limit)) = bounds(tx, q)? else { return Ok(Vec::new()) };
+/// What a share of the range says, and how the range was cut: two readings fit together only if both cut it alike.
+pub(super) fn read(tx: &dyn Tx, q: &WindowQuery, share: Share) -> Done<(Parts, Hops)> {
     let levels = Levels::now(tx)?;
+    let parts = parts(&levels, q.from_ms, q.to_ms);
     let mut hops = Hops::default();
-    for (range, level_ms) in parts(&levels, q.from_ms, q.to_ms) {
-        hops.read(tx, topic, range, level_ms)?;
+    let Some((topic, _)) = bounds(tx, q)? else { return Ok((parts, hops)) };
+    for (i, (range, level_ms)) in parts.into_iter().enumerate() {
+        let is_middle = i == 1;
+        if share == Share::Whole || is_middle == (share == Share::Middle) {
+            hops.read(tx, topic, range, level_ms)?;
+        }
     }
+    Ok((parts, hops))
+}
+
+/// Both readings as one, if they fit together.
+pub(super) fn fitting((of_one, one): (Parts, Hops), (of_other, other): (Parts, Hops)) -> Option<Hops> {
+    (of_one == of_other).then(|| one.and(other))
+}
+
+/// Topics with their worst verdict in the range, by name; not how far they are complete.
+pub(super) fn named(tx: &dyn Tx, q: &WindowQuery, hops: &Hops) -> Done<Vec<TopicSummary>> {
+    let Some((_, limit)) = bounds(tx, q)? else { return Ok(Vec::new()) };
+    Ok(hops.topics(tx)?.into_values().take(limit as usize).map(|(_, summary)| summary).collect())
+}
+
+/// Topics with their worst verdict in the range, by name, each with its number.
+fn numbered(tx: &dyn Tx, q: &WindowQuery) -> Done<Vec<(i64, TopicSummary)>> {
+    let Some((_, limit)) = bounds(tx, q)? else { return Ok(Vec::new()) };
+    let (_, hops) = read(tx, q, Share::Whole)?;
     Ok(hops.topics(tx)?.into_values().take(limit as usize).collect())
 }
 

@@ -74,6 +74,18 @@ async fn totals_are_per_stage_and_topics_show_the_worst() {
     assert_eq!(topics[2].stages, ["producer", "consumer"]);
     // The last beat is at 59.5 s: the window of 40 s is settled, that of 50 s is open.
     assert_eq!(topics[0].complete_through_ms, Some(START + 50_000));
+    // By two readers at once it is the same but for that, wherever the range is cut.
+    for (from_ms, to_ms) in [(0, 60_000), (20_000, 40_000), (-7_200_000, 60_000), (-86_400_000, 3_600_000)] {
+        for topic in [None, Some("payments".to_owned())] {
+            let range = WindowQuery { topic, from_ms: START + from_ms, to_ms: START + to_ms, limit: None };
+            let mut whole = store.topics(range.clone()).await.expect("topics");
+            whole.iter_mut().for_each(|t| t.complete_through_ms = None);
+            assert!(
+                !whole.is_empty() && whole == store.topics_judged(range.clone()).await.expect("topics"),
+                "{range:?}"
+            );
+        }
+    }
 }
 
 #[tokio::test]
