@@ -102,7 +102,7 @@ impl Tap {
                 epoch: count.claim().epoch,
                 position: count.next(),
                 asked_ms: now_ms,
-                frontier_ms: count.frontier_ms(),
+                frontier_ms: count.frontier_ms(now_ms),
                 held_since_ms: None,
             };
             sent.push(self.reporting.interval(now_ms, interval, Some(mark)));

@@ -69,7 +69,7 @@ impl Hops {
         for (key, of) in other.0 {
             match self.0.entry(key) {
                 Entry::Occupied(mut known) => {
-                    known.get_mut().take(of.place, of.worst, [of.missing, of.surplus, of.delayed])
+                    known.get_mut().take(of.place, of.worst, [of.missing, of.surplus, of.delayed]);
                 }
                 Entry::Vacant(free) => {
                     free.insert(of);

@@ -79,7 +79,9 @@ async fn totals_are_per_stage_and_topics_show_the_worst() {
         for topic in [None, Some("payments".to_owned())] {
             let range = WindowQuery { topic, from_ms: START + from_ms, to_ms: START + to_ms, limit: None };
             let mut whole = store.topics(range.clone()).await.expect("topics");
-            whole.iter_mut().for_each(|t| t.complete_through_ms = None);
+            for t in &mut whole {
+                t.complete_through_ms = None;
+            }
             assert!(
                 !whole.is_empty() && whole == store.topics_judged(range.clone()).await.expect("topics"),
                 "{range:?}"

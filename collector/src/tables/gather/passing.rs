@@ -87,7 +87,7 @@ fn frontiers(tx: &dyn Tx, case: &Case<'_>, (up, down): (&Side, &Side), last_ms: 
 /// Whether the upstream stage holds messages of the time `at_ms` in the partition, all of them behind `max_offset`.
 fn is_behind(tx: &dyn Tx, case: &Case<'_>, stage: &str, (partition, max_offset): (i32, i64), at_ms: i64) -> Done<bool> {
     let topic = Texts::of_all(tx, [case.topic])?.of(case.topic)?;
-    let widest_ms = i64::from(Width::ALL.map(Width::ms).into_iter().max().unwrap_or_default());
+    let widest_ms = Width::ALL.map(Width::ms).into_iter().max().unwrap_or_default();
     // Reporters may have widened their windows: all that hold the time.
     let query = OffsetsQuery {
         topic,
