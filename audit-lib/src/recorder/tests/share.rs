@@ -48,7 +48,9 @@ fn threads_share_lines_when_half_of_the_table_is_used() {
 #[test]
 fn what_has_no_line_at_all_is_counted_without_its_topic() {
     let bench = Bench::new(Config { max_slots: 6, ..config() });
-    counted_by(8, 1_500, &bench);
+    // By itself: threads that begin together may each take a line for one slot, and leave fewer slots with any.
+    counted_by(1, 1_500, &bench);
+    counted_by(7, 1_500, &bench);
     let (slots, n, overflow) = told(bench);
     assert_eq!((slots, n), (7, 12_000));
     assert!(overflow > 0);
