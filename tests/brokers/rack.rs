@@ -99,6 +99,14 @@ fn difference(scene: &Scene, tap: &mut Program) -> anyhow::Result<u64> {
     Ok(truth.iter().map(|(w, n)| n.abs_diff(stored.get(w).copied().unwrap_or(0))).sum())
 }
 
+/// The share of the partitions that brokers of other racks lead: another suite's restarts may have moved some.
+fn led_elsewhere(scene: &Scene) -> anyhow::Result<f64> {
+    let leaders = scene.cluster.leaders(&scene.topic)?;
+    let elsewhere = leaders.iter().filter(|leader| **leader != NEAR).count();
+    ensure!(elsewhere > 0 && !leaders.is_empty(), "the broker of the rack leads all: {leaders:?}");
+    Ok(f64::from(u32::try_from(elsewhere)?) / f64::from(u32::try_from(leaders.len())?))
+}
+
 /// See the module's head.
 pub(crate) fn run(cluster: &'static Cluster) -> anyhow::Result<()> {
     let line = format!("client_rack = {:?}\n", rack(NEAR));
@@ -107,6 +115,8 @@ pub(crate) fn run(cluster: &'static Cluster) -> anyhow::Result<()> {
     let (recorder, of_control) = (near.recorder()?, control.recorder()?);
     let mut by_rack = read(&near, Upstream::new(&near, &recorder)?)?;
     let mut by_leaders = read(&control, Upstream::new(&control, &of_control)?)?;
+    // Of what is led elsewhere.
+    by_leaders.elsewhere /= led_elsewhere(&control)?;
     rot_a_copy(&near, &mut by_rack)?;
     let difference = difference(&near, &mut by_rack.tap)? + difference(&control, &mut by_leaders.tap)?;
     recorder.close(WAIT);
